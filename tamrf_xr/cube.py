@@ -1,0 +1,376 @@
+"""What a cube is: its schema, how it is built, checked and cut."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import rioxarray  # noqa: F401  (registers the `.rio` accessor)
+import xarray as xr
+from affine import Affine
+from pyproj import CRS
+
+from tamrf_xr.errors import CubeError
+from tamrf_xr.sensors import LANDSAT, SENSORS, Sensor, get_sensor
+
+CUBE_VERSION = "1"
+FILL = -32768
+SCALES = {"reflectance": 1e-4, "surface_temperature": 0.1}
+"""Physical units per stored unit, by variable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Where the pixels of a group lie."""
+
+    crs: CRS
+    """Coordinate reference system."""
+
+    transform: Affine
+    """From (column, row) of pixel corners to CRS units, north up."""
+
+    shape: tuple[int, int]
+    """Pixels (y, x)."""
+
+    @property
+    def gsd(self) -> float:
+        """Pixel size, in CRS units."""
+        return float(self.transform.a)
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """Left, bottom, right, top."""
+        left, top = self.transform.c, self.transform.f
+        return left, top - self.shape[0] * self.gsd, left + self.shape[1] * self.gsd, top
+
+    def zoom(self, factor: int) -> Grid:
+        """Return the grid of the same footprint with pixels `factor` times smaller."""
+        scale = Affine.scale(1 / factor)
+        return Grid(
+            self.crs, self.transform * scale, (self.shape[0] * factor, self.shape[1] * factor)
+        )
+
+    def coords(self) -> dict[str, xr.Variable]:
+        """Return the coordinates ``y`` and ``x`` of pixel centres."""
+        left, top = self.transform.c, self.transform.f
+        y = top - (np.arange(self.shape[0]) + 0.5) * self.gsd
+        x = left + (np.arange(self.shape[1]) + 0.5) * self.gsd
+        return {"y": xr.Variable("y", y), "x": xr.Variable("x", x)}
+
+
+def grid_of(group: xr.Dataset) -> Grid:
+    """Read the grid of a group off its coordinates.
+
+    Parameters
+    ----------
+    group
+        Dataset with ``y`` and ``x`` of pixel centres and a ``spatial_ref``.
+
+    Returns
+    -------
+    Grid
+        Its grid.
+
+    Raises
+    ------
+    CubeError
+        If the CRS is missing, or the coordinates are not evenly spaced, square and north up.
+    """
+    if group.rio.crs is None:
+        raise CubeError(
+            "no coordinate reference system: found no 'spatial_ref'; call "
+            ".rio.write_crs('EPSG:...') on the data, or pass crs= to as_cube"
+        )
+    steps = {}
+    for name in ("y", "x"):
+        centres = np.asarray(group[name].values, float)
+        step = np.diff(centres)
+        if step.size == 0:
+            raise CubeError(f"coordinate '{name}' has {centres.size} pixel; at least 2 are needed")
+        if np.ptp(step) > 1e-3 * abs(step[0]):
+            raise CubeError(
+                f"coordinate '{name}' is not evenly spaced: steps {step.min()} to {step.max()}"
+            )
+        steps[name] = (centres[-1] - centres[0]) / step.size
+    if not np.isclose(-steps["y"], steps["x"]):
+        raise CubeError(
+            f"pixels must be square and north up, found steps y {steps['y']:g}, x {steps['x']:g}; "
+            "as_cube flips south-up data"
+        )
+    gsd = round(steps["x"], 6)
+    corner = float(group["x"][0]) - gsd / 2, float(group["y"][0]) + gsd / 2
+    transform = Affine(gsd, 0, round(corner[0], 6), 0, -gsd, round(corner[1], 6))
+    return Grid(CRS(group.rio.crs), transform, (group.sizes["y"], group.sizes["x"]))
+
+
+def build_group(
+    sensor: Sensor | str,
+    reflectance: Any,
+    *,
+    times: Any,
+    grid: Grid,
+    bands: tuple[str, ...] | None = None,
+    valid: Any | None = None,
+    surface_temperature: Any | None = None,
+    attrs: Mapping[str, Any] | None = None,
+) -> xr.Dataset:
+    """Put arrays of one sensor together as a group of a cube.
+
+    Parameters
+    ----------
+    sensor
+        A row of the sensor table, or its name.
+    reflectance
+        ``(time, band, y, x)`` numpy or dask array, 0..1, NaN where there is no data.
+    times
+        Acquisition times.
+    grid
+        Where the pixels lie.
+    bands
+        Names of the bands; by default all of the sensor's, in the order of the table.
+    valid
+        ``(time, y, x)`` bool, True where usable; by default wherever reflectance is finite.
+    surface_temperature
+        ``(time, y, x)`` in kelvin.
+    attrs
+        Attributes of the group: source, processing.
+
+    Returns
+    -------
+    xarray.Dataset
+        The group.
+    """
+    sensor = get_sensor(sensor) if isinstance(sensor, str) else sensor
+    names = bands or sensor.band_names
+    known = {band.name: band for band in sensor.bands}
+    arrays: dict[str, Any] = {"reflectance": (("time", "band", "y", "x"), reflectance)}
+    if valid is not None:
+        arrays["valid"] = (("time", "y", "x"), valid)
+    if surface_temperature is not None:
+        arrays["surface_temperature"] = (("time", "y", "x"), surface_temperature)
+    coords = {
+        "time": pd.DatetimeIndex(times).tz_localize(None).as_unit("ns"),
+        # Objects, not fixed-length strings: Zarr v3 specifies only those of variable length.
+        "band": np.array(names, dtype=object),
+        **grid.coords(),
+        "common_name": ("band", np.array([known[n].common_name for n in names], dtype=object)),
+        "gsd": ("band", [float(known[name].gsd) for name in names], {"units": "m"}),
+        "center_wavelength": (
+            "band",
+            [known[name].center_wavelength for name in names],
+            {"units": "um"},
+        ),
+    }
+    group = xr.Dataset(arrays, coords, {"sensor": sensor.title, **(attrs or {})})
+    located: xr.Dataset = group.rio.write_crs(grid.crs).rio.write_transform(grid.transform)
+    return _describe(located)
+
+
+def _describe(group: xr.Dataset) -> xr.Dataset:
+    described = {
+        "reflectance": {"long_name": "surface reflectance", "units": "1"},
+        "surface_temperature": {"long_name": "land surface temperature", "units": "K"},
+        "valid": {"long_name": "usable observation"},
+    }
+    for name in group.data_vars:
+        group[name].attrs = {**described.get(str(name), {}), **group[name].attrs}
+        group[name].encoding.update(packing(str(name)))
+    return group
+
+
+def packing(variable: str) -> dict[str, Any]:
+    """Return the encoding of a variable on disk: int16 with scale and fill value, or none."""
+    if variable not in SCALES:
+        return {"grid_mapping": "spatial_ref"}
+    # Zarr's own fill_value too, or chunks that are missing would read as reflectance 0.
+    return {
+        "dtype": "int16",
+        "scale_factor": SCALES[variable],
+        "_FillValue": FILL,
+        "fill_value": FILL,
+        "grid_mapping": "spatial_ref",
+    }
+
+
+def build_cube(
+    groups: Mapping[str, xr.Dataset], *, title: str = "", history: str = ""
+) -> xr.DataTree:
+    """Put groups together as a cube, and check it.
+
+    Parameters
+    ----------
+    groups
+        Per sensor name, its group (`build_group`).
+    title, history
+        Attributes of the cube.
+
+    Returns
+    -------
+    xarray.DataTree
+        The cube.
+
+    Raises
+    ------
+    CubeError
+        If the groups do not make a cube.
+    """
+    attrs = {
+        "Conventions": "CF-1.11",
+        "tamrf_cube_version": CUBE_VERSION,
+        "title": title or "Landsat and Sentinel-2 time series",
+        "history": history,
+    }
+    tree = xr.DataTree.from_dict({"/": xr.Dataset(attrs=attrs), **groups})
+    validate(tree)
+    return tree
+
+
+def groups_of(cube: xr.DataTree) -> dict[str, xr.Dataset]:
+    """Return the groups of the sensors that a cube holds, in the order of the sensor table."""
+    return {name: cube[name].to_dataset() for name in SENSORS if name in cube.children}
+
+
+def validate(cube: xr.DataTree) -> None:
+    """Check that a tree is a cube.
+
+    Parameters
+    ----------
+    cube
+        The tree.
+
+    Raises
+    ------
+    CubeError
+        Naming the group, what was found, what was expected and the way out.
+    """
+    groups = groups_of(cube)
+    if not groups:
+        found = ", ".join(cube.children) or "none"
+        raise CubeError(
+            f"not a cube: groups found: {found}; expected one or more of {', '.join(SENSORS)}; "
+            "tamrf_xr.as_cube makes cubes from other data"
+        )
+    for name, group in groups.items():
+        _check_group(name, group)
+    check_nested({name: grid_of(group) for name, group in groups.items()})
+
+
+def _check_group(name: str, group: xr.Dataset) -> None:
+    expected = {
+        "reflectance": ("time", "band", "y", "x"),
+        "valid": ("time", "y", "x"),
+        "surface_temperature": ("time", "y", "x"),
+    }
+    if "reflectance" not in group:
+        raise CubeError(f"/{name} has no 'reflectance'; found {list(map(str, group.data_vars))}")
+    for variable, dims in expected.items():
+        if variable in group and group[variable].dims != dims:
+            raise CubeError(
+                f"/{name}/{variable} has dimensions {group[variable].dims}, expected {dims}; "
+                "tamrf_xr.as_cube puts them in order"
+            )
+    known = SENSORS[name].band_names
+    found = [str(band) for band in group["band"].values]
+    if unknown := [band for band in found if band not in known]:
+        raise CubeError(
+            f"/{name} has unknown bands {', '.join(unknown)}; it may have {', '.join(known)}; "
+            "tamrf_xr.as_cube knows other names of these"
+        )
+    if len(set(found)) < len(found) or not found:
+        raise CubeError(f"/{name} must have each band once and at least one, found {found}")
+
+
+def check_nested(grids: Mapping[str, Grid]) -> None:
+    """Check that the grids of a cube have one CRS and nest exactly over one footprint.
+
+    Raises
+    ------
+    CubeError
+        If they do not.
+    """
+    if len(grids) < 2:
+        return
+    fine, coarse = grids["sentinel2"], grids["landsat"]
+    if fine.crs != coarse.crs:
+        raise CubeError(
+            f"/sentinel2 is in {_crs_name(fine.crs)}, /landsat in {_crs_name(coarse.crs)}; "
+            "bring them to one CRS with .rio.reproject, Landsat onto the nested 3:1 grid"
+        )
+    ratio = LANDSAT.ratio
+    if not np.isclose(coarse.gsd, ratio * fine.gsd):
+        raise CubeError(
+            f"/landsat pixels are {coarse.gsd:g} m, /sentinel2 pixels {fine.gsd:g} m: "
+            f"expected exactly {ratio} to 1; resample one of them"
+        )
+    shift = [(a - b) / fine.gsd for a, b in zip(coarse.bounds, fine.bounds, strict=True)]
+    if any(abs(s / ratio - round(s / ratio)) > 1e-3 / ratio for s in (shift[0], shift[3])):
+        raise CubeError(
+            f"the /landsat grid is not nested in the /sentinel2 grid: their corners differ by "
+            f"{shift[0]:g}, {shift[3]:g} pixels of {fine.gsd:g} m (x, y), expected multiples of "
+            f"{ratio}; resample Landsat onto the nested grid (.rio.reproject with its transform)"
+        )
+    if any(abs(s) > 1e-3 for s in shift):
+        raise CubeError(
+            f"/landsat and /sentinel2 cover different ground: bounds {coarse.bounds} and "
+            f"{fine.bounds}; cut both with tamrf_xr.clip(cube)"
+        )
+
+
+def _crs_name(crs: CRS) -> str:
+    code = crs.to_epsg()
+    return f"EPSG:{code}" if code else crs.name
+
+
+def fine_grid(cube: xr.DataTree) -> Grid:
+    """Return the grid of the products of a cube: Sentinel-2's, or Landsat's cut in three."""
+    groups = groups_of(cube)
+    if "sentinel2" in groups:
+        return grid_of(groups["sentinel2"])
+    return grid_of(groups["landsat"]).zoom(LANDSAT.ratio)
+
+
+def clip(cube: xr.DataTree, bounds: tuple[float, float, float, float] | None = None) -> xr.DataTree:
+    """Cut every group of a cube to one footprint made of whole pixels of the coarsest sensor.
+
+    Parameters
+    ----------
+    cube
+        The cube; its groups may cover different ground, but must nest.
+    bounds
+        Left, bottom, right, top in the CRS of the cube; by default all that every group covers.
+
+    Returns
+    -------
+    xarray.DataTree
+        The cube, cut.
+
+    Raises
+    ------
+    CubeError
+        If nothing is left.
+    """
+    groups = groups_of(cube)
+    grids = {name: grid_of(group) for name, group in groups.items()}
+    step = max(grid.gsd for grid in grids.values())
+    boxes = [grid.bounds for grid in grids.values()] + ([bounds] if bounds else [])
+    anchor = max(grids.values(), key=lambda grid: grid.gsd).bounds
+    left, bottom = (_snap(max(b[i] for b in boxes), anchor[i], step, np.ceil) for i in (0, 1))
+    right, top = (_snap(min(b[i] for b in boxes), anchor[i - 2], step, np.floor) for i in (2, 3))
+    if left >= right or bottom >= top:
+        raise CubeError(f"nothing left: no whole pixel of {step:g} m lies within {boxes}")
+    cut = {}
+    for name, group in groups.items():
+        inside = group.sel(x=slice(left, right), y=slice(top, bottom))
+        cut[name] = inside.rio.write_transform(grid_of(inside).transform)
+    tree = xr.DataTree.from_dict({"/": cube.to_dataset(), **cut})
+    validate(tree)
+    return tree
+
+
+def _snap(value: float, anchor: float, step: float, rounding: Any) -> float:
+    steps = (value - anchor) / step
+    whole = round(steps) if abs(steps - round(steps)) < 1e-6 else float(rounding(steps))
+    return float(anchor + whole * step)

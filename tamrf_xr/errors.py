@@ -1,0 +1,51 @@
+"""Every error the package raises: a `TamrfError` and the builtin that fits."""
+
+from __future__ import annotations
+
+
+class TamrfError(Exception):
+    """Base of every error raised on purpose by tamrf_xr."""
+
+
+class CubeError(TamrfError, ValueError):
+    """Data that is not a cube, or a cube that breaks the schema."""
+
+
+class DateError(TamrfError, ValueError):
+    """Query dates that cannot be read, or that no acquisition can serve."""
+
+
+class MethodError(TamrfError, ValueError):
+    """A method that does not exist, or that lacks what it needs."""
+
+
+class ModelError(TamrfError, ValueError):
+    """A checkpoint that cannot be read, or that contradicts its configuration."""
+
+
+class IngestError(TamrfError, ValueError):
+    """A source whose content is not what its layout promises."""
+
+
+class SourceNotFoundError(TamrfError, FileNotFoundError):
+    """A file or store that is named but is not there."""
+
+    def __str__(self) -> str:
+        """Show the message alone, without the errno pair of `OSError`."""
+        return str(self.args[0]) if self.args else ""
+
+
+class OutputExistsError(TamrfError, FileExistsError):
+    """An output that exists and may not be overwritten."""
+
+    def __str__(self) -> str:
+        """Show the message alone, without the errno pair of `OSError`."""
+        return str(self.args[0]) if self.args else ""
+
+
+class MemoryBudgetError(TamrfError, MemoryError):
+    """A plan that needs more memory than there is."""
+
+
+class TileError(TamrfError, RuntimeError):
+    """A tile that failed; the message tells which one, where, and why."""

@@ -1,0 +1,203 @@
+"""What every fusion method is to the rest of the package: arrays of one tile in, arrays out."""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Protocol, cast
+
+import numpy as np
+import numpy.typing as npt
+
+Pixels = npt.NDArray[np.float32]
+"""``(time, band, y, x)``: reflectance 0..1, temperature in kelvin, NaN where there is no data."""
+
+Mask = npt.NDArray[np.bool_]
+"""``(time, y, x)``: True where usable."""
+
+Days = npt.NDArray[np.float64]
+"""``(time,)``: days since an origin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """What one sensor saw of one tile, halo included, on the sensor's own grid."""
+
+    pixels: Pixels
+    """``(time, band, y, x)``: all the sensor's bands in the order of the sensor table."""
+
+    valid: Mask
+    """``(time, y, x)``: False under clouds, shadows and where there is no data."""
+
+    def at(self, positions: Sequence[int]) -> Series:
+        """Return the acquisitions at `positions`."""
+        index = list(positions)
+        return Series(self.pixels[index], self.valid[index])
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """One stretch of time fused in one go: which acquisitions are seen, which dates are asked."""
+
+    seen: Mapping[str, tuple[int, ...]]
+    """Positions of the acquisitions, per sensor."""
+
+    days: Mapping[str, tuple[float, ...]]
+    """Their days since the episode's origin, per sensor."""
+
+    queries: tuple[int, ...]
+    """Positions of the query dates that this episode answers."""
+
+    query_days: tuple[float, ...]
+    """Their days since the episode's origin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """Where the pixels to make lie inside the arrays of a tile."""
+
+    y: slice
+    """Rows of the core, in fine pixels from the first fine row that the tile covers."""
+
+    x: slice
+    """Columns of the core, likewise."""
+
+    offset: Mapping[str, tuple[int, int]]
+    """Per sensor: fine pixels (y, x) from that same corner to the corner of the sensor's array."""
+
+    def within(self, sensor: str, *, margin: int = 0) -> tuple[slice, slice]:
+        """Return the core grown by `margin`, in fine pixels from the corner of a sensor's array.
+
+        Slices may leave the array: the caller clips them at the borders of the image.
+        """
+        y, x = self.offset[sensor]
+        return (
+            slice(self.y.start - y - margin, self.y.stop - y + margin),
+            slice(self.x.start - x - margin, self.x.stop - x + margin),
+        )
+
+
+class Fuser(Protocol):
+    """A method at work: knows no file, no dask, no xarray. Built by a `FuserSpec`."""
+
+    def __call__(
+        self, series: Mapping[str, Series], episodes: Sequence[Episode], crop: Crop
+    ) -> dict[str, Pixels]:
+        """Predict the bands of `FuserSpec.makes` at every query date.
+
+        Parameters
+        ----------
+        series
+            Per sensor, what it saw of the tile. Never modified.
+        episodes
+            Together they ask for every query date once.
+        crop
+            The pixels to make.
+
+        Returns
+        -------
+        dict
+            Per sensor, ``(query, band, y, x)`` float32 on the fine grid, of the size of `crop`.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Bytes that a tile needs while it is computed: what the tile planner reckons with."""
+
+    fixed: float = 0.0
+    """Whatever the tile."""
+
+    per_date: Mapping[str, float] = field(default_factory=dict)
+    """Per acquisition and fine pixel, per sensor."""
+
+    per_query: float = 0.0
+    """Per query date and fine pixel."""
+
+    def bytes(self, *, pixels: int, dates: Mapping[str, int], queries: int) -> float:
+        """Estimate the peak for a tile of so many fine pixels, halo included."""
+        dated = sum(self.per_date.get(sensor, 0.0) * count for sensor, count in dates.items())
+        return self.fixed + pixels * (dated + self.per_query * queries)
+
+
+@dataclass(frozen=True, slots=True)
+class FuserSpec:
+    """A recipe for a fuser: a few bytes that travel in the graph, picklable and hashable.
+
+    A worker process builds the fuser once (`fuser`), whatever the number of its tiles.
+    """
+
+    method: str
+    """Name in the registry of methods."""
+
+    factory: str
+    """``"module:function"`` that builds the fuser from `options`."""
+
+    makes: tuple[tuple[str, tuple[str, ...]], ...]
+    """Per sensor, the bands that come out, in order."""
+
+    halo: tuple[tuple[str, int], ...] = ()
+    """Per sensor, pixels of its own grid that must be read around a tile; 0 where not named."""
+
+    options: tuple[tuple[str, Any], ...] = ()
+    """Hashable arguments of `factory`."""
+
+    cost: Cost = field(default_factory=Cost, compare=False)
+    """Memory that a tile takes."""
+
+    provenance: tuple[tuple[str, str], ...] = ()
+    """What to write in the attributes of a product: weights, their hash, precision."""
+
+    @property
+    def bands(self) -> dict[str, tuple[str, ...]]:
+        """Bands that come out, per sensor."""
+        return dict(self.makes)
+
+    def halo_of(self, sensor: str) -> int:
+        """Return the halo of a sensor, in pixels of its own grid."""
+        return dict(self.halo).get(sensor, 0)
+
+    def fuser(self) -> Fuser:
+        """Return the fuser of this process, built on the first call."""
+        with _BUILDING:
+            return _build(self)
+
+
+_BUILDING = threading.Lock()
+
+
+@lru_cache(maxsize=4)
+def _build(spec: FuserSpec) -> Fuser:
+    module, _, name = spec.factory.partition(":")
+    factory = cast("Callable[..., Fuser]", getattr(importlib.import_module(module), name))
+    return factory(makes=spec.bands, **dict(spec.options))
+
+
+class EpisodeFuser(ABC):
+    """Base of the methods that treat each episode on its own: they write `predict` alone."""
+
+    @abstractmethod
+    def predict(
+        self, series: Mapping[str, Series], days: Mapping[str, Days], query_days: Days, crop: Crop
+    ) -> dict[str, Pixels]:
+        """Predict at `query_days` from one stretch of acquisitions; see `Fuser`."""
+
+    def __call__(
+        self, series: Mapping[str, Series], episodes: Sequence[Episode], crop: Crop
+    ) -> dict[str, Pixels]:
+        """Predict episode by episode and put the dates back in the order asked."""
+        made = [self._predict(series, episode, crop) for episode in episodes]
+        order = np.argsort([query for episode in episodes for query in episode.queries])
+        return {name: np.concatenate([part[name] for part in made])[order] for name in made[0]}
+
+    def _predict(
+        self, series: Mapping[str, Series], episode: Episode, crop: Crop
+    ) -> dict[str, Pixels]:
+        seen = {name: series[name].at(positions) for name, positions in episode.seen.items()}
+        days = {name: np.asarray(values, float) for name, values in episode.days.items()}
+        return self.predict(seen, days, np.asarray(episode.query_days), crop)

@@ -1,0 +1,346 @@
+"""The network, top to bottom: the plain, differentiable path that every fast path must equal.
+
+Shapes, as suffixes of tensors:
+B batch, T dates of one sensor, N dates of both, Q query dates, P pixels (batch included),
+C bands, L latent, D token width, h w low-resolution grid, H W high-resolution grid.
+Everything inside is standardised; low resolution (lr) comes before high resolution (hr).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tamrf_xr.errors import ModelError
+from tamrf_xr.model.config import STATISTICS, BandStatistics, NetworkConfig
+
+__all__ = ["BandStatistics", "NetworkConfig", "Tamrf", "positional_encoding"]
+
+SLOPE = 0.2
+"""Of every LeakyReLU."""
+
+_YEAR = 365.0
+_SCALE = 0.2
+
+
+class Tamrf(nn.Module):
+    """Fuse the dates of two sensors into every band at any date.
+
+    Parameters
+    ----------
+    config
+        Sizes; the published model by default.
+    statistics
+        Mean, deviation, MTF and resolution per band, kept as buffers; by default the published
+        set ``"all"``, or mean 0 and deviation 1 if the bands are not the published ones.
+    generator
+        Source of the initial weights (torch's formulas); None for torch's global one.
+
+    Raises
+    ------
+    ModelError
+        If `statistics` do not have the bands of `config`.
+
+    References
+    ----------
+    Michel and Inglada, "Temporal Attention Multi-Resolution Fusion of Satellite Image
+    Time-Series", RSE 2025, hal-05101526.
+    """
+
+    hr_mean: Tensor
+    hr_std: Tensor
+    lr_mean: Tensor
+    lr_std: Tensor
+
+    def __init__(
+        self,
+        config: NetworkConfig | None = None,
+        statistics: BandStatistics | None = None,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.config = config = config or NetworkConfig()
+        for name, values in _statistics_for(config, statistics).items():
+            self.register_buffer(name, values)
+        self.lr_encoder = SpatialEncoder(config, config.lr_bands, ratio=config.ratio)
+        self.hr_encoder = SpatialEncoder(config, config.hr_bands, ratio=1)
+        self.lr_token = nn.Parameter(torch.empty(config.sensor_token))
+        self.hr_token = nn.Parameter(torch.empty(config.sensor_token))
+        self.layers = nn.ModuleList(_transformer_layer(config) for _ in range(config.num_layers))
+        self.query_latent = nn.Parameter(torch.empty(config.latent))
+        self.query_token = nn.Parameter(torch.empty(config.sensor_token))
+        self.decoder = DecoderAttention(config)
+        self.out1 = _conv3(config.width, config.width)
+        self.out2 = _conv3(config.width, config.bands)
+        self._initialise(generator)
+
+    def forward(
+        self,
+        lr: Tensor | None,
+        lr_days: Tensor | None,
+        hr: Tensor | None,
+        hr_days: Tensor | None,
+        query_days: Tensor,
+    ) -> Tensor:
+        """Predict every band at every query day.
+
+        Parameters
+        ----------
+        lr, hr
+            Standardised pixels (B, T, C, h, w) and (B, T, C, H, W); None or T = 0 for none.
+        lr_days, hr_days
+            Days of their dates (B, T), from an origin of the caller's choice.
+        query_days
+            Days asked for (B, Q).
+
+        Returns
+        -------
+        Tensor
+            Standardised (B, Q, bands, H, W): the LR bands, then the HR bands, on the fine grid.
+
+        Raises
+        ------
+        ModelError
+            If there is no date at all, or the two grids are not nested.
+        """
+        maps_BNDHW = self.tokens(lr, lr_days, hr, hr_days)
+        tokens_PND = maps_BNDHW.permute(0, 3, 4, 1, 2).flatten(0, 2)
+        encoded_PND = self.transform(tokens_PND)
+        B, _, _, H, W = maps_BNDHW.shape
+        query_PQD = self.queries(query_days).repeat_interleave(H * W, dim=0)
+        attended_PQD = self.decoder(query_PQD, encoded_PND)
+        attended_BQDHW = attended_PQD.unflatten(0, (B, H, W)).permute(0, 3, 4, 1, 2)
+        return self.to_bands(attended_BQDHW)
+
+    def tokens(
+        self,
+        lr: Tensor | None,
+        lr_days: Tensor | None,
+        hr: Tensor | None,
+        hr_days: Tensor | None,
+    ) -> Tensor:
+        """Return the tokens (B, N, D, H, W) of every date: features, date, sensor."""
+        parts = [
+            self._sensor_tokens(encoder, token, x, days)
+            for encoder, token, x, days in (
+                (self.lr_encoder, self.lr_token, lr, lr_days),
+                (self.hr_encoder, self.hr_token, hr, hr_days),
+            )
+            if x is not None and days is not None and x.shape[1]
+        ]
+        if not parts:
+            raise ModelError(
+                "nothing to predict from: both sensors are missing or have zero dates; "
+                "give lr, hr, or both at least one date"
+            )
+        sizes = {tuple(part.shape[-2:]) for part in parts}
+        if len(sizes) > 1:
+            raise ModelError(
+                f"the grids of the two sensors are not nested: after upsampling by "
+                f"{self.config.ratio} they are {sorted(sizes)} pixels (y, x); "
+                f"crop hr to {self.config.ratio} times the size of lr"
+            )
+        return torch.cat(parts, dim=1)
+
+    def transform(self, tokens_PND: Tensor) -> Tensor:
+        """Let the dates of each pixel attend to each other: (P, N, D) to (P, N, D)."""
+        for layer in self.layers:
+            tokens_PND = layer(tokens_PND)
+        return tokens_PND
+
+    def queries(self, days_BQ: Tensor) -> Tensor:
+        """Return the query tokens (B, Q, D): the same for every pixel."""
+        encoding_BQP = positional_encoding(days_BQ, self.config.positional)
+        latent_BQL = self.query_latent.expand(*days_BQ.shape, -1)
+        token_BQS = self.query_token.expand(*days_BQ.shape, -1)
+        return torch.cat([latent_BQL, encoding_BQP.to(latent_BQL), token_BQS], dim=-1)
+
+    def to_bands(self, attended_BQDHW: Tensor) -> Tensor:
+        """Turn attended maps (B, Q, D, H, W) into standardised bands (B, Q, bands, H, W)."""
+        maps_XDHW = attended_BQDHW.flatten(0, 1)
+        hidden_XDHW = F.leaky_relu(self.out1(maps_XDHW), SLOPE)
+        bands_XCHW: Tensor = self.out2(hidden_XDHW)
+        return bands_XCHW.unflatten(0, attended_BQDHW.shape[:2])
+
+    def standardise(self, x: Tensor, sensor: str) -> Tensor:
+        """Standardise pixels (..., C, y, x) of ``"lr"`` or ``"hr"`` (reflectance, kelvin / 1000)."""
+        mean, std = self.get_buffer(f"{sensor}_mean"), self.get_buffer(f"{sensor}_std")
+        return (x - mean[:, None, None]) / std[:, None, None]
+
+    def destandardise(self, bands: Tensor) -> Tensor:
+        """Bring standardised bands (..., bands, H, W) to reflectance and kelvin / 1000."""
+        mean = torch.cat([self.lr_mean, self.hr_mean])
+        std = torch.cat([self.lr_std, self.hr_std])
+        return bands * std[:, None, None] + mean[:, None, None]
+
+    def _sensor_tokens(
+        self, encoder: SpatialEncoder, token_S: Tensor, x_BTChw: Tensor, days_BT: Tensor
+    ) -> Tensor:
+        maps_XLHW = encoder(x_BTChw.flatten(0, 1))
+        maps_BTLHW = maps_XLHW.unflatten(0, x_BTChw.shape[:2])
+        encoding_BTP = positional_encoding(days_BT, self.config.positional).to(maps_BTLHW)
+        constant_BTC = torch.cat([encoding_BTP, token_S.expand(*days_BT.shape, -1)], dim=-1)
+        constant_BTCHW = constant_BTC[..., None, None].expand(-1, -1, -1, *maps_BTLHW.shape[-2:])
+        return torch.cat([maps_BTLHW, constant_BTCHW], dim=2)
+
+    @torch.no_grad()
+    def _initialise(self, generator: torch.Generator | None) -> None:
+        for name, parameter in self.named_parameters():
+            if name.endswith("scale"):
+                parameter.fill_(_SCALE)
+            elif "norm" in name:
+                parameter.fill_(float(name.endswith("weight")))
+            elif name.endswith(("token", "latent")):
+                parameter.normal_(generator=generator)
+            elif parameter.dim() > 1:
+                bound = 1 / math.sqrt(parameter[0].numel())
+                parameter.uniform_(-bound, bound, generator=generator)
+            else:
+                parameter.zero_()
+
+
+class SpatialEncoder(nn.Module):
+    """Turn the bands of single dates into L features on the fine grid.
+
+    Residual-in-residual dense blocks [1]_; with ``ratio`` above 1, bicubic upsampling after.
+
+    References
+    ----------
+    .. [1] Wang et al., "ESRGAN", 2018, section 3.1.
+    """
+
+    def __init__(self, config: NetworkConfig, bands: int, *, ratio: int) -> None:
+        super().__init__()
+        self.ratio = ratio
+        self.first = _conv3(bands, config.latent)
+        self.blocks = nn.ModuleList(ResidualBlock(config) for _ in range(config.num_blocks))
+        self.last = _conv3(config.latent, config.latent)
+        self.up = _conv3(config.latent, config.latent) if ratio > 1 else None
+
+    def forward(self, x_XChw: Tensor) -> Tensor:
+        """Encode (X, C, h, w) into (X, L, ratio h, ratio w)."""
+        first_XLhw = self.first(x_XChw)
+        y_XLhw = first_XLhw
+        for block in self.blocks:
+            y_XLhw = block(y_XLhw)
+        y_XLhw = first_XLhw + self.last(y_XLhw)
+        if self.up is None:
+            return y_XLhw
+        y_XLHW = F.interpolate(
+            y_XLhw, scale_factor=float(self.ratio), mode="bicubic", align_corners=False
+        )
+        return F.leaky_relu(self.up(y_XLHW), SLOPE)
+
+
+class ResidualBlock(nn.Module):
+    """Three dense blocks in a row, and a scaled residual around them."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.dense = nn.ModuleList(DenseBlock(config) for _ in range(3))
+        self.scale = nn.Parameter(torch.tensor(_SCALE))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (X, L, h, w) to (X, L, h, w)."""
+        y = x
+        for block in self.dense:
+            y = block(y)
+        return x + self.scale * y
+
+
+class DenseBlock(nn.Module):
+    """Five convolutions, each on all that came before it; the fifth too is rectified."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        inputs = [config.latent + i * config.growth for i in range(5)]
+        outputs = [config.growth] * 4 + [config.latent]
+        self.convs = nn.ModuleList(_conv3(i, o) for i, o in zip(inputs, outputs, strict=True))
+        self.scale = nn.Parameter(torch.tensor(_SCALE))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (X, L, h, w) to (X, L, h, w)."""
+        parts = [x]
+        for conv in self.convs:
+            parts.append(F.leaky_relu(conv(torch.cat(parts, dim=1)), SLOPE))
+        return x + self.scale * parts[-1]
+
+
+class DecoderAttention(nn.Module):
+    """One post-norm attention block, from queries to the encoded dates and one zero token.
+
+    The zero key and value come after the projections, so they take a share of the softmax.
+    """
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        D, hidden = config.width, config.decoder_feedforward
+        self.attention = nn.MultiheadAttention(
+            D, config.decoder_heads, add_zero_attn=True, batch_first=True
+        )
+        self.linear1, self.linear2 = nn.Linear(D, hidden), nn.Linear(hidden, D)
+        self.norm1, self.norm2 = nn.LayerNorm(D), nn.LayerNorm(D)
+
+    def forward(self, query_PQD: Tensor, encoded_PND: Tensor) -> Tensor:
+        """Attend from (P, Q, D) to (P, N, D): (P, Q, D)."""
+        found_PQD, _ = self.attention(query_PQD, encoded_PND, encoded_PND, need_weights=False)
+        y_PQD: Tensor = self.norm1(query_PQD + found_PQD)
+        z_PQD: Tensor = self.norm2(y_PQD + self.linear2(F.relu(self.linear1(y_PQD))))
+        return z_PQD
+
+
+def positional_encoding(days: Tensor, channels: int) -> Tensor:
+    """Encode days as sines (even channels) and cosines (odd channels) of falling frequency.
+
+    Parameters
+    ----------
+    days
+        Days from the origin, of any shape; the year of the model is 0..365.
+    channels
+        P, the number of channels.
+
+    Returns
+    -------
+    Tensor
+        float32, the shape of `days` and one dimension of P channels.
+    """
+    j = torch.arange(channels, device=days.device)
+    period = _YEAR ** (2 * (j // 2).double() / channels)
+    angle = days.double()[..., None] / period  # float64: days may be far from the origin
+    return torch.where(j % 2 == 0, angle.sin(), angle.cos()).float()
+
+
+def _conv3(inputs: int, outputs: int) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, kernel_size=3, padding=1)
+
+
+def _transformer_layer(config: NetworkConfig) -> nn.TransformerEncoderLayer:
+    return nn.TransformerEncoderLayer(
+        config.width,
+        config.num_heads,
+        config.feedforward,
+        dropout=0.1,
+        layer_norm_eps=1e-5,
+        batch_first=True,
+    )
+
+
+def _statistics_for(
+    config: NetworkConfig, statistics: BandStatistics | None
+) -> dict[str, Tensor]:
+    if statistics is None:
+        published = STATISTICS["all"]
+        fits = (len(published.hr_mean), len(published.lr_mean)) == (config.hr_bands, config.lr_bands)
+        statistics = published if fits else BandStatistics.unit(config)
+    found = (len(statistics.hr_mean), len(statistics.lr_mean))
+    if found != (config.hr_bands, config.lr_bands):
+        raise ModelError(
+            f"the statistics have {found[0]} HR and {found[1]} LR bands, the network has "
+            f"{config.hr_bands} and {config.lr_bands}; give BandStatistics of the same bands"
+        )
+    names = BandStatistics.names()
+    return {name: torch.tensor(getattr(statistics, name), dtype=torch.float32) for name in names}

@@ -1,0 +1,173 @@
+"""Open and save cubes: Zarr v3, sharded, int16 on disk and float32 in memory."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import warnings
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+
+from tamrf_xr.cube import FILL, SCALES, grid_of, groups_of, packing, validate
+from tamrf_xr.errors import CubeError, OutputExistsError, SourceNotFoundError
+from tamrf_xr.sensors import FINE_GSD
+
+CHUNK, SHARD = 120, 360
+"""Fine pixels across a chunk and a shard on disk: small reads, few files."""
+
+TIME_CHUNK = 128
+"""Acquisitions in a chunk: the whole series of a year, so that a tile is one read."""
+
+
+def open_cube(store: str | os.PathLike[str], *, chunks: Any = None) -> xr.DataTree:
+    """Open a cube lazily.
+
+    Parameters
+    ----------
+    store
+        Path or URL of a Zarr store.
+    chunks
+        None reads lazily without dask: `fuse` then reads just what each tile needs. ``{}`` or
+        sizes give dask arrays, as in `xarray.open_dataset`.
+
+    Returns
+    -------
+    xarray.DataTree
+        The cube: float32 reflectance and temperature, NaN where there is no data.
+
+    Raises
+    ------
+    SourceNotFoundError
+        If there is no such store.
+    CubeError
+        If it is no cube.
+    """
+    path = os.fspath(store)
+    if "://" not in path and not Path(path).exists():
+        raise SourceNotFoundError(f"no store at {path}; found nothing there")
+    try:
+        raw = xr.open_datatree(
+            path, engine="zarr", chunks=chunks, mask_and_scale=False, decode_coords="all"
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise CubeError(f"{path} is not a Zarr store that holds a cube: {error}") from error
+    tree = xr.DataTree.from_dict(
+        {node.path: _unpack(node.to_dataset(inherit=False)) for node in raw.subtree}
+    )
+    validate(tree)
+    return tree
+
+
+def _unpack(group: xr.Dataset) -> xr.Dataset:
+    """Scale to float32: xarray itself would give float64, for JSON loses the type of the factor."""
+    for name, variable in group.variables.items():
+        if "scale_factor" in variable.attrs and name in SCALES:
+            group[name].attrs["scale_factor"] = np.float32(variable.attrs["scale_factor"])
+    unpacked = xr.decode_cf(group, decode_coords="all")
+    for name in unpacked.data_vars:
+        # Layout belongs to the store that was read, not to what is computed from it.
+        unpacked[name].encoding = packing(str(name))
+        if name == "valid":
+            unpacked[name] = unpacked[name].astype(bool)
+    return unpacked
+
+
+def save_cube(
+    cube: xr.DataTree,
+    store: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    progress: AbstractContextManager[Any] | None = None,
+) -> None:
+    """Write a cube to a Zarr (v3) store, whole or not at all.
+
+    Parameters
+    ----------
+    cube
+        The cube.
+    store
+        Path of the store. It is written under another name, then renamed.
+    overwrite
+        Replace a store that exists.
+    progress
+        Context in which dask computes, such as ``dask.diagnostics.ProgressBar()``.
+
+    Raises
+    ------
+    OutputExistsError
+        If `store` exists and `overwrite` is False.
+    CubeError
+        If `cube` is not a cube.
+    """
+    validate(cube)
+    target = Path(store)
+    check_absent(target, overwrite=overwrite)
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with progress or nullcontext():
+            _storable(cube).to_zarr(partial, mode="w", zarr_format=3, consolidated=False)
+        consolidate(partial)
+        if target.exists():
+            shutil.rmtree(target)
+        partial.rename(target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def consolidate(store: Path) -> None:
+    """Gather the metadata of a store in one document, so that it opens with one read."""
+    with warnings.catch_warnings():
+        # Every reader of ours understands it; zarr warns that the v3 text does not have it yet.
+        warnings.filterwarnings("ignore", message="Consolidated metadata")
+        zarr.consolidate_metadata(store)
+
+
+def check_absent(target: Path, *, overwrite: bool) -> None:
+    """Refuse an output that exists, unless it may be overwritten.
+
+    Raises
+    ------
+    OutputExistsError
+        If it exists and may not be overwritten.
+    """
+    if target.exists() and not overwrite:
+        raise OutputExistsError(
+            f"{target} exists; pass overwrite=True (--overwrite) to replace it, or name another"
+        )
+
+
+def _storable(cube: xr.DataTree) -> xr.DataTree:
+    """Clip to what int16 holds, in dask chunks that are whole shards."""
+    groups = {name: _storable_group(group) for name, group in groups_of(cube).items()}
+    return xr.DataTree.from_dict({"/": cube.to_dataset(), **groups})
+
+
+def _storable_group(group: xr.Dataset) -> xr.Dataset:
+    # A cube's shards cover the same ground for every sensor, a product's grid is 10 m for all.
+    ratio = max(round(grid_of(group).gsd / FINE_GSD), 1)
+    for name, array in group.data_vars.items():
+        layout = {dim: _layout(str(dim), size, ratio) for dim, size in array.sizes.items()}
+        stored = array.chunk({dim: shard for dim, (_, shard) in layout.items()})
+        if name in SCALES:
+            limit = np.float32(-FILL - 1) * np.float32(SCALES[str(name)])
+            stored = stored.clip(-limit, limit, keep_attrs=True)
+        stored.encoding = packing(str(name)) | {
+            "chunks": tuple(chunk for chunk, _ in layout.values()),
+            "shards": tuple(shard for _, shard in layout.values()),
+        }
+        group[name] = stored
+    return group
+
+
+def _layout(dim: str, size: int, ratio: int) -> tuple[int, int]:
+    """Return the lengths of a chunk and of a shard along a dimension."""
+    if dim in {"y", "x"}:
+        return CHUNK // ratio, SHARD // ratio
+    length = min(size, TIME_CHUNK) if dim == "time" else size
+    return length, length
