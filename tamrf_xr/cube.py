@@ -48,10 +48,9 @@ class Grid:
 
     def zoom(self, factor: int) -> Grid:
         """Return the grid of the same footprint with pixels `factor` times smaller."""
-        scale = Affine.scale(1 / factor)
-        return Grid(
-            self.crs, self.transform * scale, (self.shape[0] * factor, self.shape[1] * factor)
-        )
+        gsd, left, top = self.gsd / factor, self.transform.c, self.transform.f
+        transform = Affine(gsd, 0, left, 0, -gsd, top)
+        return Grid(self.crs, transform, (self.shape[0] * factor, self.shape[1] * factor))
 
     def coords(self) -> dict[str, xr.Variable]:
         """Return the coordinates ``y`` and ``x`` of pixel centres."""
@@ -124,7 +123,8 @@ def build_group(
     sensor
         A row of the sensor table, or its name.
     reflectance
-        ``(time, band, y, x)`` numpy or dask array, 0..1, NaN where there is no data.
+        ``(time, band, y, x)`` numpy or dask array, 0..1, NaN where there is no data; None for a
+        product that is temperature alone.
     times
         Acquisition times.
     grid
@@ -144,29 +144,29 @@ def build_group(
         The group.
     """
     sensor = get_sensor(sensor) if isinstance(sensor, str) else sensor
-    names = bands or sensor.band_names
-    known = {band.name: band for band in sensor.bands}
-    arrays: dict[str, Any] = {"reflectance": (("time", "band", "y", "x"), reflectance)}
-    if valid is not None:
-        arrays["valid"] = (("time", "y", "x"), valid)
-    if surface_temperature is not None:
-        arrays["surface_temperature"] = (("time", "y", "x"), surface_temperature)
-    coords = {
-        "time": pd.DatetimeIndex(times).tz_localize(None).as_unit("ns"),
-        # Objects, not fixed-length strings: Zarr v3 specifies only those of variable length.
-        "band": np.array(names, dtype=object),
-        **grid.coords(),
-        "common_name": ("band", np.array([known[n].common_name for n in names], dtype=object)),
-        "gsd": ("band", [float(known[name].gsd) for name in names], {"units": "m"}),
-        "center_wavelength": (
-            "band",
-            [known[name].center_wavelength for name in names],
-            {"units": "um"},
-        ),
+    given = {
+        "reflectance": (("time", "band", "y", "x"), reflectance),
+        "valid": (("time", "y", "x"), valid),
+        "surface_temperature": (("time", "y", "x"), surface_temperature),
     }
+    arrays = {name: value for name, value in given.items() if value[1] is not None}
+    coords = {"time": pd.DatetimeIndex(times).tz_localize(None).as_unit("ns"), **grid.coords()}
+    if reflectance is not None:
+        coords |= _band_coords(sensor, bands or sensor.band_names)
     group = xr.Dataset(arrays, coords, {"sensor": sensor.title, **(attrs or {})})
     located: xr.Dataset = group.rio.write_crs(grid.crs).rio.write_transform(grid.transform)
     return _describe(located)
+
+
+def _band_coords(sensor: Sensor, names: tuple[str, ...]) -> dict[str, Any]:
+    bands = [band for name in names for band in sensor.bands if band.name == name]
+    # Objects, not fixed-length strings: Zarr v3 specifies only those of variable length.
+    return {
+        "band": np.array(names, dtype=object),
+        "common_name": ("band", np.array([band.common_name for band in bands], dtype=object)),
+        "gsd": ("band", [float(band.gsd) for band in bands], {"units": "m"}),
+        "center_wavelength": ("band", [band.center_wavelength for band in bands], {"units": "um"}),
+    }
 
 
 def _describe(group: xr.Dataset) -> xr.Dataset:
@@ -264,7 +264,7 @@ def _check_group(name: str, group: xr.Dataset) -> None:
         "valid": ("time", "y", "x"),
         "surface_temperature": ("time", "y", "x"),
     }
-    if "reflectance" not in group:
+    if not {"reflectance", "surface_temperature"} & set(group.data_vars):
         raise CubeError(f"/{name} has no 'reflectance'; found {list(map(str, group.data_vars))}")
     for variable, dims in expected.items():
         if variable in group and group[variable].dims != dims:
@@ -272,6 +272,11 @@ def _check_group(name: str, group: xr.Dataset) -> None:
                 f"/{name}/{variable} has dimensions {group[variable].dims}, expected {dims}; "
                 "tamrf_xr.as_cube puts them in order"
             )
+    if "reflectance" in group:
+        _check_bands(name, group)
+
+
+def _check_bands(name: str, group: xr.Dataset) -> None:
     known = SENSORS[name].band_names
     found = [str(band) for band in group["band"].values]
     if unknown := [band for band in found if band not in known]:
@@ -299,11 +304,12 @@ def check_nested(grids: Mapping[str, Grid]) -> None:
             f"/sentinel2 is in {_crs_name(fine.crs)}, /landsat in {_crs_name(coarse.crs)}; "
             "bring them to one CRS with .rio.reproject, Landsat onto the nested 3:1 grid"
         )
-    ratio = LANDSAT.ratio
+    # A product has every sensor on the fine grid; what came from satellites nests.
+    ratio = 1 if np.isclose(coarse.gsd, fine.gsd) else LANDSAT.ratio
     if not np.isclose(coarse.gsd, ratio * fine.gsd):
         raise CubeError(
             f"/landsat pixels are {coarse.gsd:g} m, /sentinel2 pixels {fine.gsd:g} m: "
-            f"expected exactly {ratio} to 1; resample one of them"
+            f"expected exactly {ratio} to 1 (or 1 to 1 in a product); resample one of them"
         )
     shift = [(a - b) / fine.gsd for a, b in zip(coarse.bounds, fine.bounds, strict=True)]
     if any(abs(s / ratio - round(s / ratio)) > 1e-3 / ratio for s in (shift[0], shift[3])):
@@ -325,7 +331,15 @@ def _crs_name(crs: CRS) -> str:
 
 
 def fine_grid(cube: xr.DataTree) -> Grid:
-    """Return the grid of the products of a cube: Sentinel-2's, or Landsat's cut in three."""
+    """Return the grid of the products of a cube: Sentinel-2's, or Landsat's cut in three.
+
+    Raises
+    ------
+    CubeError
+        If the cube is a product already.
+    """
+    if any(group.attrs.get("processing_level") == "fused" for group in groups_of(cube).values()):
+        raise CubeError("this cube is a product of fuse already: fuse the cube it was made from")
     groups = groups_of(cube)
     if "sentinel2" in groups:
         return grid_of(groups["sentinel2"])

@@ -19,6 +19,10 @@ class MethodError(TamrfError, ValueError):
     """A method that does not exist, or that lacks what it needs."""
 
 
+class OptionError(TamrfError, ValueError):
+    """An option whose value has no meaning."""
+
+
 class ModelError(TamrfError, ValueError):
     """A checkpoint that cannot be read, or that contradicts its configuration."""
 

@@ -150,6 +150,9 @@ class FuserSpec:
     cost: Cost = field(default_factory=Cost, compare=False)
     """Memory that a tile takes."""
 
+    at_once: int = 0
+    """Tiles in work at one time in a process; 0 for as many as there are threads."""
+
     provenance: tuple[tuple[str, str], ...] = ()
     """What to write in the attributes of a product: weights, their hash, precision."""
 

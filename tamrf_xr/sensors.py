@@ -77,14 +77,15 @@ class Sensor:
         return next((band for band in self.all_bands if band.answers_to(name)), None)
 
 
-def _s2(name: str, common_name: str, gsd: float, wavelength: float) -> Band:
+def _s2(name: str, common_name: str, gsd: float, wavelength: float, *others: str) -> Band:
     short = name.lower().replace("b0", "b")
-    return Band(name, common_name, gsd, wavelength, 1.0 if gsd == FINE_GSD else 0.3, (short,))
+    aliases = (short, f"{name.lower()}_{gsd:g}m", *others)
+    return Band(name, common_name, gsd, wavelength, 1.0 if gsd == FINE_GSD else 0.3, aliases)
 
 
-def _landsat(name: str, common_name: str, wavelength: float) -> Band:
+def _landsat(name: str, common_name: str, wavelength: float, *others: str) -> Band:
     short = name.lower().replace("b0", "b")
-    aliases = (short, f"sr_{short}", f"sr_{name.lower()}")
+    aliases = (short, f"sr_{short}", f"sr_{name.lower()}", f"oli_{short}", *others)
     return Band(name, common_name, 30.0, wavelength, 0.3, aliases)
 
 
@@ -96,13 +97,13 @@ SENTINEL2 = Sensor(
         _s2("B02", "blue", 10, 0.490),
         _s2("B03", "green", 10, 0.560),
         _s2("B04", "red", 10, 0.665),
-        _s2("B05", "rededge071", 20, 0.705),
-        _s2("B06", "rededge075", 20, 0.740),
-        _s2("B07", "rededge078", 20, 0.783),
-        _s2("B08", "nir", 10, 0.842),
-        _s2("B8A", "nir08", 20, 0.865),
-        _s2("B11", "swir16", 20, 1.610),
-        _s2("B12", "swir22", 20, 2.190),
+        _s2("B05", "rededge071", 20, 0.705, "rededge1", "red_edge_1"),
+        _s2("B06", "rededge075", 20, 0.740, "rededge2", "red_edge_2"),
+        _s2("B07", "rededge078", 20, 0.783, "rededge3", "red_edge_3"),
+        _s2("B08", "nir", 10, 0.842, "nir_1"),
+        _s2("B8A", "nir08", 20, 0.865, "nir_2"),
+        _s2("B11", "swir16", 20, 1.610, "swir1", "swir_16"),
+        _s2("B12", "swir22", 20, 2.190, "swir2", "swir_22"),
     ),
 )
 
@@ -111,16 +112,18 @@ LANDSAT = Sensor(
     title="Landsat-8/9",
     gsd=30.0,
     bands=(
-        _landsat("B01", "coastal", 0.443),
+        _landsat("B01", "coastal", 0.443, "coastal_aerosol"),
         _landsat("B02", "blue", 0.482),
         _landsat("B03", "green", 0.561),
         _landsat("B04", "red", 0.655),
-        _landsat("B05", "nir08", 0.865),
-        _landsat("B06", "swir16", 1.609),
-        _landsat("B07", "swir22", 2.201),
+        _landsat("B05", "nir08", 0.865, "nir"),
+        _landsat("B06", "swir16", 1.609, "swir1", "swir_1"),
+        _landsat("B07", "swir22", 2.201, "swir2", "swir_2"),
     ),
     # 30 m grid, but the thermal instrument resolves about 90 m.
-    thermal=Band("LST", "lwir11", 90.0, 10.895, 0.2, ("surface_temperature", "st_b10", "lst")),
+    thermal=Band(
+        "LST", "lwir11", 90.0, 10.895, 0.2, ("surface_temperature", "st_b10", "tirs_b10", "lwir")
+    ),
 )
 
 SENSORS: dict[str, Sensor] = {sensor.name: sensor for sensor in (SENTINEL2, LANDSAT)}

@@ -15,7 +15,6 @@ import zarr
 
 from tamrf_xr.cube import FILL, SCALES, grid_of, groups_of, packing, validate
 from tamrf_xr.errors import CubeError, OutputExistsError, SourceNotFoundError
-from tamrf_xr.sensors import FINE_GSD
 
 CHUNK, SHARD = 120, 360
 """Fine pixels across a chunk and a shard on disk: small reads, few files."""
@@ -144,13 +143,16 @@ def check_absent(target: Path, *, overwrite: bool) -> None:
 
 def _storable(cube: xr.DataTree) -> xr.DataTree:
     """Clip to what int16 holds, in dask chunks that are whole shards."""
-    groups = {name: _storable_group(group) for name, group in groups_of(cube).items()}
+    gsd = {name: grid_of(group).gsd for name, group in groups_of(cube).items()}
+    # Shards cover the same ground for every sensor, so that a tile reads as few as can be.
+    groups = {
+        name: _storable_group(group, ratio=round(gsd[name] / min(gsd.values())))
+        for name, group in groups_of(cube).items()
+    }
     return xr.DataTree.from_dict({"/": cube.to_dataset(), **groups})
 
 
-def _storable_group(group: xr.Dataset) -> xr.Dataset:
-    # A cube's shards cover the same ground for every sensor, a product's grid is 10 m for all.
-    ratio = max(round(grid_of(group).gsd / FINE_GSD), 1)
+def _storable_group(group: xr.Dataset, *, ratio: int) -> xr.Dataset:
     for name, array in group.data_vars.items():
         layout = {dim: _layout(str(dim), size, ratio) for dim, size in array.sizes.items()}
         stored = array.chunk({dim: shard for dim, (_, shard) in layout.items()})

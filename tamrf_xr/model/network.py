@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from tamrf_xr.errors import ModelError
 from tamrf_xr.model.config import STATISTICS, BandStatistics, NetworkConfig
@@ -84,6 +84,7 @@ class Tamrf(nn.Module):
         lr_days: Tensor | None,
         hr: Tensor | None,
         hr_days: Tensor | None,
+        *,
         query_days: Tensor,
     ) -> Tensor:
         """Predict every band at every query day.
@@ -146,28 +147,29 @@ class Tamrf(nn.Module):
             )
         return torch.cat(parts, dim=1)
 
-    def transform(self, tokens_PND: Tensor) -> Tensor:
+    def transform(self, tokens: Tensor) -> Tensor:
         """Let the dates of each pixel attend to each other: (P, N, D) to (P, N, D)."""
+        y_PND = tokens
         for layer in self.layers:
-            tokens_PND = layer(tokens_PND)
-        return tokens_PND
+            y_PND = layer(y_PND)
+        return y_PND
 
-    def queries(self, days_BQ: Tensor) -> Tensor:
-        """Return the query tokens (B, Q, D): the same for every pixel."""
-        encoding_BQP = positional_encoding(days_BQ, self.config.positional)
-        latent_BQL = self.query_latent.expand(*days_BQ.shape, -1)
-        token_BQS = self.query_token.expand(*days_BQ.shape, -1)
-        return torch.cat([latent_BQL, encoding_BQP.to(latent_BQL), token_BQS], dim=-1)
+    def queries(self, days: Tensor) -> Tensor:
+        """Return the query tokens (B, Q, D) of days (B, Q): the same for every pixel."""
+        encoding_BQP = positional_encoding(days, self.config.positional).to(self.query_latent)
+        latent_BQL = self.query_latent.expand(*days.shape, -1)
+        token_BQS = self.query_token.expand(*days.shape, -1)
+        return torch.cat([latent_BQL, encoding_BQP, token_BQS], dim=-1)
 
-    def to_bands(self, attended_BQDHW: Tensor) -> Tensor:
+    def to_bands(self, attended: Tensor) -> Tensor:
         """Turn attended maps (B, Q, D, H, W) into standardised bands (B, Q, bands, H, W)."""
-        maps_XDHW = attended_BQDHW.flatten(0, 1)
-        hidden_XDHW = F.leaky_relu(self.out1(maps_XDHW), SLOPE)
+        maps_XDHW = attended.flatten(0, 1)
+        hidden_XDHW = functional.leaky_relu(self.out1(maps_XDHW), SLOPE)
         bands_XCHW: Tensor = self.out2(hidden_XDHW)
-        return bands_XCHW.unflatten(0, attended_BQDHW.shape[:2])
+        return bands_XCHW.reshape(*attended.shape[:2], *bands_XCHW.shape[1:])
 
     def standardise(self, x: Tensor, sensor: str) -> Tensor:
-        """Standardise pixels (..., C, y, x) of ``"lr"`` or ``"hr"`` (reflectance, kelvin / 1000)."""
+        """Standardise pixels (..., C, y, x) of sensor ``"lr"`` or ``"hr"``."""
         mean, std = self.get_buffer(f"{sensor}_mean"), self.get_buffer(f"{sensor}_std")
         return (x - mean[:, None, None]) / std[:, None, None]
 
@@ -178,12 +180,12 @@ class Tamrf(nn.Module):
         return bands * std[:, None, None] + mean[:, None, None]
 
     def _sensor_tokens(
-        self, encoder: SpatialEncoder, token_S: Tensor, x_BTChw: Tensor, days_BT: Tensor
+        self, encoder: SpatialEncoder, token: Tensor, x: Tensor, days: Tensor
     ) -> Tensor:
-        maps_XLHW = encoder(x_BTChw.flatten(0, 1))
-        maps_BTLHW = maps_XLHW.unflatten(0, x_BTChw.shape[:2])
-        encoding_BTP = positional_encoding(days_BT, self.config.positional).to(maps_BTLHW)
-        constant_BTC = torch.cat([encoding_BTP, token_S.expand(*days_BT.shape, -1)], dim=-1)
+        maps_XLHW: Tensor = encoder(x.flatten(0, 1))
+        maps_BTLHW = maps_XLHW.reshape(*x.shape[:2], *maps_XLHW.shape[1:])
+        encoding_BTP = positional_encoding(days, self.config.positional).to(maps_BTLHW)
+        constant_BTC = torch.cat([encoding_BTP, token.expand(*days.shape, -1)], dim=-1)
         constant_BTCHW = constant_BTC[..., None, None].expand(-1, -1, -1, *maps_BTLHW.shape[-2:])
         return torch.cat([maps_BTLHW, constant_BTCHW], dim=2)
 
@@ -221,19 +223,19 @@ class SpatialEncoder(nn.Module):
         self.last = _conv3(config.latent, config.latent)
         self.up = _conv3(config.latent, config.latent) if ratio > 1 else None
 
-    def forward(self, x_XChw: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """Encode (X, C, h, w) into (X, L, ratio h, ratio w)."""
-        first_XLhw = self.first(x_XChw)
+        first_XLhw = self.first(x)
         y_XLhw = first_XLhw
         for block in self.blocks:
             y_XLhw = block(y_XLhw)
         y_XLhw = first_XLhw + self.last(y_XLhw)
-        if self.up is None:
-            return y_XLhw
-        y_XLHW = F.interpolate(
-            y_XLhw, scale_factor=float(self.ratio), mode="bicubic", align_corners=False
-        )
-        return F.leaky_relu(self.up(y_XLHW), SLOPE)
+        return y_XLhw if self.up is None else self._upsample(y_XLhw, self.up)
+
+    def _upsample(self, y: Tensor, conv: nn.Conv2d) -> Tensor:
+        scale = float(self.ratio)
+        y_XLHW = functional.interpolate(y, scale_factor=scale, mode="bicubic", align_corners=False)
+        return functional.leaky_relu(conv(y_XLHW), SLOPE)
 
 
 class ResidualBlock(nn.Module):
@@ -266,7 +268,7 @@ class DenseBlock(nn.Module):
         """Map (X, L, h, w) to (X, L, h, w)."""
         parts = [x]
         for conv in self.convs:
-            parts.append(F.leaky_relu(conv(torch.cat(parts, dim=1)), SLOPE))
+            parts.append(functional.leaky_relu(conv(torch.cat(parts, dim=1)), SLOPE))
         return x + self.scale * parts[-1]
 
 
@@ -285,11 +287,12 @@ class DecoderAttention(nn.Module):
         self.linear1, self.linear2 = nn.Linear(D, hidden), nn.Linear(hidden, D)
         self.norm1, self.norm2 = nn.LayerNorm(D), nn.LayerNorm(D)
 
-    def forward(self, query_PQD: Tensor, encoded_PND: Tensor) -> Tensor:
-        """Attend from (P, Q, D) to (P, N, D): (P, Q, D)."""
-        found_PQD, _ = self.attention(query_PQD, encoded_PND, encoded_PND, need_weights=False)
-        y_PQD: Tensor = self.norm1(query_PQD + found_PQD)
-        z_PQD: Tensor = self.norm2(y_PQD + self.linear2(F.relu(self.linear1(y_PQD))))
+    def forward(self, query: Tensor, encoded: Tensor) -> Tensor:
+        """Attend from queries (P, Q, D) to encoded dates (P, N, D): (P, Q, D)."""
+        found_PQD, _ = self.attention(query, encoded, encoded, need_weights=False)
+        y_PQD: Tensor = self.norm1(query + found_PQD)
+        hidden_PQF = functional.relu(self.linear1(y_PQD))
+        z_PQD: Tensor = self.norm2(y_PQD + self.linear2(hidden_PQF))
         return z_PQD
 
 
@@ -329,12 +332,13 @@ def _transformer_layer(config: NetworkConfig) -> nn.TransformerEncoderLayer:
     )
 
 
-def _statistics_for(
-    config: NetworkConfig, statistics: BandStatistics | None
-) -> dict[str, Tensor]:
+def _statistics_for(config: NetworkConfig, statistics: BandStatistics | None) -> dict[str, Tensor]:
     if statistics is None:
         published = STATISTICS["all"]
-        fits = (len(published.hr_mean), len(published.lr_mean)) == (config.hr_bands, config.lr_bands)
+        fits = (len(published.hr_mean), len(published.lr_mean)) == (
+            config.hr_bands,
+            config.lr_bands,
+        )
         statistics = published if fits else BandStatistics.unit(config)
     found = (len(statistics.hr_mean), len(statistics.lr_mean))
     if found != (config.hr_bands, config.lr_bands):

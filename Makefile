@@ -1,0 +1,38 @@
+# Two commands on a machine with Python 3.11+, git and make: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check bench clean
+
+# Installed once, and again when what it needs changes. Constraints pin every version; PyTorch
+# comes first so that a CPU build where there is one is taken before anything else asks for torch.
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+demo: $(VENV)/installed
+	mkdir -p demo
+	$(BIN)/tamrf-xr simulate demo/scene.zarr --size 330 --year 2022 --seed 1 --overwrite
+	@echo "No trained weights ship with the package yet: the demo fuses with --method linear."
+	$(BIN)/tamrf-xr fuse demo/scene.zarr demo/fused.zarr --method linear \
+	    --dates 2022-01-15/2022-12-31/30D --overwrite
+	$(BIN)/tamrf-xr quicklook demo/scene.zarr demo/fused.zarr demo/quicklook.png --overwrite
+	$(BIN)/tamrf-xr info demo/fused.zarr
+
+test: $(VENV)/installed
+	$(BIN)/pytest -q
+
+check: $(VENV)/installed
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/installed
+	$(BIN)/python benchmarks/inference.py
+
+clean:
+	rm -rf $(VENV) demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

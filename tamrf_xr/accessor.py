@@ -1,0 +1,61 @@
+"""`.tamrf` on DataTree and Dataset: hands over to the functions of the package."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import xarray as xr
+
+from tamrf_xr.cube import clip
+from tamrf_xr.fusion import fuse
+from tamrf_xr.harmonize import as_cube
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def _documented_by(function: Callable[..., Any]) -> Callable[[Method], Method]:
+    """Give a method the docstring and the options of the function it hands over to."""
+
+    def decorate(method: Method) -> Method:
+        method.__doc__ = function.__doc__
+        parameters = list(inspect.signature(function).parameters.values())
+        this = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+        method.__signature__ = inspect.Signature([this, *parameters[1:]])  # type: ignore[attr-defined]
+        return method
+
+    return decorate
+
+
+@xr.register_datatree_accessor("tamrf")
+class TamrfTree:
+    """What a cube can do."""
+
+    def __init__(self, tree: xr.DataTree) -> None:
+        """Take the tree; nothing is checked before a method is called."""
+        self._tree = tree
+
+    @_documented_by(fuse)
+    def fuse(self, query_dates: Any, **options: Any) -> xr.DataTree:
+        """Fuse."""
+        return fuse(self._tree, query_dates, **options)
+
+    @_documented_by(clip)
+    def clip(self, bounds: tuple[float, float, float, float] | None = None) -> xr.DataTree:
+        """Clip."""
+        return clip(self._tree, bounds)
+
+
+@xr.register_dataset_accessor("tamrf")
+class TamrfDataset:
+    """What a series of one sensor can do: the same, after `tamrf_xr.as_cube`."""
+
+    def __init__(self, dataset: xr.Dataset) -> None:
+        """Take the dataset; nothing is checked before a method is called."""
+        self._dataset = dataset
+
+    @_documented_by(fuse)
+    def fuse(self, query_dates: Any, **options: Any) -> xr.DataTree:
+        """Fuse."""
+        return fuse(as_cube(self._dataset), query_dates, **options)

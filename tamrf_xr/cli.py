@@ -1,0 +1,287 @@
+"""The command `tamrf-xr`: parse, call, report. No logic."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from tamrf_xr.errors import TamrfError
+
+Command = Callable[[argparse.Namespace], int]
+FAILED, INTERRUPTED = 1, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Parameters
+    ----------
+    arguments
+        Words of the command line; by default those of this process.
+
+    Returns
+    -------
+    int
+        0 if all went well, 1 on an error (told on standard error), 2 on wrong usage, 130 when
+        interrupted.
+    """
+    options = build_parser().parse_args(arguments)
+    logging.basicConfig(level=logging.DEBUG if options.debug else logging.WARNING)
+    try:
+        return int(options.run(options))
+    except KeyboardInterrupt:
+        print("tamrf-xr: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except (TamrfError, OSError) as error:
+        if options.debug:
+            raise
+        print(f"tamrf-xr: {error}", file=sys.stderr)
+        return FAILED
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="tamrf-xr",
+        description="Cloud-free 10 m series of every Landsat and Sentinel-2 band, at any date.",
+    )
+    parser.add_argument("--version", action="version", version=version("tamrf-xr"))
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for add in (_add_ingest, _add_info, _add_simulate, _add_fuse, _add_quicklook, _add_weights):
+        add(commands)
+    return parser
+
+
+def _command(commands: Any, name: str, run: Command, *, about: str, example: str) -> Any:
+    parser = commands.add_parser(
+        name,
+        help=about,
+        description=about[0].upper() + about[1:] + ".",
+        epilog="examples:\n" + example,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--debug", action="store_true", help="log everything, show tracebacks")
+    parser.add_argument("--quiet", action="store_true", help="show no progress")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _progress(options: argparse.Namespace, what: str) -> AbstractContextManager[Any]:
+    if options.quiet:
+        return nullcontext()
+    from tqdm.dask import TqdmCallback
+
+    bar: AbstractContextManager[Any] = TqdmCallback(desc=what)
+    return bar
+
+
+def _add_ingest(commands: Any) -> None:
+    sources = commands.add_parser("ingest", help="make cubes from folders").add_subparsers(
+        title="sources", required=True, metavar="SOURCE"
+    )
+    parser = _command(
+        sources,
+        "ls2s2",
+        _ingest_ls2s2,
+        about="make a cube of each LS2S2 folder",
+        example="  tamrf-xr ingest ls2s2 31TCJ_12 scene.zarr\n"
+        "  tamrf-xr ingest ls2s2 data/* cubes/       # one cube a folder; rerun to resume",
+    )
+    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
+    parser.add_argument("out", type=Path, metavar="OUT.zarr", help="a store, or a folder of stores")
+    parser.add_argument("--overwrite", action="store_true", help="write cubes that exist anew")
+    parser.add_argument("--workers", type=int, help="folders at once (default: cores)")
+
+
+def _ingest_ls2s2(options: argparse.Namespace) -> int:
+    from tamrf_xr.ingest.ls2s2 import ingest_ls2s2
+
+    report = ingest_ls2s2(
+        options.folders,
+        options.out,
+        overwrite=options.overwrite,
+        workers=options.workers,
+        progress=not options.quiet,
+    )
+    for folder, error in report.failed.items():
+        print(f"tamrf-xr: {folder}: {error}", file=sys.stderr)
+    print(
+        f"{len(report.written)} written, {len(report.skipped)} there, {len(report.failed)} failed"
+    )
+    return FAILED if report.failed else 0
+
+
+def _add_info(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "info",
+        _info,
+        about="tell what a cube or a product holds",
+        example="  tamrf-xr info scene.zarr",
+    )
+    parser.add_argument("cube", metavar="CUBE.zarr")
+
+
+def _info(options: argparse.Namespace) -> int:
+    from tamrf_xr.describe import describe
+    from tamrf_xr.store import open_cube
+
+    print(describe(open_cube(options.cube)))
+    return 0
+
+
+def _add_simulate(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "simulate",
+        _simulate,
+        about="make a clouded scene of both sensors whose truth is known",
+        example="  tamrf-xr simulate scene.zarr --size 330 --year 2022 --seed 1\n"
+        "  tamrf-xr simulate scene.zarr --truth truth.zarr --dates 2022-01-01/2022-12-31/30D",
+    )
+    parser.add_argument("out", type=Path, metavar="OUT.zarr")
+    parser.add_argument("--size", type=int, default=330, help="10 m pixels (default: %(default)s)")
+    parser.add_argument("--year", type=int, default=2022, help="default: %(default)s")
+    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    parser.add_argument(
+        "--truth", type=Path, help="write the cloud-free truth here", metavar="ZARR"
+    )
+    parser.add_argument("--dates", nargs="+", help="dates of the truth", metavar="DATE")
+    parser.add_argument("--overwrite", action="store_true")
+
+
+def _simulate(options: argparse.Namespace) -> int:
+    from tamrf_xr.simulate import SceneConfig, write_scene
+
+    write_scene(
+        SceneConfig(size_px=options.size, year=options.year, seed=options.seed),
+        options.out,
+        truth_zarr=options.truth,
+        truth_dates=_dates(options.dates),
+        overwrite=options.overwrite,
+    )
+    print(f"simulated {options.out}" + (f", truth {options.truth}" if options.truth else ""))
+    return 0
+
+
+def _add_fuse(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "fuse",
+        _fuse,
+        about="make every band of both sensors at 10 m at any dates",
+        example="  tamrf-xr fuse scene.zarr fused.zarr --dates 2022-06-01 2022-06-15\n"
+        "  tamrf-xr fuse scene.zarr fused.zarr --dates 2022-01-01/2022-12-31/15D --method linear\n"
+        "  tamrf-xr fuse scene.zarr ndvi.zarr --dates 2022-06-01 --sensors sentinel2 "
+        "--bands B04 B08",
+    )
+    parser.add_argument("cube", metavar="IN.zarr")
+    parser.add_argument("out", type=Path, metavar="OUT.zarr")
+    parser.add_argument(
+        "--dates", nargs="+", required=True, metavar="DATE", help="or START/END/STEP"
+    )
+    parser.add_argument("--method", default="tamrf", help="tamrf or linear (default: %(default)s)")
+    parser.add_argument("--model", default="default", help="weights (default: %(default)s)")
+    parser.add_argument("--sensors", nargs="+", metavar="SENSOR", help="default: both")
+    parser.add_argument("--bands", nargs="+", metavar="BAND", help="default: all")
+    parser.add_argument("--origin", metavar="DATE", help="day 0 (default: 1 January)")
+    parser.add_argument(
+        "--window", default="365D", help="'none' for no window (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--device", default="auto", help="cpu, cuda, cuda:1 ... (default: %(default)s)"
+    )
+    parser.add_argument("--precision", default="auto", choices=["auto", "float32", "bfloat16"])
+    parser.add_argument("--tile", default="auto", help="10 m pixels (default: %(default)s)")
+    parser.add_argument("--overwrite", action="store_true")
+
+
+def _fuse(options: argparse.Namespace) -> int:
+    from tamrf_xr.fusion import fuse
+    from tamrf_xr.store import check_absent, open_cube, save_cube
+
+    check_absent(options.out, overwrite=options.overwrite)
+    fused = fuse(
+        open_cube(options.cube),
+        _dates(options.dates),
+        method=options.method,
+        model=options.model,
+        sensors=options.sensors,
+        bands=options.bands,
+        origin=options.origin,
+        window=None if options.window == "none" else options.window,
+        device=options.device,
+        precision=options.precision,
+        tile=int(options.tile) if options.tile.isdigit() else options.tile,
+    )
+    progress = _progress(options, "fuse")
+    save_cube(fused, options.out, overwrite=options.overwrite, progress=progress)
+    print(f"fused {options.out}")
+    return 0
+
+
+def _dates(words: Sequence[str] | None) -> Any:
+    """Return one word as it is, since it may be a range; several as a list."""
+    return words[0] if words and len(words) == 1 else words
+
+
+def _add_quicklook(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "quicklook",
+        _quicklook,
+        about="draw inputs above, fused below",
+        example="  tamrf-xr quicklook scene.zarr fused.zarr quicklook.png",
+    )
+    parser.add_argument("cube", metavar="CUBE.zarr")
+    parser.add_argument("fused", metavar="FUSED.zarr")
+    parser.add_argument("out", type=Path, metavar="OUT.png")
+    parser.add_argument("--columns", type=int, default=6, help="dates (default: %(default)s)")
+    parser.add_argument("--overwrite", action="store_true")
+
+
+def _quicklook(options: argparse.Namespace) -> int:
+    from tamrf_xr.export.quicklook import quicklook
+    from tamrf_xr.store import open_cube
+
+    quicklook(
+        open_cube(options.cube),
+        open_cube(options.fused),
+        options.out,
+        columns=options.columns,
+        overwrite=options.overwrite,
+    )
+    print(f"drew {options.out}")
+    return 0
+
+
+def _add_weights(commands: Any) -> None:
+    actions = commands.add_parser("weights", help="convert weights").add_subparsers(
+        title="actions", required=True, metavar="ACTION"
+    )
+    parser = _command(
+        actions,
+        "convert",
+        _convert_weights,
+        about="convert a published checkpoint to safetensors",
+        example="  tamrf-xr weights convert best.ckpt best.safetensors --config composed.yaml",
+    )
+    parser.add_argument("source", type=Path, metavar="IN.ckpt")
+    parser.add_argument("out", type=Path, metavar="OUT.safetensors")
+    parser.add_argument("--config", type=Path, help="composed YAML of the training run")
+    parser.add_argument("--overwrite", action="store_true")
+
+
+def _convert_weights(options: argparse.Namespace) -> int:
+    from tamrf_xr.model.checkpoint import load_model, save_model
+
+    model = load_model(options.source, options.config)
+    save_model(model, options.out, overwrite=options.overwrite)
+    print(f"converted {options.out}")
+    return 0

@@ -1,0 +1,52 @@
+"""Tell in a few lines what a cube holds."""
+
+from __future__ import annotations
+
+import xarray as xr
+
+from tamrf_xr.cube import Grid, grid_of, groups_of
+from tamrf_xr.sensors import SENSORS
+
+
+def describe(cube: xr.DataTree) -> str:
+    """Describe a cube or a product; reads nothing but coordinates.
+
+    Parameters
+    ----------
+    cube
+        The cube.
+
+    Returns
+    -------
+    str
+        A few lines: per sensor its grid, acquisitions and bands; then the attributes.
+    """
+    lines = [cube.attrs.get("title", "")]
+    for name, group in groups_of(cube).items():
+        lines += [f"/{name}: {SENSORS[name].title}", *_describe_group(group)]
+    lines += [f"{key}: {value}" for key, value in cube.attrs.items() if key != "title" and value]
+    return "\n".join(lines)
+
+
+def _describe_group(group: xr.Dataset) -> list[str]:
+    days = group["time"].to_index()
+    bands = [*map(str, group["band"].values)] if "band" in group else []
+    bands += ["LST (surface_temperature)"] if "surface_temperature" in group else []
+    attrs = [f"  {key}: {value}" for key, value in group.attrs.items() if key != "sensor"]
+    return [
+        f"  {_describe_grid(grid_of(group))}",
+        f"  {len(days)} dates, {days.min():%Y-%m-%d} to {days.max():%Y-%m-%d}"
+        if len(days)
+        else "  no dates",
+        f"  bands {' '.join(bands)}" + ("; with valid mask" if "valid" in group else ""),
+        *attrs,
+    ]
+
+
+def _describe_grid(grid: Grid) -> str:
+    code = grid.crs.to_epsg()
+    bounds = ", ".join(f"{value:.10g}" for value in grid.bounds)
+    return (
+        f"{grid.shape[0]} x {grid.shape[1]} pixels of {grid.gsd:g} m, "
+        f"{f'EPSG:{code}' if code else grid.crs.name}, bounds {bounds}"
+    )

@@ -1,0 +1,122 @@
+"""The main job: a cube and query dates in, a lazy product out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import xarray as xr
+
+from tamrf_xr.cube import groups_of, validate
+from tamrf_xr.dates import parse_dates
+from tamrf_xr.errors import CubeError, OptionError
+from tamrf_xr.methods.registry import Request, parse_bands, plan_method
+from tamrf_xr.scale.lazy import Timing, fuse_lazily
+from tamrf_xr.sensors import SENSORS
+
+
+def fuse(
+    cube: xr.DataTree,
+    query_dates: Any,
+    *,
+    model: Any = "default",
+    method: str = "tamrf",
+    sensors: str | Sequence[str] | None = None,
+    bands: Any = None,
+    origin: Any = None,
+    window: Any = "365D",
+    device: str = "auto",
+    precision: str = "auto",
+    tile: int | str = "auto",
+) -> xr.DataTree:
+    """Make every band of both sensors at 10 m at any dates, lazily.
+
+    Parameters
+    ----------
+    cube
+        A cube, from `tamrf_xr.open_cube` or `tamrf_xr.as_cube`.
+    query_dates
+        Strings, datetimes, a DatetimeIndex, ``"start/end/step"`` such as
+        ``"2022-01-01/2022-12-31/15D"``, ``slice(start, end, step)``, or an xarray object
+        whose ``time`` is taken.
+    model
+        Weights for a method that needs them: a path, a loaded model, or ``"default"``.
+    method
+        ``"tamrf"``, the network; or ``"linear"``, interpolation per pixel, without weights.
+    sensors
+        Sensors whose bands to make; by default both.
+    bands
+        Bands to make: names, or a mapping of sensor to names; by default all.
+    origin
+        Day 0 of the count of days; by default 1 January when all acquisitions lie within 366
+        days of it, else the first acquisition.
+    window
+        Cubes longer than this are fused window by window, each centred on a query date, days
+        counted from its start. None: all acquisitions at once, whatever their span.
+    device
+        ``"cpu"``, ``"cuda"``, ``"cuda:1"``, or ``"auto"``: a GPU where there is one.
+    precision
+        ``"float32"``, ``"bfloat16"``, or ``"auto"``: bfloat16 on GPUs, else float32.
+    tile
+        Edge of a tile in 10 m pixels. ``"auto"`` fits the memory there is. The result does
+        not depend on it.
+
+    Returns
+    -------
+    xarray.DataTree
+        A cube at the query dates, in their order: ``/sentinel2`` and ``/landsat``, both on
+        the 10 m grid, dask arrays of one task a tile; ``to_zarr`` or `tamrf_xr.save_cube`
+        computes it tile by tile.
+
+    Raises
+    ------
+    CubeError
+        If the tree is no cube.
+    DateError
+        If a query date cannot be read, or has no acquisition in its window.
+    MethodError, ModelError
+        If the method, its weights or the bands asked are not there.
+    MemoryBudgetError
+        If a tile needs more memory than the machine has.
+
+    References
+    ----------
+    Michel & Inglada, Temporal Attention Multi-Resolution Fusion of Satellite Image
+    Time-Series, Remote Sensing of Environment, 2025.
+    """
+    validate(cube)
+    names = (sensors,) if isinstance(sensors, str) else sensors
+    request = Request(
+        given=_bands_of(cube),
+        sensors=tuple(names) if names is not None else None,
+        bands=None if bands is None else parse_bands(bands, tuple(names or SENSORS)),
+        model=model,
+        device=device,
+        precision=precision,
+    )
+    return fuse_lazily(
+        cube,
+        plan_method(method, request),
+        parse_dates(query_dates),
+        timing=Timing(origin, window),
+        tile=_parse_tile(tile),
+    )
+
+
+def _bands_of(cube: xr.DataTree) -> dict[str, tuple[str, ...]]:
+    given = {}
+    for name, group in groups_of(cube).items():
+        if not group.sizes["time"]:
+            raise CubeError(f"/{name} has no acquisition; drop the group, or give it data")
+        present = set(group["band"].values.tolist()) if "reflectance" in group else set()
+        present |= {"LST"} if "surface_temperature" in group else set()
+        given[name] = tuple(band.name for band in SENSORS[name].all_bands if band.name in present)
+    return given
+
+
+def _parse_tile(tile: int | str) -> int | None:
+    if tile == "auto":
+        return None
+    if not isinstance(tile, int) or tile < 1:
+        raise OptionError(f"tile must be 'auto' or a number of pixels, got {tile!r}")
+    return tile

@@ -1,0 +1,1 @@
+"""Fusion methods: one file a method, one row a method in the registry."""

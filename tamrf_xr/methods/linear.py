@@ -1,0 +1,124 @@
+"""Linear interpolation in time, pixel by pixel, between valid dates. Needs no weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from tamrf_xr.fuser import Cost, Crop, Days, EpisodeFuser, FuserSpec, Mask, Pixels, Series
+from tamrf_xr.methods.registry import Bands, Request
+from tamrf_xr.psf import upsample
+from tamrf_xr.sensors import SENSORS
+
+CUBIC_REACH = 2
+"""Pixels on either side that bicubic interpolation looks at."""
+
+
+def plan(request: Request) -> FuserSpec:
+    """Return the recipe: every band the cube has, coarse sensors brought to 10 m."""
+    coarse = [name for name in request.given if SENSORS[name].ratio > 1]
+    return FuserSpec(
+        method="linear",
+        factory="tamrf_xr.methods.linear:Linear",
+        makes=tuple(request.wanted(request.given).items()),
+        halo=tuple((name, CUBIC_REACH) for name in coarse),
+        options=(("given", tuple(request.given.items())),),
+        cost=Cost(
+            # Pixels read, and per date two index maps of int16 and masks.
+            per_date={
+                name: 1.5 * (4 * len(bands) + 8) / SENSORS[name].ratio ** 2
+                for name, bands in request.given.items()
+            },
+            per_query=8 * sum(len(bands) for bands in request.given.values()),
+        ),
+    )
+
+
+class Linear(EpisodeFuser):
+    """Between the nearest valid dates before and after; the nearest one beyond the ends."""
+
+    def __init__(self, makes: Bands, given: tuple[tuple[str, tuple[str, ...]], ...]) -> None:
+        """Take the bands to make, and those that the cube has."""
+        self._places = {
+            name: [dict(given)[name].index(band) for band in bands] for name, bands in makes.items()
+        }
+
+    def predict(
+        self, series: Mapping[str, Series], days: Mapping[str, Days], query_days: Days, crop: Crop
+    ) -> dict[str, Pixels]:
+        """Interpolate each sensor on its own grid, then bring it to the fine grid."""
+        made = {}
+        for name, places in self._places.items():
+            coarse = interpolate(series[name], days[name], query_days, bands=places)
+            rows, cols = crop.within(name)
+            ratio = SENSORS[name].ratio
+            fine = upsample(coarse, ratio) if ratio > 1 else coarse
+            made[name] = fine[..., rows, cols]
+        return made
+
+
+def interpolate(series: Series, days: Days, query_days: Days, *, bands: list[int]) -> Pixels:
+    """Interpolate linearly in time between valid observations.
+
+    Parameters
+    ----------
+    series
+        What the sensor saw.
+    days
+        ``(time,)``, increasing.
+    query_days
+        ``(query,)``.
+    bands
+        Positions of the bands to make.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(query, band, y, x)``; NaN where a pixel has no valid observation at all.
+    """
+    out = np.full((len(query_days), len(bands), *series.valid.shape[1:]), np.nan, np.float32)
+    for place, band in enumerate(bands):
+        values = series.pixels[:, band]
+        usable = series.valid & np.isfinite(values)
+        _interpolate_band(values, usable, (days, query_days), out[:, place])
+    return out
+
+
+def _interpolate_band(values: Pixels, usable: Mask, days: tuple[Days, Days], out: Pixels) -> None:
+    """Fill `out` (query, y, x) from `values` (time, y, x) where `usable`."""
+    given, asked = days
+    before, after = nearest_usable(usable)
+    for position, day in enumerate(asked):
+        split = int(np.searchsorted(given, day, side="right"))
+        low, high = before[split], after[split]
+        first = np.where(low >= 0, low, high)
+        last = np.where(high >= 0, high, low)
+        start, stop = given[first], given[last]
+        weight = np.where(stop > start, (day - start) / np.maximum(stop - start, 1e-9), 0.0)
+        a, b = (np.take_along_axis(values, i[None], axis=0)[0] for i in (first, last))
+        out[position] = np.where(first >= 0, a + weight * (b - a), np.nan)
+
+
+def nearest_usable(usable: Mask) -> tuple[np.ndarray, np.ndarray]:
+    """Index usable observations from every gap between dates.
+
+    Parameters
+    ----------
+    usable
+        ``(time, y, x)``.
+
+    Returns
+    -------
+    tuple of numpy.ndarray
+        ``(time + 1, y, x)`` each: position of the last usable date before gap number i (that is,
+        among the first i dates), and of the first usable one after it; -1 where there is none.
+    """
+    count = len(usable)
+    shape = (count + 1, *usable.shape[1:])
+    before, after = np.full(shape, -1, np.int16), np.full(shape, -1, np.int16)
+    for i in range(count):
+        before[i + 1] = np.where(usable[i], i, before[i])
+    for i in reversed(range(count)):
+        after[i] = np.where(usable[i], i, after[i + 1])
+    return before, after

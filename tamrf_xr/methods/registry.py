@@ -1,0 +1,148 @@
+"""The methods by name, and what a user asks of one. A new method is a file and a row here."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from tamrf_xr.errors import MethodError
+from tamrf_xr.fuser import FuserSpec
+from tamrf_xr.sensors import SENSORS
+
+Bands = dict[str, tuple[str, ...]]
+"""Per sensor, names of bands in the order of the sensor table, ``"LST"`` last."""
+
+METHODS: Mapping[str, str] = {
+    "tamrf": "tamrf_xr.methods.tamrf",
+    "linear": "tamrf_xr.methods.linear",
+}
+"""Per name, the module whose ``plan(request)`` gives the `FuserSpec`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a user asks of a method, on what data."""
+
+    given: Mapping[str, tuple[str, ...]]
+    """Per sensor of the cube, the bands it has."""
+
+    sensors: tuple[str, ...] | None = None
+    """Sensors whose bands to make; None for all that the method makes."""
+
+    bands: Mapping[str, tuple[str, ...]] | None = None
+    """Bands to make, per sensor; None for all that the method makes."""
+
+    model: Any = "default"
+    """Weights: a path, a loaded model, or ``"default"``. Methods without weights ignore it."""
+
+    device: str = "auto"
+    """``"cpu"``, ``"cuda"``, ``"cuda:1"`` ..., or ``"auto"``."""
+
+    precision: str = "auto"
+    """``"float32"``, ``"bfloat16"``, or ``"auto"``."""
+
+    def wanted(self, makes: Mapping[str, tuple[str, ...]]) -> Bands:
+        """Return what is asked of all that a method `makes`.
+
+        Raises
+        ------
+        MethodError
+            If something is asked that the method does not make, or nothing is left.
+        """
+        asked = self.sensors or tuple(makes)
+        if unknown := [name for name in asked if name not in makes]:
+            raise MethodError(f"cannot make sensor {', '.join(unknown)}; {_offer(makes)}")
+        if self.bands is None:
+            return {name: makes[name] for name in asked}
+        for name, bands in self.bands.items():
+            if missing := [band for band in bands if band not in makes.get(name, ())]:
+                raise MethodError(f"cannot make {name} {', '.join(missing)}; {_offer(makes)}")
+        chosen = {
+            name: tuple(band for band in makes[name] if band in self.bands.get(name, ()))
+            for name in asked
+        }
+        chosen = {name: bands for name, bands in chosen.items() if bands}
+        if not chosen:
+            raise MethodError(f"no band asked of {', '.join(asked)}; {_offer(makes)}")
+        return chosen
+
+
+def _offer(makes: Mapping[str, tuple[str, ...]]) -> str:
+    listed = "; ".join(f"{name}: {' '.join(bands)}" for name, bands in makes.items())
+    return f"from this cube the method makes {listed}"
+
+
+def plan_method(name: str, request: Request) -> FuserSpec:
+    """Return the recipe of a method for a request.
+
+    Parameters
+    ----------
+    name
+        A key of `METHODS`.
+    request
+        What is asked.
+
+    Returns
+    -------
+    FuserSpec
+        The recipe: checked, and a few bytes.
+
+    Raises
+    ------
+    MethodError
+        If there is no such method, or it lacks something it needs.
+    """
+    try:
+        module = importlib.import_module(METHODS[name])
+    except KeyError:
+        known = ", ".join(METHODS)
+        raise MethodError(f"unknown method {name!r}; the methods are: {known}") from None
+    return cast("FuserSpec", module.plan(request))
+
+
+def parse_bands(names: Mapping[str, Any] | Any, sensors: tuple[str, ...]) -> Bands:
+    """Read a choice of bands: a mapping of sensor to names, or names for whichever has them.
+
+    Parameters
+    ----------
+    names
+        ``{"sentinel2": ["B04", "nir"]}``, ``["B04", "LST"]`` or ``"B04"``; aliases are known.
+    sensors
+        Sensors to look in.
+
+    Returns
+    -------
+    dict
+        Per sensor, names in the order of the table.
+
+    Raises
+    ------
+    MethodError
+        If no sensor has a band of that name.
+
+    Examples
+    --------
+    >>> parse_bands(["red", "LST"], ("sentinel2", "landsat"))
+    {'sentinel2': ('B04',), 'landsat': ('B04', 'LST')}
+    """
+    if isinstance(names, Mapping):
+        choices = {name: _listed(bands) for name, bands in names.items()}
+    else:
+        choices = dict.fromkeys(sensors, _listed(names))
+    found = {name: {b: SENSORS[name].find(b) for b in bands} for name, bands in choices.items()}
+    for band in {band for bands in choices.values() for band in bands}:
+        if not any(bands.get(band) for bands in found.values()):
+            known = "; ".join(
+                f"{n}: {' '.join(b.name for b in SENSORS[n].all_bands)}" for n in choices
+            )
+            raise MethodError(f"unknown band {band!r}; the bands are: {known}")
+    return {
+        name: tuple(band.name for band in SENSORS[name].all_bands if band in bands.values())
+        for name, bands in found.items()
+    }
+
+
+def _listed(names: Any) -> list[str]:
+    return [names] if isinstance(names, str) else list(names)

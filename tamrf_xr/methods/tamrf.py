@@ -1,0 +1,264 @@
+"""TAMRF-SITS behind the fuser protocol: band statistics, nodata, halos between stages, precision.
+
+What is not data (NaN) enters the network as the mean of its band: zero once standardised, which
+is also how the network sees what lies beyond the border of the image. Clouds go in as they are.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tamrf_xr.errors import MethodError, ModelError, OptionError
+from tamrf_xr.fuser import Cost, Crop, Episode, FuserSpec, Pixels, Series
+from tamrf_xr.methods.registry import Bands, Request
+from tamrf_xr.sensors import LANDSAT, SENSORS
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from tamrf_xr.model.engine import Engine
+    from tamrf_xr.model.network import Tamrf
+
+STREAMS = {"landsat": "lr", "sentinel2": "hr"}
+"""Name inside the network of each sensor, in the order of the network's outputs."""
+
+MAKES: Bands = {
+    name: tuple(band.name for band in SENSORS[name].all_bands) for name in ("sentinel2", "landsat")
+}
+KELVIN = 1e-3
+"""The network's unit of temperature is 1000 kelvin."""
+
+DATES_AT_ONCE = 4
+"""Dates encoded together: what a GPU is busy with; a CPU takes them one by one."""
+
+PRECISIONS = ("auto", "float32", "bfloat16")
+DEFAULT_WEIGHTS = "weights/default.safetensors"
+
+
+def plan(request: Request) -> FuserSpec:
+    """Return the recipe: every band of both sensors, whichever of them the cube has.
+
+    Raises
+    ------
+    MethodError
+        If the cube lacks a band of a sensor it has.
+    ModelError
+        If the weights are not there, cannot be read, or are of a network for other bands.
+    """
+    _check_bands(request.given)
+    if request.precision not in PRECISIONS:
+        raise OptionError(
+            f"precision must be one of {', '.join(PRECISIONS)}, got {request.precision!r}"
+        )
+    weights, digest, model = _resolve(request.model)
+    config = model.config
+    return FuserSpec(
+        method="tamrf",
+        factory="tamrf_xr.methods.tamrf:TamrfFuser",
+        makes=tuple(request.wanted(MAKES).items()),
+        halo=(("sentinel2", config.hr_halo), ("landsat", config.lr_halo)),
+        options=(
+            ("weights", weights),
+            ("digest", digest),
+            ("device", request.device),
+            ("precision", request.precision),
+        ),
+        cost=_cost(config.latent),
+        at_once=2,  # one reads while one computes
+        provenance=(
+            ("weights", weights if isinstance(weights, str) else "in memory"),
+            ("weights_sha256", digest),
+            ("precision", request.precision),
+        ),
+    )
+
+
+def _check_bands(given: Mapping[str, tuple[str, ...]]) -> None:
+    for name, bands in given.items():
+        if missing := [band for band in MAKES[name] if band not in bands]:
+            raise MethodError(
+                f"method 'tamrf' needs every band of /{name}, and {', '.join(missing)} "
+                f"{'is' if len(missing) == 1 else 'are'} missing (found {', '.join(bands)}); "
+                f"add {'it' if len(missing) == 1 else 'them'}, drop /{name}, or use "
+                "method='linear', which takes any bands"
+            )
+
+
+def _resolve(source: Any) -> tuple[str | bytes, str, Tamrf]:
+    """Return what a worker loads (a path, or bytes of a model in memory), its hash, the model."""
+    from tamrf_xr.model.checkpoint import content_hash, load_model, model_bytes
+    from tamrf_xr.model.network import Tamrf
+
+    if isinstance(source, Tamrf):
+        data = model_bytes(source)
+        return data, content_hash(data), _checked(source)
+    if not isinstance(source, str | os.PathLike):
+        raise ModelError(
+            f"model must be a path, a loaded model or 'default', got {type(source).__name__}"
+        )
+    path = _default_weights() if source == "default" else Path(source)
+    model = _checked(load_model(path))
+    return str(path.resolve()), content_hash(path), model
+
+
+def _default_weights() -> Path:
+    path = Path(str(files("tamrf_xr"))) / DEFAULT_WEIGHTS
+    if not path.exists():
+        raise ModelError(
+            "model='default': no trained weights ship with this version; pass model=PATH (a "
+            "published .ckpt or our .safetensors), or method='linear', which needs none"
+        )
+    return path
+
+
+def _checked(model: Tamrf) -> Tamrf:
+    found = model.config.hr_bands, model.config.lr_bands
+    expected = len(MAKES["sentinel2"]), len(MAKES["landsat"])
+    if found != expected:
+        raise ModelError(
+            f"the network is for {found[0]} Sentinel-2 and {found[1]} Landsat bands; "
+            f"expected {expected[0]} and {expected[1]}"
+        )
+    return model
+
+
+def _cost(latent: int) -> Cost:
+    # Per fine pixel, in bytes: features and input of each date; bands out of each query, twice.
+    # Strips, blocks and weights make up the fixed part.
+    return Cost(
+        fixed=1.2e9,
+        per_date={"sentinel2": 4 * latent + 40, "landsat": 4 * latent + 4},
+        per_query=2 * 4 * 18,
+    )
+
+
+class TamrfFuser:
+    """The network at work on tiles; one call computes at a time in a process."""
+
+    def __init__(
+        self, makes: Bands, *, weights: str | bytes, digest: str, device: str, precision: str
+    ) -> None:
+        """Load the weights and check that they are those that were planned with."""
+        self._makes = makes
+        self._engine, self._model = _engine(weights, digest, (device, precision))
+        self._margin = self._model.config.decoder_reach
+        self._computing = threading.Lock()
+
+    def __call__(
+        self, series: Mapping[str, Series], episodes: Sequence[Episode], crop: Crop
+    ) -> dict[str, Pixels]:
+        """Encode every acquisition once, then answer episode by episode; see `Fuser`."""
+        with self._computing:
+            features = {
+                name: self._encode(name, seen, crop)
+                for name, seen in series.items()
+                if len(seen.pixels)
+            }
+            core = self._core(crop, next(iter(features)))
+            bands = [self._answer(episode, features, core) for episode in episodes]
+            order = np.argsort([query for episode in episodes for query in episode.queries])
+            return self._split(np.concatenate(bands)[order])
+
+    def _encode(self, sensor: str, seen: Series, crop: Crop) -> Tensor:
+        """Return features (date, y, x, channel) of the core and the decoder's margin.
+
+        A few dates at a time: their halos are dropped before the next are encoded.
+        """
+        import torch
+
+        engine = self._engine
+        encode = engine.encode_hr if STREAMS[sensor] == "hr" else engine.encode_lr
+        rows, cols = (_clip(s) for s in crop.within(sensor, margin=self._margin))
+        parts = []
+        for first in range(0, len(seen.pixels), DATES_AT_ONCE):
+            images = self._standardise(sensor, seen.pixels[first : first + DATES_AT_ONCE])
+            parts.append(encode(torch.from_numpy(images))[:, rows, cols].clone())
+        return torch.cat(parts)
+
+    def _standardise(self, sensor: str, pixels: Pixels) -> Pixels:
+        stream = STREAMS[sensor]
+        mean, std = (
+            self._model.get_buffer(f"{stream}_{kind}").numpy()[:, None, None]
+            for kind in ("mean", "std")
+        )
+        scale = np.ones_like(mean)
+        if sensor == LANDSAT.name:
+            scale[-1] = KELVIN
+        out: Pixels = pixels * scale
+        out -= mean
+        out /= std
+        out[np.isnan(out)] = 0.0
+        return out
+
+    def _answer(
+        self, episode: Episode, features: Mapping[str, Tensor], core: tuple[slice, slice]
+    ) -> Pixels:
+        given = {
+            STREAMS[name]: (maps[list(episode.seen[name])], list(episode.days[name]))
+            for name, maps in features.items()
+        }
+        channels = [self._channel(name, band) for name in self._makes for band in self._makes[name]]
+        bands = self._engine.reconstruct(given, list(episode.query_days), channels=channels)
+        answer: Pixels = bands[:, :, core[0], core[1]].cpu().numpy()
+        return answer
+
+    def _core(self, crop: Crop, sensor: str) -> tuple[slice, slice]:
+        """Return where the core lies inside features, which carry a margin inside the image."""
+        rows, cols = crop.within(sensor)
+        top, left = min(rows.start, self._margin), min(cols.start, self._margin)
+        return slice(top, top + rows.stop - rows.start), slice(left, left + cols.stop - cols.start)
+
+    @staticmethod
+    def _channel(sensor: str, band: str) -> int:
+        first = 0 if sensor == LANDSAT.name else len(MAKES[LANDSAT.name])
+        return first + MAKES[sensor].index(band)
+
+    def _split(self, bands: Pixels) -> dict[str, Pixels]:
+        made, first = {}, 0
+        for name, names in self._makes.items():
+            made[name] = bands[:, first : first + len(names)]
+            if "LST" in names:
+                made[name][:, names.index("LST")] /= KELVIN
+            first += len(names)
+        return made
+
+
+def _clip(wanted: slice) -> slice:
+    """Cut what lies before an array: beyond the image there is no margin, the network pads."""
+    return slice(max(wanted.start, 0), wanted.stop)
+
+
+@cache
+def _engine(weights: str | bytes, digest: str, placing: tuple[str, str]) -> tuple[Engine, Tamrf]:
+    """Load weights and put them on a device: once per process, device and content."""
+    from tamrf_xr.model.checkpoint import content_hash, load_model, model_from_bytes
+    from tamrf_xr.model.engine import Engine
+
+    if isinstance(weights, bytes):
+        model = model_from_bytes(weights)
+    else:
+        if (found := content_hash(weights)) != digest:
+            raise ModelError(
+                f"{weights} has changed since the product was planned: sha256 {found[:12]}..., "
+                f"expected {digest[:12]}...; plan it anew"
+            )
+        model = load_model(weights)
+    device, precision = placing
+    device = _best_device() if device == "auto" else device
+    if precision == "auto":
+        precision = "float32" if device == "cpu" else "bfloat16"
+    return Engine(model, device=device, precision=precision), model  # type: ignore[arg-type]
+
+
+def _best_device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,0 +1,263 @@
+"""The pixel-wise part of the fast path: tokens, transformer layers, decoder attention.
+
+P pixels of a block, N dates of both sensors, Q query dates, D token width, L latent, h heads of
+d channels, M = P N rows. Pixels are independent here, so blocks of them go through the whole
+chain while they are in cache. What is known beforehand is not computed per pixel:
+
+- date and sensor are constants of a token: their part of the first projection is one row a date;
+- queries do not depend on the pixel: projected once, and with them the keys' projection, so that
+  logits are one product of tokens and queries; the zero key has logit 0, its value adds nothing;
+- the bias of a projection that ends in a residual is carried by what came before (a LayerNorm's
+  bias, or the token), and taken off where it would enter the next projection, so that product and
+  residual are one in-place call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tamrf_xr.model.convolve import Placement
+from tamrf_xr.model.network import Tamrf, positional_encoding
+
+EPS = 1e-5
+"""Of every LayerNorm."""
+
+ORDER = ("lr", "hr")
+"""Order of the sensors in the sequence of tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What one set of dates and queries fixes for all pixels."""
+
+    constant: Tensor
+    """(N, D - L): date and sensor part of the tokens, with the carried bias."""
+
+    projected: Tensor | None
+    """(N, 3 h d): what the constant part adds to the first projection; None without layers."""
+
+    keys: Tensor
+    """(h Q, D): queries through the keys' projection, scaled."""
+
+    keys_bias: Tensor
+    """(h Q, 1): queries times the keys' bias, scaled."""
+
+    query: Tensor
+    """(Q, 1, D): queries, with the bias of the attention's last projection."""
+
+
+class PixelModel:
+    """Transformer and decoder attention of a `Tamrf`, over blocks of pixels.
+
+    Parameters
+    ----------
+    model
+        The network.
+    placement
+        Device and type of weights and arrays.
+    head_multiple
+        Pad the channels of each head with zeros to a multiple of this; the fused attention
+        kernels of CUDA want 8.
+    """
+
+    def __init__(self, model: Tamrf, placement: Placement, *, head_multiple: int) -> None:
+        self.config, self.placement = model.config, placement
+        self.tokens = {sensor: _exact(model.get_parameter(f"{sensor}_token")) for sensor in ORDER}
+        heads = _Heads(model.config.num_heads, model.config.width, head_multiple)
+        carried = [_exact(layer.get_parameter("self_attn.out_proj.bias")) for layer in model.layers]
+        carried.append(torch.zeros(model.config.width, dtype=torch.float64))
+        self.layers = [
+            _Layer(layer, after, heads, placement)
+            for layer, after in zip(model.layers, carried[1:], strict=True)
+        ]
+        self.carried, self.carried_here = carried[0], placement.weights(carried[0])
+        self.decoder = _Decoder(model, placement)
+
+    def ask(self, days: Mapping[str, Tensor], query_days: Tensor) -> Asked:
+        """Prepare days (T,) of each sensor that has dates, and query days (Q,)."""
+        L, place = self.config.latent, self.placement.weights
+        constant = torch.cat([self._constant(s, days[s]) for s in ORDER if s in days])
+        constant = constant + self.carried[L:]
+        projected = None
+        if self.layers:
+            first = self.layers[0]
+            projected = place(constant @ first.exact_into[L:] + first.exact_bias)
+        return Asked(place(constant), projected, *map(place, self.decoder.ask(query_days)))
+
+    def load(self, maps: Sequence[Tensor], asked: Asked) -> Tensor:
+        """Gather features (T, y, x, L) of each sensor into tokens (P, N, D), bias carried."""
+        L = self.config.latent
+        y, x = maps[0].shape[1:3]
+        tokens = maps[0].new_empty((y, x, *asked.constant.shape[:1], self.config.width))
+        start = 0
+        for part in maps:
+            stop = start + part.shape[0]
+            torch.add(
+                part.permute(1, 2, 0, 3), self.carried_here[:L], out=tokens[:, :, start:stop, :L]
+            )
+            start = stop
+        tokens[..., L:] = asked.constant
+        return tokens.flatten(0, 1)
+
+    def transform(self, tokens: Tensor, asked: Asked) -> Tensor:
+        """Encode tokens (P, N, D), which are overwritten, into (P, N, D)."""
+        x_PND, projected = tokens, asked.projected
+        for layer in self.layers:
+            x_PND, projected = layer(x_PND, projected, self.config.latent), None
+        return x_PND
+
+    def answer(self, encoded: Tensor, asked: Asked) -> Tensor:
+        """Attend from the queries to encoded tokens (P, N, D): (Q, P, D)."""
+        return self.decoder(encoded, asked)
+
+    def _constant(self, sensor: str, days: Tensor) -> Tensor:
+        encoding = positional_encoding(days.cpu(), self.config.positional).double()
+        return torch.cat([encoding, self.tokens[sensor].expand(len(days), -1)], dim=1)
+
+
+class _Layer:
+    """A post-norm transformer layer whose input carries the bias of its first residual."""
+
+    def __init__(
+        self,
+        layer: nn.Module,
+        carried_after: Tensor,
+        heads: _Heads,
+        placement: Placement,
+    ) -> None:
+        self.heads = heads
+        weights = {name: _exact(value) for name, value in layer.named_parameters()}
+        into, out = weights["self_attn.in_proj_weight"], weights["self_attn.out_proj.weight"]
+        bias = weights["self_attn.in_proj_bias"] - into @ weights["self_attn.out_proj.bias"]
+        self.exact_into, self.exact_bias = heads.pad(into).t(), heads.pad(bias[:, None])[:, 0]
+        self.into, self.into_bias = map(placement.weights, (self.exact_into, self.exact_bias))
+        self.out = placement.weights(heads.pad(out.t()))
+        self.feedforward = _FeedForward(weights, carried_after, placement)
+
+    def __call__(self, x: Tensor, projected: Tensor | None, latent: int) -> Tensor:
+        """Map (P, N, D) to the same; `projected` stands for the input beyond `latent`."""
+        P, N, D = x.shape
+        x_MD = x.view(P * N, D)
+        if projected is None:
+            qkv = torch.addmm(self.into_bias, x_MD, self.into)
+        else:
+            qkv = projected.repeat(P, 1).addmm_(x_MD[:, :latent], self.into[:latent])
+        x_MD.addmm_(self._attend(qkv.view(P, N, -1)), self.out)
+        return self.feedforward(x_MD).view(P, N, D)
+
+    def _attend(self, qkv: Tensor) -> Tensor:
+        parts = qkv.unflatten(-1, (3, self.heads.count, -1))  # type: ignore[no-untyped-call]
+        q, k, v = parts.permute(2, 0, 3, 1, 4)
+        found_PhNd = functional.scaled_dot_product_attention(q, k, v, scale=self.heads.scale)
+        return found_PhNd.transpose(1, 2).reshape(qkv.shape[0] * qkv.shape[1], -1)
+
+
+class _Decoder:
+    """The decoder's attention: queries against the tokens of each pixel, and a zero key."""
+
+    def __init__(self, model: Tamrf, placement: Placement) -> None:
+        self.model = model
+        self.heads = _Heads(model.config.decoder_heads, model.config.width, 1)
+        weights = {name: _exact(value) for name, value in model.decoder.named_parameters()}
+        into, bias = weights["attention.in_proj_weight"], weights["attention.in_proj_bias"]
+        self.query, self.key, value = into.chunk(3)
+        self.query_bias, self.key_bias, value_bias = bias.chunk(3)
+        self.out_bias = weights["attention.out_proj.bias"]
+        self.value, self.value_bias = placement.weights(value.t()), placement.weights(value_bias)
+        self.out = placement.weights(weights["attention.out_proj.weight"].t())
+        nothing = torch.zeros_like(self.out_bias)
+        self.feedforward = _FeedForward(weights, nothing, placement)
+
+    def ask(self, days: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return `Asked.keys`, `Asked.keys_bias` and `Asked.query` of days (Q,)."""
+        query_QD = _exact(self.model.queries(days.to(self.model.query_latent.device)[None])[0])
+        shape = (len(days), self.heads.count, self.heads.channels)
+        scaled_Qhd = (query_QD @ self.query.t() + self.query_bias).view(shape) * self.heads.scale
+        key_hdD = self.key.view(self.heads.count, self.heads.channels, -1)
+        keys_hQD = scaled_Qhd.transpose(0, 1) @ key_hdD
+        bias_hQ1 = scaled_Qhd.transpose(0, 1) @ self.key_bias.view(*key_hdD.shape[:2], 1)
+        return keys_hQD.flatten(0, 1), bias_hQ1.flatten(0, 1), (query_QD + self.out_bias)[:, None]
+
+    def __call__(self, x: Tensor, asked: Asked) -> Tensor:
+        """Attend to (P, N, D): (Q, P, D)."""
+        P, N, D = x.shape
+        x_MD = x.reshape(P * N, D)
+        logits = torch.addmm(asked.keys_bias, asked.keys, x_MD.t())
+        weights_hQPN = _softmax_beside_zero(logits.view(self.heads.count, -1, P, N))
+        value_PND = torch.addmm(self.value_bias, x_MD, self.value).view(P, N, D)
+        found_QPD = x.new_empty((weights_hQPN.shape[1], P, D))
+        for head in range(self.heads.count):
+            at = slice(head * self.heads.channels, (head + 1) * self.heads.channels)
+            found_PQd = torch.bmm(weights_hQPN[head].transpose(0, 1), value_PND[..., at])
+            found_QPD[..., at] = found_PQd.transpose(0, 1)
+        y_QPD = asked.query.repeat(1, P, 1)
+        y_XD = y_QPD.view(-1, D).addmm_(found_QPD.view(-1, D), self.out)
+        return self.feedforward(y_XD).view(y_QPD.shape)
+
+
+class _FeedForward:
+    """LayerNorm, feed-forward with residual, LayerNorm: the second half of a block."""
+
+    def __init__(self, weights: Mapping[str, Tensor], after: Tensor, placement: Placement) -> None:
+        place = placement.weights
+        wide, narrow_bias = weights["linear1.weight"], weights["linear2.bias"]
+        self.width = (len(narrow_bias),)
+        self.norm1 = place(weights["norm1.weight"]), place(weights["norm1.bias"] + narrow_bias)
+        self.norm2 = place(weights["norm2.weight"]), place(weights["norm2.bias"] + after)
+        self.wide = place(wide.t())
+        self.wide_bias = place(weights["linear1.bias"] - wide @ narrow_bias)
+        self.narrow = place(weights["linear2.weight"].t())
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Map rows (M, D), to which the attention is added already, to (M, D)."""
+        y_MD = functional.layer_norm(x, self.width, *self.norm1, EPS)
+        hidden_MF = torch.addmm(self.wide_bias, y_MD, self.wide).relu_()
+        y_MD.addmm_(hidden_MF, self.narrow)
+        return functional.layer_norm(y_MD, self.width, *self.norm2, EPS)
+
+
+@dataclass(frozen=True, slots=True)
+class _Heads:
+    """How the D channels of a token are cut into heads."""
+
+    count: int
+    """h."""
+
+    width: int
+    """D."""
+
+    multiple: int
+    """d is padded to a multiple of this."""
+
+    @property
+    def channels(self) -> int:
+        """Channels of a head without padding."""
+        return self.width // self.count
+
+    @property
+    def scale(self) -> float:
+        """Factor of the logits; padding does not enter it."""
+        return float(self.channels**-0.5)
+
+    def pad(self, rows: Tensor) -> Tensor:
+        """Pad the channels of each head with rows of zeros: (k h d, X) to (k h d', X)."""
+        cut = rows.reshape(-1, self.channels, rows.shape[1])
+        return functional.pad(cut, (0, 0, 0, -self.channels % self.multiple)).flatten(0, 1)
+
+
+def _softmax_beside_zero(logits: Tensor) -> Tensor:
+    """Softmax over the last dimension and one more logit of 0, whose weight is left out."""
+    wide = logits.float()  # a copy only if it is not float32 already
+    highest = wide.amax(-1, keepdim=True).clamp_(min=0)
+    powers = wide.sub_(highest).exp_()
+    total = powers.sum(-1, keepdim=True).add_(highest.neg_().exp_())
+    return powers.div_(total).to(logits.dtype)
+
+
+def _exact(weights: Tensor) -> Tensor:
+    return weights.detach().cpu().double()

@@ -1,0 +1,344 @@
+"""Read published checkpoints and our own, write our own, ship a model as bytes.
+
+Our own file is one ``.safetensors``, whose header carries the configuration as JSON, so that it
+is whole by itself; ``save_model`` puts a readable copy of that JSON beside it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import pickle
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+import yaml
+from safetensors import SafetensorError
+from safetensors.torch import load as _load_safetensors
+from safetensors.torch import save as _save_safetensors
+from torch import Tensor
+
+from tamrf_xr.errors import ModelError, OutputExistsError, SourceNotFoundError
+from tamrf_xr.model import published
+from tamrf_xr.model.config import NetworkConfig
+from tamrf_xr.model.network import Tamrf
+
+_log = logging.getLogger(__name__)
+
+_HEADER: Final = "tamrf_xr"
+_FORMAT: Final = 1
+_SHOWN: Final = 5
+
+ConfigSource = Mapping[str, Any] | str | os.PathLike[str] | None
+"""Composed YAML: a mapping, a path, or none."""
+
+
+def load_model(source: str | os.PathLike[str], config: ConfigSource = None) -> Tamrf:
+    """Load a network, ready for inference.
+
+    Parameters
+    ----------
+    source
+        A published Lightning checkpoint (``.ckpt``) or our own ``.safetensors``.
+    config
+        Composed YAML of the published run, as a path or a mapping: it gives the number of heads,
+        and everything else it states is held against the checkpoint. Without it, 4 heads.
+
+    Returns
+    -------
+    Tamrf
+        In evaluation mode, float32, on the CPU.
+
+    Raises
+    ------
+    SourceNotFoundError
+        If `source` or the file of `config` does not exist.
+    ModelError
+        If a file cannot be read, lacks keys, has shapes that contradict each other, or
+        contradicts `config`.
+    """
+    path = _existing(source, "checkpoint")
+    stated = _read_config(config)
+    data = path.read_bytes()
+    if path.suffix == ".safetensors":
+        return _from_safetensors(data, where=str(path), stated=stated)
+    return _from_published(path, stated)
+
+
+def save_model(
+    model: Tamrf,
+    path: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    metadata: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write a network as ``.safetensors``, and its configuration beside it as ``.json``.
+
+    Each file is written under a temporary name, then renamed: a reader never sees half of one.
+
+    Parameters
+    ----------
+    model
+        The network.
+    path
+        The file to write; it must end in ``.safetensors``.
+    overwrite
+        Replace what is there.
+    metadata
+        Anything worth keeping (training configuration, source), as JSON.
+
+    Returns
+    -------
+    Path
+        The file written.
+
+    Raises
+    ------
+    ModelError
+        If the name does not end in ``.safetensors``, or `metadata` is not JSON.
+    OutputExistsError
+        If it exists and `overwrite` is False.
+    SourceNotFoundError
+        If its folder does not exist.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise ModelError(f"cannot save a model as {path}: the name must end in .safetensors")
+    if path.exists() and not overwrite:
+        raise OutputExistsError(f"{path} exists; pass overwrite=True, or choose another name")
+    if not path.parent.is_dir():
+        raise SourceNotFoundError(f"the folder {path.parent} does not exist; create it first")
+    data = model_bytes(model, metadata=metadata)
+    _write(path, data)
+    beside = _header(model.config, metadata) | {"sha256": content_hash(data)}
+    _write(path.with_suffix(".json"), (json.dumps(beside, indent=2) + "\n").encode())
+    return path
+
+
+def model_bytes(model: Tamrf, *, metadata: Mapping[str, Any] | None = None) -> bytes:
+    """Return a network as the bytes of a ``.safetensors`` file; same weights, same bytes.
+
+    Raises
+    ------
+    ModelError
+        If `metadata` is not JSON.
+    """
+    try:
+        header = json.dumps(_header(model.config, metadata), sort_keys=True)
+    except TypeError as error:
+        raise ModelError(f"the metadata of a model must be JSON: {error}") from error
+    state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    return _save_safetensors(state, metadata={_HEADER: header})
+
+
+def model_from_bytes(data: bytes) -> Tamrf:
+    """Rebuild the network of `model_bytes`, in evaluation mode.
+
+    Raises
+    ------
+    ModelError
+        If the bytes are not those of a whole model.
+    """
+    return _from_safetensors(data, where=f"a model of {len(data)} bytes", stated=None)
+
+
+def content_hash(source: bytes | str | os.PathLike[str]) -> str:
+    """Return the SHA-256 of bytes, or of the file at a path, in hexadecimal.
+
+    Raises
+    ------
+    SourceNotFoundError
+        If there is no such file.
+
+    Examples
+    --------
+    >>> content_hash(b"")[:8]
+    'e3b0c442'
+    """
+    data = source if isinstance(source, bytes) else _existing(source, "file").read_bytes()
+    return hashlib.sha256(data).hexdigest()
+
+
+def _existing(source: str | os.PathLike[str], kind: str) -> Path:
+    path = Path(source)
+    if path.is_dir():
+        raise ModelError(f"the {kind} {path} is a folder; name the file inside it")
+    if not path.is_file():
+        raise SourceNotFoundError(f"the {kind} {path} does not exist (looked in {Path.cwd()})")
+    return path
+
+
+def _read_config(config: ConfigSource) -> Mapping[str, Any] | None:
+    if config is None or isinstance(config, Mapping):
+        return config
+    path = _existing(config, "config")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ModelError(f"the config {path} is not YAML: {error}") from error
+    if not isinstance(content, Mapping):
+        raise ModelError(
+            f"the config {path} holds a {type(content).__name__}, expected a mapping; "
+            "give the composed YAML of the run"
+        )
+    return content
+
+
+def _from_published(path: Path, stated: Mapping[str, Any] | None) -> Tamrf:
+    state = published.rename(_published_state(path))
+    sizes = _sizes_from_shapes(state, str(path)) | published.unstated(stated)
+    model = _build(NetworkConfig(**sizes), state, str(path))
+    if stated is not None:
+        published.cross_check(stated, model.config, state, where=str(path))
+    return model
+
+
+def _published_state(path: Path) -> dict[str, Tensor]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        KeyError,
+        ValueError,
+        AttributeError,
+    ) as error:
+        first = str(error).strip().split("\n", maxsplit=1)[0]
+        raise ModelError(
+            f"{path} ({path.stat().st_size} bytes) cannot be read as a PyTorch checkpoint of "
+            f"weights alone: {first}; it is corrupt, cut short or of another kind: fetch it again, "
+            "or save its state_dict alone"
+        ) from error
+    state = content.get("state_dict") if isinstance(content, dict) else None
+    if not isinstance(state, dict):
+        found = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__
+        raise ModelError(
+            f"{path} is no Lightning checkpoint: expected a dictionary with the key 'state_dict', "
+            f"found {found}"
+        )
+    return {str(key): value for key, value in state.items() if isinstance(value, Tensor)}
+
+
+def _from_safetensors(data: bytes, *, where: str, stated: Mapping[str, Any] | None) -> Tamrf:
+    try:
+        state = _load_safetensors(data)
+    except SafetensorError as error:
+        raise ModelError(
+            f"{where} is not a whole safetensors file: {error}; fetch or write it again"
+        ) from error
+    model = _build(_header_config(data, where), state, where)
+    if stated is not None:
+        published.cross_check(stated, model.config, state, where=where)
+    return model
+
+
+def _header(config: NetworkConfig, metadata: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {"format": _FORMAT, "config": asdict(config), "metadata": dict(metadata or {})}
+
+
+def _header_config(data: bytes, where: str) -> NetworkConfig:
+    length = int.from_bytes(data[:8], "little")
+    text = json.loads(data[8 : 8 + length]).get("__metadata__", {}).get(_HEADER)
+    if text is None:
+        raise ModelError(
+            f"{where} has no '{_HEADER}' entry in its header, so it is no model of ours; "
+            "write models with save_model"
+        )
+    header = json.loads(text)
+    if header.get("format") != _FORMAT:
+        raise ModelError(
+            f"{where} has format {header.get('format')}, this version reads {_FORMAT}; "
+            "update tamrf-xr"
+        )
+    sizes, known = header["config"], {item.name for item in fields(NetworkConfig)}
+    if set(sizes) != known:
+        raise ModelError(
+            f"{where}: its config lacks {sorted(known - set(sizes))} and has unknown "
+            f"{sorted(set(sizes) - known)}; write it again with save_model"
+        )
+    return NetworkConfig(**sizes)
+
+
+def _sizes_from_shapes(state: Mapping[str, Tensor], where: str) -> dict[str, int]:
+    def shape(key: str, axis: int) -> int:
+        if key not in state:
+            raise _missing(where, [key])
+        if state[key].dim() <= axis:
+            raise ModelError(
+                f"{where}: {key} has shape {tuple(state[key].shape)}, expected at least "
+                f"{axis + 1} dimensions; the checkpoint is of another network"
+            )
+        return state[key].shape[axis]
+
+    layers, blocks = _count(state, "layers."), _count(state, "hr_encoder.blocks.")
+    latent = shape("hr_encoder.first.weight", 0)
+    token = shape("hr_token", 0) if "hr_token" in state else 0
+    sizes = {
+        "hr_bands": shape("hr_encoder.first.weight", 1),
+        "lr_bands": shape("lr_encoder.first.weight", 1),
+        "latent": latent,
+        "num_blocks": blocks,
+        "sensor_token": token,
+        "positional": shape("decoder.attention.out_proj.weight", 0) - latent - token,
+        "num_layers": layers,
+        "decoder_feedforward": shape("decoder.linear1.weight", 0),
+        "ratio": NetworkConfig().ratio if "lr_encoder.up.weight" in state else 1,
+    }
+    if layers:
+        sizes["feedforward"] = shape("layers.0.linear1.weight", 0)
+    if blocks:
+        sizes["growth"] = shape("hr_encoder.blocks.0.dense.0.convs.0.weight", 0)
+    return sizes
+
+
+def _count(state: Mapping[str, Tensor], prefix: str) -> int:
+    return len({key.removeprefix(prefix).split(".")[0] for key in state if key.startswith(prefix)})
+
+
+def _build(config: NetworkConfig, state: dict[str, Tensor], where: str) -> Tamrf:
+    with torch.device("meta"):
+        model = Tamrf(config)
+    expected = model.state_dict()
+    for token in ("lr_token", "hr_token", "query_token"):
+        if not config.sensor_token:
+            state.setdefault(token, torch.empty(0))
+    missing = sorted(set(expected) - set(state))
+    if missing:
+        raise _missing(where, missing)
+    for key, like in expected.items():
+        if state[key].shape != like.shape:
+            raise ModelError(
+                f"{where}: {key} has shape {tuple(state[key].shape)}, expected "
+                f"{tuple(like.shape)} from the other weights; the checkpoint is damaged or of "
+                "another network"
+            )
+    for key in sorted(set(state) - set(expected)):
+        _log.debug("ignored the foreign key %s of %s", key, where)
+    model.load_state_dict({key: state[key].float() for key in expected}, assign=True)
+    return model.eval()
+
+
+def _missing(where: str, keys: list[str]) -> ModelError:
+    more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
+    return ModelError(
+        f"{where} lacks {', '.join(keys[:_SHOWN])}{more}: it is no whole TAMRF checkpoint; "
+        "give a published .ckpt, or a .safetensors written by save_model"
+    )
+
+
+def _write(path: Path, data: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

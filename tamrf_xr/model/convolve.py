@@ -1,0 +1,294 @@
+"""The convolutions of the fast path: encoders and decoder, on rows that fit the cache.
+
+Arrays here are channels last: N images, H rows, W columns, then channels; L latent, G growth,
+D token width, C bands. A convolution never sees a concatenation: each stage of a dense block
+writes its channels into the inputs of the later stages. On a CPU a dense block runs as a wave:
+strip after strip of rows, stage i lagging i rows behind the first, so that what a stage reads
+was written just before, and every pixel is computed once. Its planes have a row of zeros above
+and below, which is the network's own padding. Measured with torch 2.13 on Sapphire Rapids (2
+cores, 330 x 330 pixels): 250 GFLOP/s, against 176 for concatenating whole images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tamrf_xr.model.network import SLOPE, DenseBlock, ResidualBlock, SpatialEncoder
+
+CUBIC = -0.75
+"""Coefficient of the bicubic kernel (Keys 1981), as in `torch.nn.functional.interpolate`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where and how the fast path computes."""
+
+    device: torch.device
+    """Device of weights and arrays."""
+
+    dtype: torch.dtype
+    """Type of weights and arrays."""
+
+    rows: int
+    """Rows of a strip; at least the height for one strip (GPU)."""
+
+    batch: int
+    """Images computed together."""
+
+    def weights(self, tensor: Tensor) -> Tensor:
+        """Return a copy of weights as computed with, channels last where that means something."""
+        copy = tensor.detach().to(self.device, self.dtype, copy=True)
+        return copy.contiguous(memory_format=torch.channels_last) if copy.dim() == 4 else copy
+
+
+class Convolution:
+    """A 3 x 3 convolution on channels-last rows whose first and last are context."""
+
+    def __init__(self, conv: nn.Conv2d, placement: Placement) -> None:
+        bias = conv.bias if conv.bias is not None else torch.zeros(conv.out_channels)
+        self.weight, self.bias = placement.weights(conv.weight), placement.weights(bias)
+
+    def __call__(self, rows: Tensor, *, pad_rows: bool = False) -> Tensor:
+        """Convolve (N, R + 2, W, C) into (N, R, W, C'); as many rows if `pad_rows`."""
+        padding = (int(pad_rows), 1)
+        maps = functional.conv2d(rows.permute(0, 3, 1, 2), self.weight, self.bias, padding=padding)
+        return maps.permute(0, 2, 3, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Planes:
+    """Memory of one encoder, (N, h + 2, w, channels), used again for every date."""
+
+    bands: Tensor
+    """Standardised bands."""
+
+    first: Tensor
+    """Output of the first convolution."""
+
+    inputs: list[Tensor]
+    """Inputs of stages 1 to 4 of a dense block."""
+
+    spare: list[Tensor]
+    """Results of dense blocks."""
+
+    def first_images(self, count: int) -> _Planes:
+        """Return the same memory for fewer images."""
+        return _Planes(
+            self.bands[:count],
+            self.first[:count],
+            [plane[:count] for plane in self.inputs],
+            [plane[:count] for plane in self.spare],
+        )
+
+
+class FastEncoder:
+    """A `SpatialEncoder` that gives channels-last features, some images at a time."""
+
+    def __init__(self, encoder: SpatialEncoder, placement: Placement) -> None:
+        self.placement = placement
+        self.ratio = encoder.ratio
+        self.latent = encoder.first.out_channels
+        self.first = Convolution(encoder.first, placement)
+        self.last = Convolution(encoder.last, placement)
+        self.blocks = [
+            _FastResidual(cast("ResidualBlock", block), placement) for block in encoder.blocks
+        ]
+        self.up = None if encoder.up is None else Convolution(encoder.up, placement)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Encode standardised (T, C, h, w) into features (T, ratio h, ratio w, L)."""
+        T, C, h, w = x.shape
+        place = self.placement
+        shape_out = (T, h * self.ratio, w * self.ratio, self.latent)
+        out = torch.empty(shape_out, device=place.device, dtype=place.dtype)
+        planes = self._planes((min(T, place.batch), h, w, C))
+        for part in _parts(T, place.batch):
+            images_NhwC = x[part].to(out).permute(0, 2, 3, 1)
+            features_NhwL = self._encode(images_NhwC, planes.first_images(len(images_NhwC)))
+            out[part] = features_NhwL if self.up is None else self._upsample(features_NhwL, self.up)
+        return out
+
+    def _planes(self, shape: tuple[int, int, int, int]) -> _Planes:
+        N, h, w, bands = shape
+        widths = self.blocks[0].dense[0].widths if self.blocks else []
+        spare = min(len(self.blocks) + 1, 3) if self.blocks else 0
+
+        def zeros(channels: int) -> Tensor:
+            size = (N, h + 2, w, channels)
+            return torch.zeros(size, device=self.placement.device, dtype=self.placement.dtype)
+
+        return _Planes(
+            zeros(bands),
+            zeros(self.latent),
+            [zeros(width) for width in widths],
+            [zeros(self.latent) for _ in range(spare)],
+        )
+
+    def _encode(self, images: Tensor, planes: _Planes) -> Tensor:
+        _inside(planes.bands).copy_(images)
+        first = planes.first
+        for a, b in _strips(images.shape[1], self.placement.rows):
+            _inside(first)[:, a:b] = self.first(planes.bands[:, a : b + 2])
+        y = first
+        for block in self.blocks:
+            y = block(y, [plane for plane in planes.spare if plane is not y], planes.inputs)
+        out = torch.empty_like(_inside(first), memory_format=torch.contiguous_format)
+        for a, b in _strips(images.shape[1], self.placement.rows):
+            torch.add(_inside(first)[:, a:b], self.last(y[:, a : b + 2]), out=out[:, a:b])
+        return out
+
+    def _upsample(self, features: Tensor, conv: Convolution) -> Tensor:
+        fine = upsample(upsample(features, self.ratio, dim=1), self.ratio, dim=2)
+        out = torch.empty_like(fine)
+        for a, b in _strips(fine.shape[1], self.placement.rows):
+            out[:, a:b] = functional.leaky_relu_(_with_context(conv, fine, a, b), SLOPE)
+        return out
+
+
+class _FastResidual:
+    """Three dense blocks, and the scaled residual around them."""
+
+    def __init__(self, block: ResidualBlock, placement: Placement) -> None:
+        self.scale = float(block.scale.detach())
+        self.dense = [_FastDense(cast("DenseBlock", dense), placement) for dense in block.dense]
+
+    def __call__(self, x: Tensor, spare: Sequence[Tensor], inputs: Sequence[Tensor]) -> Tensor:
+        """Map a padded plane to the first of two spare ones."""
+        one, two = spare[:2]
+        for dense, source, target in zip(self.dense, (x, one, two), (one, two, one), strict=True):
+            dense(source, target, inputs)
+        return torch.add(x, one, alpha=self.scale, out=one)
+
+
+class _FastDense:
+    """A dense block as a wave of strips; see the module's first lines."""
+
+    def __init__(self, block: DenseBlock, placement: Placement) -> None:
+        self.scale = float(block.scale.detach())
+        self.rows = placement.rows
+        convs = [cast("nn.Conv2d", conv) for conv in block.convs]
+        self.convs = [Convolution(conv, placement) for conv in convs]
+        self.latent, *self.widths = [conv.in_channels for conv in convs]
+
+    def __call__(self, x: Tensor, out: Tensor, inputs: Sequence[Tensor]) -> None:
+        """Write to `out`, from `x`; `inputs` are planes of the widths of stages 1 to 4."""
+        height, lag = x.shape[1] - 2, len(self.convs) - 1
+        for start in range(0, height + lag, self.rows):
+            stop = min(start + self.rows, height)
+            for plane in inputs:
+                plane[:, 1 + start : 1 + stop, :, : self.latent] = x[:, 1 + start : 1 + stop]
+            for stage in range(len(self.convs)):
+                a, b = max(start - stage, 0), min(start + self.rows - stage, height)
+                if a < b:
+                    self._stage(stage, (a, b), (x, *inputs), out)
+
+    def _stage(
+        self, stage: int, strip: tuple[int, int], planes: Sequence[Tensor], out: Tensor
+    ) -> None:
+        a, b = strip
+        y = functional.leaky_relu_(self.convs[stage](planes[stage][:, a : b + 2]), SLOPE)
+        if stage == len(self.convs) - 1:
+            x = planes[0]
+            torch.add(_inside(x)[:, a:b], y, alpha=self.scale, out=_inside(out)[:, a:b])
+            return
+        width = planes[stage].shape[-1]
+        for plane in planes[stage + 1 :]:
+            _inside(plane)[:, a:b, :, width : width + y.shape[-1]] = y
+
+
+class FastDecoder:
+    """The decoder's two convolutions, some query dates at a time, in physical units.
+
+    Deviation and mean of each band are part of the second convolution.
+    """
+
+    def __init__(
+        self,
+        convs: tuple[nn.Conv2d, nn.Conv2d],
+        std: Tensor,
+        mean: Tensor,
+        placement: Placement,
+    ) -> None:
+        self.placement = placement
+        self.conv1, self.conv2 = (Convolution(conv, placement) for conv in convs)
+        weight, bias = convs[1].weight.detach(), self.conv2.bias
+        self.conv2.weight = placement.weights(weight * std[:, None, None, None].to(weight))
+        self.conv2.bias = placement.weights(
+            bias.float() * std.to(bias.device) + mean.to(bias.device)
+        )
+
+    def __call__(self, attended: Tensor, out: Tensor, channels: Tensor | None) -> None:
+        """Decode (Q, H, W, D) into `out` (Q, C, H, W), or its channels of these indices."""
+        last = self.conv2 if channels is None else self._only(channels)
+        for part in _parts(attended.shape[0], self.placement.batch):
+            maps = attended[part]
+            for a, b in _strips(maps.shape[1], 2 * self.placement.rows):
+                low, high = max(a - 2, 0), min(b + 2, maps.shape[1])
+                hidden = self.conv1(maps[:, low:high], pad_rows=True)
+                bands = last(functional.leaky_relu_(hidden, SLOPE), pad_rows=True)
+                out[part, :, a:b] = bands[:, a - low : b - low].permute(0, 3, 1, 2)
+
+    def _only(self, channels: Tensor) -> Convolution:
+        subset = Convolution.__new__(Convolution)
+        subset.weight = self.conv2.weight[channels].contiguous(memory_format=torch.channels_last)
+        subset.bias = self.conv2.bias[channels]
+        return subset
+
+
+def upsample(x: Tensor, ratio: int, *, dim: int) -> Tensor:
+    """Upsample one dimension bicubically by an integer ratio, edges repeated.
+
+    Equal to `torch.nn.functional.interpolate` with ``align_corners=False``, whose float32
+    coordinates drift with the size of the image; here the weights are those of `ratio` phases,
+    so a tile gives what the whole image gives.
+    """
+    size = x.shape[dim]
+    shape = list(x.shape)
+    shape[dim : dim + 1] = [size, ratio]
+    out = x.new_empty(shape)
+    at = torch.arange(size, device=x.device)
+    for phase in range(ratio):
+        target = out.select(dim + 1, phase)
+        for index, (offset, weight) in enumerate(_taps((phase + 0.5) / ratio - 0.5)):
+            source = x.index_select(dim, (at + offset).clamp_(0, size - 1))
+            torch.mul(source, weight, out=target) if index == 0 else target.add_(
+                source, alpha=weight
+            )
+    return out.flatten(dim, dim + 1)
+
+
+def _taps(position: float) -> list[tuple[int, float]]:
+    """Return the taps (offset, weight) of a position in pixels from a pixel's centre."""
+    base = -1 if position < 0 else 0
+    taps = [(base + k, _cubic(abs(position - (base + k)))) for k in (-1, 0, 1, 2)]
+    return [(offset, weight) for offset, weight in taps if weight]
+
+
+def _cubic(x: float) -> float:
+    if x <= 1:
+        return (CUBIC + 2) * x**3 - (CUBIC + 3) * x**2 + 1
+    return CUBIC * (x**3 - 5 * x**2 + 8 * x - 4)
+
+
+def _with_context(conv: Convolution, x: Tensor, a: int, b: int) -> Tensor:
+    """Convolve rows a to b of a whole image that has no padding rows."""
+    low, high = max(a - 1, 0), min(b + 1, x.shape[1])
+    return conv(x[:, low:high], pad_rows=True)[:, a - low : b - low]
+
+
+def _inside(plane: Tensor) -> Tensor:
+    return plane[:, 1:-1]
+
+
+def _strips(height: int, rows: int) -> Iterator[tuple[int, int]]:
+    return ((a, min(a + rows, height)) for a in range(0, height, rows))
+
+
+def _parts(count: int, batch: int) -> Iterator[slice]:
+    return (slice(a, min(a + batch, count)) for a in range(0, count, batch))

@@ -1,0 +1,377 @@
+"""The fast path: encode once, attend and decode as many dates as asked, exactly the network.
+
+Shapes: T dates of one sensor, N of both, Q query dates, C bands, L latent, D token width,
+h w low-resolution grid, H W high-resolution grid, P pixels of a block.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from tamrf_xr.errors import ModelError
+from tamrf_xr.model import footprint
+from tamrf_xr.model.attend import ORDER, Asked, PixelModel
+from tamrf_xr.model.convolve import FastDecoder, FastEncoder, Placement
+from tamrf_xr.model.network import Tamrf
+
+_log = logging.getLogger(__name__)
+
+Precision = Literal["float32", "bfloat16"]
+"""Least precision that is accepted; the engine may compute in a better one."""
+
+Days = Tensor | Sequence[float]
+"""Days from one origin, (T,)."""
+
+Features = Mapping[str, tuple[Tensor, Days]]
+"""Per sensor (``"lr"``, ``"hr"``): features (T, H, W, L) and the days of their dates."""
+
+
+class Engine:
+    """Inference with a `Tamrf`, in stages between which a caller may crop.
+
+    Zero padding applies at the edges of the arrays given, as in the network: a caller that cuts
+    tiles passes halos (`NetworkConfig.hr_halo`, `NetworkConfig.lr_halo`) and crops what the cut
+    edges spoilt: `NetworkConfig.encoder_reach` pixels after `encode_hr`, `lr_halo` less the
+    decoder's margin after `encode_lr`, 2 pixels after `decode`. Features are channels last, so
+    cropping is slicing: ``features[:, y0:y1, x0:x1]``; nothing is copied.
+
+    Parameters
+    ----------
+    model
+        The network; its weights are copied, so later changes of it are not seen.
+    device
+        Where to compute. CUDA is written for, but was not run: no such machine was at hand.
+    precision
+        ``"bfloat16"`` allows bfloat16 where that is faster: on CUDA, and on CPUs with AMX. CPUs
+        without AMX multiply bfloat16 at half the speed of float32 (measured, AVX512_BF16: 150
+        against 300 GFLOP/s), so there everything is computed in float32.
+    dtype
+        Compute in this type whatever the device; None lets `precision` decide.
+    pixels
+        Pixels of a block of the transformer; None for what suits the device.
+    rows
+        Rows of a strip of the convolutions; None for what suits the device.
+
+    Raises
+    ------
+    ModelError
+        If `precision` is unknown.
+    """
+
+    def __init__(
+        self,
+        model: Tamrf,
+        *,
+        device: str | torch.device = "cpu",
+        precision: Precision = "float32",
+        dtype: torch.dtype | None = None,
+        pixels: int | None = None,
+        rows: int | None = None,
+    ) -> None:
+        device = torch.device(device)
+        self.config = model.config
+        self.device, self.dtype = device, dtype or fastest_type(device, precision)
+        on_cpu = device.type == "cpu"
+        self.pixels = pixels
+        self.placement = Placement(
+            device,
+            self.dtype,
+            rows or (footprint.CPU_ROWS if on_cpu else footprint.ALL_ROWS),
+            1 if on_cpu else footprint.GPU_BATCH,
+        )
+        self._encoders = {
+            "lr": FastEncoder(model.lr_encoder, self.placement),
+            "hr": FastEncoder(model.hr_encoder, self.placement),
+        }
+        self._pixels = PixelModel(model, self.placement, head_multiple=1 if on_cpu else 8)
+        std, mean = (
+            torch.cat([model.get_buffer(f"{s}_{k}") for s in ORDER]) for k in ("std", "mean")
+        )
+        self._decoder = FastDecoder((model.out1, model.out2), std, mean, self.placement)
+
+    @torch.inference_mode()
+    def encode_hr(self, x: Tensor) -> Tensor:
+        """Encode the high-resolution sensor.
+
+        Parameters
+        ----------
+        x
+            Standardised float32 (T, C, H, W).
+
+        Returns
+        -------
+        Tensor
+            Features (T, H, W, L), contiguous, on the engine's device and in its type.
+
+        Raises
+        ------
+        ModelError
+            If `x` does not have the sensor's bands.
+        """
+        return self._encode("hr", x, self.config.hr_bands)
+
+    @torch.inference_mode()
+    def encode_lr(self, x: Tensor) -> Tensor:
+        """Encode the low-resolution sensor onto the high-resolution grid.
+
+        Parameters
+        ----------
+        x
+            Standardised float32 (T, C, h, w).
+
+        Returns
+        -------
+        Tensor
+            Features (T, ratio h, ratio w, L), contiguous, on the engine's device and in its type.
+
+        Raises
+        ------
+        ModelError
+            If `x` does not have the sensor's bands.
+        """
+        return self._encode("lr", x, self.config.lr_bands)
+
+    @torch.inference_mode()
+    def attend(self, features: Features, query_days: Days) -> Tensor:
+        """Let the dates of each pixel attend to each other, and the queries to them.
+
+        Parameters
+        ----------
+        features
+            Features of each sensor, any crop of them, and the days of their dates; a sensor may
+            be absent or have zero dates.
+        query_days
+            Days asked for, (Q,).
+
+        Returns
+        -------
+        Tensor
+            Attended (Q, H, W, D), contiguous, on the engine's device and in its type.
+
+        Raises
+        ------
+        ModelError
+            If there is no date at all, or shapes do not go together.
+        """
+        task = self._task(features, query_days)
+        H, W = task.maps[0].shape[1:3]
+        out = self._empty(task.queries, H, W, self.config.width)
+        self._attend_rows(task, 0, out)
+        return out
+
+    @torch.inference_mode()
+    def decode(self, attended: Tensor, *, channels: Sequence[int] | None = None) -> Tensor:
+        """Turn attended maps into bands.
+
+        Parameters
+        ----------
+        attended
+            (Q, H, W, D), or any crop of it.
+        channels
+            Output channels wanted, in this order; None for all (LR bands, then HR bands).
+
+        Returns
+        -------
+        Tensor
+            float32 (Q, channels, H, W): reflectance 0..1, LST in kelvin / 1000.
+
+        Raises
+        ------
+        ModelError
+            If a channel does not exist.
+        """
+        index = self._channels(channels)
+        count = self.config.bands if index is None else len(index)
+        Q, H, W, _ = attended.shape
+        out = torch.empty((Q, count, H, W), device=self.device)
+        self._decoder(attended, out, index)
+        return out
+
+    @torch.inference_mode()
+    def reconstruct(
+        self, features: Features, query_days: Days, *, channels: Sequence[int] | None = None
+    ) -> Tensor:
+        """Attend and decode by strips of rows: what `attend` then `decode` give, in less memory.
+
+        Parameters
+        ----------
+        features, query_days
+            As for `attend`.
+        channels
+            As for `decode`.
+
+        Returns
+        -------
+        Tensor
+            As of `decode`, (Q, channels, H, W).
+
+        Raises
+        ------
+        ModelError
+            As `attend` and `decode`.
+        """
+        task, index = self._task(features, query_days), self._channels(channels)
+        H, W = task.maps[0].shape[1:3]
+        count = self.config.bands if index is None else len(index)
+        out = torch.empty((task.queries, count, H, W), device=self.device)
+        rows = footprint.strip_rows(self.config, W, task.queries, itemsize=self.dtype.itemsize)
+        margin = self.config.decoder_reach
+        attended = self._empty(task.queries, min(rows + 2 * margin, H), W, self.config.width)
+        filled = low = 0  # rows [low, filled) of the image are in `attended`
+        for a in range(0, H, rows):
+            b, top = min(a + rows, H), max(a - margin, 0)
+            high = min(b + margin, H)
+            attended[:, : filled - top] = attended[:, top - low : filled - low].clone()
+            self._attend_rows(task, filled, attended[:, filled - top : high - top])
+            low, filled = top, high
+            bands = self.decode(attended[:, : high - low], channels=channels)
+            out[:, :, a:b] = bands[:, :, a - low : b - low]
+        return out
+
+    def predict(
+        self,
+        lr: Tensor | None,
+        lr_days: Days | None,
+        hr: Tensor | None,
+        hr_days: Days | None,
+        *,
+        query_days: Days,
+    ) -> Tensor:
+        """Encode, attend and decode.
+
+        Parameters
+        ----------
+        lr, hr
+            Standardised float32 (T, C, h, w) and (T, C, H, W); None or T = 0 for none.
+        lr_days, hr_days
+            Days of their dates, (T,).
+        query_days
+            Days asked for, (Q,).
+
+        Returns
+        -------
+        Tensor
+            float32 (Q, bands, H, W): LR bands, then HR bands; reflectance, LST in kelvin / 1000.
+
+        Raises
+        ------
+        ModelError
+            If there is no date at all, or shapes do not go together.
+        """
+        features: dict[str, tuple[Tensor, Days]] = {}
+        if lr is not None and lr_days is not None:
+            features["lr"] = self.encode_lr(lr), lr_days
+        if hr is not None and hr_days is not None:
+            features["hr"] = self.encode_hr(hr), hr_days
+        return self.reconstruct(features, query_days)
+
+    def _encode(self, sensor: str, x: Tensor, bands: int) -> Tensor:
+        if x.dim() != 4 or x.shape[1] != bands:
+            raise ModelError(
+                f"encode_{sensor} needs (dates, {bands} bands, y, x), got {tuple(x.shape)}; "
+                "give the bands of the network, in its order"
+            )
+        return self._encoders[sensor](x)
+
+    def _task(self, features: Features, query_days: Days) -> _Task:
+        given = {sensor: features[sensor] for sensor in ORDER if sensor in features}
+        if set(features) - set(given):
+            raise ModelError(f"features of {sorted(features)}: the sensors are {list(ORDER)}")
+        days = {s: torch.as_tensor(d, dtype=torch.float64) for s, (_, d) in given.items()}
+        for sensor, (maps, _) in given.items():
+            _check_maps(sensor, maps, days[sensor], self.config.latent)
+        kept = [sensor for sensor in given if len(days[sensor])]
+        if not kept:
+            raise ModelError(
+                "nothing to predict from: both sensors are missing or have zero dates; "
+                "give lr, hr, or both at least one date"
+            )
+        sizes = {sensor: tuple(given[sensor][0].shape[1:3]) for sensor in kept}
+        if len(set(sizes.values())) > 1:
+            raise ModelError(f"features must be on one grid, got {sizes} pixels (y, x); crop them")
+        asked_days = torch.as_tensor(query_days, dtype=torch.float64)
+        asked = self._pixels.ask({sensor: days[sensor] for sensor in kept}, asked_days)
+        return _Task([given[sensor][0] for sensor in kept], asked)
+
+    def _attend_rows(self, task: _Task, first: int, out: Tensor) -> None:
+        """Fill `out` (Q, rows, W, D) from row `first` of the features on."""
+        dates = len(task.asked.constant)
+        pixels = self.pixels or footprint.block_pixels(dates, gpu=self.device.type != "cpu")
+        for y, x in _blocks(out.shape[1], out.shape[2], pixels):
+            at = slice(first + y.start, first + y.stop)
+            tokens = self._pixels.load([maps[:, at, x] for maps in task.maps], task.asked)
+            encoded = self._pixels.transform(tokens, task.asked)
+            answer = self._pixels.answer(encoded, task.asked)
+            block = out[:, y, x]
+            block.copy_(answer.view(block.shape))
+
+    def _channels(self, channels: Sequence[int] | None) -> Tensor | None:
+        if channels is None:
+            return None
+        wrong = [c for c in channels if not 0 <= c < self.config.bands]
+        if wrong or not len(channels):
+            raise ModelError(
+                f"output channels must be some of 0..{self.config.bands - 1}, got {list(channels)}"
+            )
+        return torch.tensor(list(channels), device=self.device)
+
+    def _empty(self, *shape: int) -> Tensor:
+        return torch.empty(shape, device=self.device, dtype=self.dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """Features of the sensors that have dates, and what dates and queries fix."""
+
+    maps: list[Tensor]
+    """Per sensor, (T, H, W, L)."""
+
+    asked: Asked
+    """What is the same for every pixel."""
+
+    @property
+    def queries(self) -> int:
+        """Q."""
+        return len(self.asked.query)
+
+
+def fastest_type(device: torch.device, precision: Precision) -> torch.dtype:
+    """Return the type to compute in: the fastest of those at least as precise as asked.
+
+    Raises
+    ------
+    ModelError
+        If `precision` is neither ``"float32"`` nor ``"bfloat16"``.
+    """
+    if precision not in {"float32", "bfloat16"}:
+        raise ModelError(f"precision must be 'float32' or 'bfloat16', got {precision!r}")
+    if precision == "float32":
+        return torch.float32
+    has_tiles = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    if device.type == "cpu" and not has_tiles():
+        _log.info("this CPU has no AMX: bfloat16 would be slower, computing in float32")
+        return torch.float32
+    return torch.bfloat16
+
+
+def _check_maps(sensor: str, maps: Tensor, days: Tensor, latent: int) -> None:
+    if maps.dim() != 4 or maps.shape[-1] != latent or days.shape != maps.shape[:1]:
+        raise ModelError(
+            f"features of {sensor} must be (dates, y, x, {latent}) with days (dates,), got "
+            f"{tuple(maps.shape)} and {tuple(days.shape)}; pass what encode_{sensor} returned"
+        )
+
+
+def _blocks(height: int, width: int, pixels: int) -> Iterator[tuple[slice, slice]]:
+    """Cover a grid by rectangles of at most `pixels` pixels: whole rows, or even parts of one."""
+    rows = max(pixels // width, 1)
+    columns = -(-width // -(-width // pixels)) if width > pixels else width
+    for y in range(0, height, rows):
+        for x in range(0, width, columns):
+            yield slice(y, min(y + rows, height)), slice(x, min(x + columns, width))

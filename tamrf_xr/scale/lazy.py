@@ -1,0 +1,237 @@
+"""A product as dask arrays: one task a tile.
+
+The plan of the graph, from the leaves up:
+1. `<name>-job`: the method, the dates and the grid of tiles, once.
+2. `<name>-sources`: arrays that can be read directly (in memory, or lazily from a store), once.
+3. `(<name>, row, column)`: reads its window with the halo of each sensor, gives every band of
+   every query date. Arrays that are dask already come in as the blocks that the window touches.
+4. `(<name>-<sensor>-<variable>, 0, 0, row, column)`: a view of one array of that result.
+Nothing is read, and no method is built, before a task of 3 runs.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import pandas as pd
+import psutil
+import xarray as xr
+from dask._task_spec import DataNode, Dict, List, Task, TaskRef
+from dask.highlevelgraph import HighLevelGraph
+
+from tamrf_xr.cube import build_cube, build_group, fine_grid, groups_of
+from tamrf_xr.dates import DateLike, plan_dates
+from tamrf_xr.fuser import FuserSpec, Pixels
+from tamrf_xr.scale.reading import Blocks, SensorSource, Stored, band_order, blocks_touched
+from tamrf_xr.scale.tilework import FuseJob, fuse_tile
+from tamrf_xr.sensors import SENSORS
+from tamrf_xr.tiles import TileGrid, Window, Workload, plan_tile
+
+TILE_MEMORY = 3 * 2**30
+"""Bytes that a tile may take when its size is ours to choose: a laptop's share."""
+
+READABLE = ("reflectance", "valid", "surface_temperature")
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How days are counted and which acquisitions a query date sees; see `plan_dates`."""
+
+    origin: DateLike | None = None
+    """Day 0, or None for the default."""
+
+    window: str | pd.Timedelta | None = "365D"
+    """Length of the window, or None for no window."""
+
+
+def fuse_lazily(
+    cube: xr.DataTree,
+    spec: FuserSpec,
+    queries: pd.DatetimeIndex,
+    *,
+    timing: Timing = Timing(),
+    tile: int | None = None,
+) -> xr.DataTree:
+    """Lay out a product; nothing is computed.
+
+    Parameters
+    ----------
+    cube
+        A valid cube.
+    spec
+        The method.
+    queries
+        Query dates.
+    timing
+        Origin and window.
+    tile
+        Edge of a tile in fine pixels, or None for the planner's choice.
+
+    Returns
+    -------
+    xarray.DataTree
+        A cube at the query dates, every group on the fine grid, made of dask arrays.
+
+    Raises
+    ------
+    DateError
+        If a query date has no acquisition in its window.
+    MemoryBudgetError
+        If a tile does not fit the memory there is.
+    """
+    job = plan_job(cube, spec, queries, timing=timing, tile=tile)
+    name = f"fuse-{spec.method}-{uuid.uuid4().hex[:12]}"
+    graph = _tile_graph(name, job, groups_of(cube))
+    arrays = {sensor: _views(name, graph, job, sensor) for sensor in spec.bands}
+    return _product(cube, arrays, job, queries)
+
+
+def plan_job(
+    cube: xr.DataTree,
+    spec: FuserSpec,
+    queries: pd.DatetimeIndex,
+    *,
+    timing: Timing,
+    tile: int | None,
+) -> FuseJob:
+    """Plan dates and tiles; see `fuse_lazily`."""
+    groups = groups_of(cube)
+    times = {name: pd.DatetimeIndex(group["time"].values) for name, group in groups.items()}
+    dates = plan_dates(times, queries, origin=timing.origin, window=timing.window)
+    shape = fine_grid(cube).shape
+    work = Workload(shape, dates.dates, len(queries))
+    size = plan_tile(spec, work, tile=tile, budget=_budget(spec, tile))
+    finest = "sentinel2" if "sentinel2" in groups else None
+    ratios = {name: 1 if name == finest else SENSORS[name].ratio for name in groups}
+    halos = {name: spec.halo_of(name) for name in groups}
+    return FuseJob(spec, dates, TileGrid(shape, size, ratios, halos))
+
+
+def _budget(spec: FuserSpec, tile: int | None) -> float:
+    """Return the bytes that one tile may take on this machine."""
+    available = psutil.virtual_memory().available
+    if tile is not None:
+        return 0.8 * available
+    tiles = 1 if spec.at_once else (os.cpu_count() or 1)
+    return min(TILE_MEMORY, 0.5 * available / tiles)
+
+
+def _tile_graph(name: str, job: FuseJob, groups: Mapping[str, xr.Dataset]) -> HighLevelGraph:
+    direct: dict[str, SensorSource] = {}
+    chunked: dict[str, xr.Dataset] = {}
+    for sensor, group in groups.items():
+        arrays = group[[variable for variable in READABLE if variable in group]]
+        if arrays.chunks:
+            chunked[sensor] = arrays.chunk()
+        else:
+            direct[sensor] = SensorSource(
+                {str(v): Stored(array.variable) for v, array in arrays.items()},
+                _order(sensor, group),
+            )
+    layer: dict[Any, Any] = {
+        f"{name}-job": DataNode(f"{name}-job", job),
+        f"{name}-sources": DataNode(f"{name}-sources", direct),
+    }
+    rows, cols = job.grid.counts
+    for index in np.ndindex(rows, cols):
+        blocks = {
+            s: _block_source(s, group, job.grid[index].reads[s]) for s, group in chunked.items()
+        }
+        layer[name, *index] = Task(
+            (name, *index),
+            _run_tile,
+            TaskRef(f"{name}-job"),
+            index,
+            TaskRef(f"{name}-sources"),
+            Dict(blocks),
+        )
+    inputs = [array.data for group in chunked.values() for array in group.values()]
+    return HighLevelGraph.from_collections(name, layer, inputs)
+
+
+def _run_tile(
+    job: FuseJob,
+    index: tuple[int, int],
+    direct: Mapping[str, SensorSource],
+    blocks: Mapping[str, SensorSource],
+) -> dict[str, Pixels]:
+    return fuse_tile(job, index, {**direct, **blocks})
+
+
+def _block_source(sensor: str, group: xr.Dataset, window: Window) -> Task:
+    arrays = {str(v): _blocks(array.data, window) for v, array in group.items()}
+    return Task(None, SensorSource, Dict(arrays), _order(sensor, group))
+
+
+def _blocks(array: da.Array, window: Window) -> Task:
+    touched = blocks_touched(array.chunks, window)
+    refs = List(*(TaskRef((array.name, *index)) for index, _ in touched))
+    return Task(None, Blocks, refs, [start for _, start in touched], array.shape)
+
+
+def _order(sensor: str, group: xr.Dataset) -> tuple[int, ...]:
+    return band_order(sensor, group["band"].values.tolist()) if "band" in group else ()
+
+
+def _views(name: str, tiles: HighLevelGraph, job: FuseJob, sensor: str) -> dict[str, da.Array]:
+    bands = job.spec.bands[sensor]
+    thermal = SENSORS[sensor].thermal
+    has_thermal = thermal is not None and thermal.name in bands
+    reflectance = len(bands) - has_thermal
+    views = {}
+    if reflectance:
+        views["reflectance"] = _view(name, tiles, job, (sensor, slice(0, reflectance)))
+    if has_thermal:
+        views["surface_temperature"] = _view(name, tiles, job, (sensor, reflectance))
+    return views
+
+
+def _view(
+    name: str, tiles: HighLevelGraph, job: FuseJob, part: tuple[str, slice | int]
+) -> da.Array:
+    """Make a dask array of one part of every tile's result."""
+    sensor, bands = part
+    key = f"{name}-{sensor}-{'temperature' if isinstance(bands, int) else 'reflectance'}"
+    zeros = () if isinstance(bands, int) else (0,)
+    layer: dict[Any, Any] = {}
+    for index in np.ndindex(*job.grid.counts):
+        target = (key, 0, *zeros, *index)
+        layer[target] = Task(target, _take, TaskRef((name, *index)), sensor, bands)
+    graph = HighLevelGraph({**tiles.layers, key: layer}, {**tiles.dependencies, key: {name}})
+    middle = () if isinstance(bands, int) else ((bands.stop,),)
+    chunks = ((job.dates.queries,), *middle, *job.grid.chunks)
+    return da.Array(graph, key, chunks, dtype=np.dtype(np.float32))
+
+
+def _take(fused: Mapping[str, Pixels], sensor: str, bands: slice | int) -> Pixels:
+    return fused[sensor][:, bands]
+
+
+def _product(
+    cube: xr.DataTree,
+    arrays: Mapping[str, Mapping[str, da.Array]],
+    job: FuseJob,
+    queries: pd.DatetimeIndex,
+) -> xr.DataTree:
+    spec, grid = job.spec, fine_grid(cube)
+    groups = {
+        sensor: build_group(
+            sensor,
+            made.get("reflectance"),
+            times=queries,
+            grid=grid,
+            bands=tuple(band for band in spec.bands[sensor] if band in SENSORS[sensor].band_names),
+            surface_temperature=made.get("surface_temperature"),
+            attrs={"processing_level": "fused", "method": spec.method, **dict(spec.provenance)},
+        )
+        for sensor, made in arrays.items()
+    }
+    title = cube.attrs.get("title", "")
+    history = f"{cube.attrs.get('history', '')}\nfused by tamrf_xr, method {spec.method}".strip()
+    return build_cube(groups, title=f"{title}, fused".strip(", "), history=history)

@@ -1,0 +1,190 @@
+"""Read what one tile needs of one sensor, from any array, and mosaic acquisitions of one day."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, product
+from typing import Any, Protocol, cast
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from tamrf_xr.fuser import Mask, Pixels, Series
+from tamrf_xr.sensors import SENSORS
+from tamrf_xr.tiles import Window
+
+Array = npt.NDArray[Any]
+Days = Sequence[Sequence[int]]
+"""Per day, positions of its acquisitions."""
+
+
+class Readable(Protocol):
+    """An array ``(time, ..., y, x)`` of which acquisitions and a window can be read."""
+
+    def read(self, times: slice | list[int], window: Window) -> Array:
+        """Return ``(time, ..., y, x)`` in memory."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An array in memory, or one that xarray reads lazily from a store: read straight."""
+
+    variable: xr.Variable
+    """``(time, ..., y, x)``."""
+
+    def read(self, times: slice | list[int], window: Window) -> Array:
+        """Read the window; nothing else is touched."""
+        return np.asarray(self.variable.isel(time=times, y=window.y, x=window.x).values)
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """The computed blocks of a dask array that a window touches, put together as asked."""
+
+    blocks: Sequence[Array]
+    """Blocks, in the order of `starts`."""
+
+    starts: Sequence[tuple[int, ...]]
+    """Index of each block's first element in the whole array."""
+
+    shape: tuple[int, ...]
+    """Shape of the whole array."""
+
+    def read(self, times: slice | list[int], window: Window) -> Array:
+        """Put the window together from the blocks."""
+        middle = [slice(0, size) for size in self.shape[1:-2]]
+        wanted = [slice(0, self.shape[0]), *middle, window.y, window.x]
+        out = np.empty([s.stop - s.start for s in wanted], self.blocks[0].dtype)
+        for block, start in zip(self.blocks, self.starts, strict=True):
+            inside, place = [], []
+            for size, first, want in zip(block.shape, start, wanted, strict=True):
+                low, high = max(first, want.start), min(first + size, want.stop)
+                inside.append(slice(low - first, high - first))
+                place.append(slice(low - want.start, high - want.start))
+            out[tuple(place)] = block[tuple(inside)]
+        return out[times]
+
+
+def blocks_touched(
+    chunks: Sequence[Sequence[int]], window: Window
+) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """List the blocks of a dask array ``(time, ..., y, x)`` that a window touches.
+
+    Returns
+    -------
+    list
+        Pairs of block index and index of its first element.
+    """
+    axes = []
+    for axis, sizes in enumerate(chunks):
+        starts = [0, *accumulate(sizes)][:-1]
+        wanted = {len(chunks) - 2: window.y, len(chunks) - 1: window.x}.get(axis)
+        axes.append(
+            [
+                (index, start)
+                for index, (start, size) in enumerate(zip(starts, sizes, strict=True))
+                if size and _overlaps(start, size, wanted)
+            ]
+        )
+    return [tuple(zip(*block, strict=True)) for block in product(*axes)]  # type: ignore[misc]
+
+
+def _overlaps(start: int, size: int, wanted: slice | None) -> bool:
+    return wanted is None or (start < wanted.stop and start + size > wanted.start)
+
+
+@dataclass(frozen=True, slots=True)
+class SensorSource:
+    """The arrays of one sensor, as a cube holds them."""
+
+    arrays: Mapping[str, Readable]
+    """``reflectance``, and ``valid`` and ``surface_temperature`` where there are any."""
+
+    order: tuple[int, ...]
+    """Positions of the cube's bands in the order of the sensor table."""
+
+    def series(self, window: Window, days: Days) -> Series:
+        """Read what the sensor saw of a window.
+
+        Parameters
+        ----------
+        window
+            Pixels of the sensor's own grid.
+        days
+            Per day, positions of its acquisitions.
+
+        Returns
+        -------
+        Series
+            Per day one image: bands in the order of the table, then temperature. Where several
+            acquisitions share a day, each pixel is the first valid one.
+        """
+        positions = [position for day in days for position in day]
+        times = _as_slice(positions)
+        read = {name: array.read(times, window) for name, array in self.arrays.items()}
+        pixels, valid = self._join(read)
+        return mosaic(pixels, valid, [len(day) for day in days])
+
+    def _join(self, read: Mapping[str, Array]) -> tuple[Pixels, Mask]:
+        parts: list[Array] = []
+        if "reflectance" in read:
+            parts.append(_in_order(read["reflectance"], self.order))
+        if "surface_temperature" in read:
+            parts.append(read["surface_temperature"][:, None])
+        usable: Mask = np.isfinite(parts[0]).all(axis=1)
+        if "valid" in read:
+            usable = usable & read["valid"].astype(bool)
+        return np.concatenate(parts, axis=1, dtype=np.float32), usable
+
+
+def _in_order(bands: Array, order: tuple[int, ...]) -> Array:
+    return bands if order == tuple(range(len(order))) else bands[:, list(order)]
+
+
+def _as_slice(positions: list[int]) -> slice | list[int]:
+    # A slice reads whole chunks; a list goes through slower indexing.
+    if positions and positions == list(range(positions[0], positions[-1] + 1)):
+        return slice(positions[0], positions[-1] + 1)
+    return positions
+
+
+def mosaic(pixels: Pixels, valid: Mask, counts: Sequence[int]) -> Series:
+    """Merge acquisitions of one day: each pixel is the first valid one, else the first.
+
+    Parameters
+    ----------
+    pixels, valid
+        ``(acquisition, band, y, x)`` and ``(acquisition, y, x)``, day by day.
+    counts
+        Acquisitions on each day.
+
+    Returns
+    -------
+    Series
+        One image a day.
+    """
+    if len(counts) == len(pixels):
+        return Series(pixels, valid)
+    merged, seen, start = [], [], 0
+    for count in counts:
+        day = slice(start, start + count)
+        merged.append(_merge(pixels[day], valid[day]))
+        seen.append(valid[day].any(axis=0))
+        start += count
+    return Series(np.stack(merged), np.stack(seen))
+
+
+def _merge(pixels: Pixels, valid: Mask) -> Pixels:
+    # Rank: valid, then at least there, then missing; argmax takes the first of the best.
+    rank = 2 * valid.astype(np.int8) + np.isfinite(pixels[:, 0])
+    best = rank.argmax(axis=0)
+    return cast("Pixels", np.take_along_axis(pixels, best[None, None], axis=0)[0])
+
+
+def band_order(sensor: str, bands: Sequence[str]) -> tuple[int, ...]:
+    """Return the positions in `bands` that put them in the order of the sensor table."""
+    table = SENSORS[sensor].band_names
+    return tuple(sorted(range(len(bands)), key=lambda position: table.index(bands[position])))

@@ -1,0 +1,91 @@
+"""The work of one tile, the same wherever it runs: read, fuse, check."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from tamrf_xr.dates import DatePlan
+from tamrf_xr.errors import TileError
+from tamrf_xr.fuser import FuserSpec, Pixels, Series
+from tamrf_xr.scale.reading import SensorSource
+from tamrf_xr.tiles import TileGrid
+
+
+@dataclass(frozen=True, slots=True)
+class FuseJob:
+    """All that the tiles of a product have in common: what a graph carries once."""
+
+    spec: FuserSpec
+    """The method."""
+
+    dates: DatePlan
+    """What is read and what is asked."""
+
+    grid: TileGrid
+    """Where the tiles lie."""
+
+
+def fuse_tile(
+    job: FuseJob, index: tuple[int, int], sources: Mapping[str, SensorSource]
+) -> dict[str, Pixels]:
+    """Fuse one tile.
+
+    Parameters
+    ----------
+    job
+        The product.
+    index
+        Row and column of the tile.
+    sources
+        Per sensor, where to read.
+
+    Returns
+    -------
+    dict
+        Per sensor, ``(query, band, y, x)`` float32 of the tile's core.
+
+    Raises
+    ------
+    TileError
+        If anything fails: which tile, where, and why.
+    """
+    tile = job.grid[index]
+    try:
+        with _turn(job.spec):
+            series: dict[str, Series] = {
+                name: source.series(tile.reads[name], job.dates.reads[name])
+                for name, source in sources.items()
+            }
+            fused = job.spec.fuser()(series, job.dates.episodes, tile.crop)
+        return {name: _checked(fused[name], job, index, name) for name in job.spec.bands}
+    except Exception as error:
+        rows, cols = tile.core.y, tile.core.x
+        raise TileError(
+            f"tile {index} (rows {rows.start}:{rows.stop}, columns {cols.start}:{cols.stop} of the "
+            f"10 m grid; acquisitions {job.dates.dates}): {type(error).__name__}: {error}"
+        ) from error
+
+
+def _turn(spec: FuserSpec) -> AbstractContextManager[object]:
+    # Without it, a machine of many cores would read a tile per core and compute one.
+    return _semaphore(spec.method, spec.at_once) if spec.at_once else nullcontext()
+
+
+@cache
+def _semaphore(method: str, count: int) -> threading.BoundedSemaphore:
+    return threading.BoundedSemaphore(count)
+
+
+def _checked(pixels: Pixels, job: FuseJob, index: tuple[int, int], sensor: str) -> Pixels:
+    expected = (job.dates.queries, len(job.spec.bands[sensor]), *job.grid[index].core.shape)
+    if pixels.shape != expected:
+        raise ValueError(
+            f"method {job.spec.method!r} gave {sensor} of shape {pixels.shape}, expected {expected}"
+        )
+    return np.ascontiguousarray(pixels, np.float32)

@@ -1,0 +1,12 @@
+"""Hypothesis profiles: `ci` draws more, both without deadlines since machines differ."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+quiet = [HealthCheck.too_slow, HealthCheck.data_too_large]
+settings.register_profile("dev", max_examples=15, deadline=None, suppress_health_check=quiet)
+settings.register_profile("ci", max_examples=40, deadline=None, suppress_health_check=quiet)
+settings.load_profile("ci" if os.environ.get("CI") else "dev")
