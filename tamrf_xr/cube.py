@@ -89,7 +89,7 @@ def grid_of(group: xr.Dataset) -> Grid:
         step = np.diff(centres)
         if step.size == 0:
             raise CubeError(f"coordinate '{name}' has {centres.size} pixel; at least 2 are needed")
-        if np.ptp(step) > 1e-3 * abs(step[0]):
+        if not np.ptp(step) <= 1e-3 * abs(step[0]):
             raise CubeError(
                 f"coordinate '{name}' is not evenly spaced: steps {step.min()} to {step.max()}"
             )

@@ -306,7 +306,7 @@ def _window_days(case: _Case) -> Days:
     given = case.own[_around_window(case)]
     if not len(given):
         return given
-    return case.own[(case.own >= given.min()) & (case.own <= given.max())]
+    return np.asarray(case.own[(case.own >= given.min()) & (case.own <= given.max())])
 
 
 @dataclass(frozen=True, slots=True)

@@ -272,7 +272,7 @@ def _profile(mtf: float, gsd: float, sampling: float, reach: int) -> NDArray[np.
     offsets = np.arange(-reach, reach + 1) * sampling
     width = sigma(mtf, gsd)
     if width == 0:
-        return (offsets == 0).astype(np.float64)
+        return np.asarray(offsets == 0, dtype=np.float64)
     weights = np.exp(-0.5 * (offsets / width) ** 2)
     return np.asarray(weights / weights.sum())
 

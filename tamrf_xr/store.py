@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 import zarr
+from dask.delayed import Delayed
 
 from tamrf_xr.cube import FILL, SCALES, grid_of, groups_of, packing, validate
 from tamrf_xr.errors import CubeError, OutputExistsError, SourceNotFoundError
@@ -71,8 +72,6 @@ def _unpack(group: xr.Dataset) -> xr.Dataset:
     for name in unpacked.data_vars:
         # Layout belongs to the store that was read, not to what is computed from it.
         unpacked[name].encoding = packing(str(name))
-        if name == "valid":
-            unpacked[name] = unpacked[name].astype(bool)
     return unpacked
 
 
@@ -109,9 +108,9 @@ def save_cube(
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
+        pending = lay_out(cube, partial)
         with progress or nullcontext():
-            _storable(cube).to_zarr(partial, mode="w", zarr_format=3, consolidated=False)
-        consolidate(partial)
+            pending.compute()
         if target.exists():
             shutil.rmtree(target)
         partial.rename(target)
@@ -119,12 +118,30 @@ def save_cube(
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def consolidate(store: Path) -> None:
-    """Gather the metadata of a store in one document, so that it opens with one read."""
+def lay_out(cube: xr.DataTree, store: Path) -> Delayed:
+    """Write all of a cube but its pixels: groups, coordinates, attributes, empty arrays.
+
+    Parameters
+    ----------
+    cube
+        A valid cube.
+    store
+        Path of a store; what is there is replaced.
+
+    Returns
+    -------
+    dask.delayed.Delayed
+        Computing it writes the pixels.
+    """
+    # One document of metadata is written below: to_zarr would write it after the pixels.
+    pending = _storable(cube).to_zarr(
+        store, mode="w", zarr_format=3, consolidated=False, compute=False
+    )
     with warnings.catch_warnings():
         # Every reader of ours understands it; zarr warns that the v3 text does not have it yet.
         warnings.filterwarnings("ignore", message="Consolidated metadata")
         zarr.consolidate_metadata(store)
+    return pending
 
 
 def check_absent(target: Path, *, overwrite: bool) -> None:

@@ -39,7 +39,12 @@ def assert_same(one, other):
 @given(
     tile=st.integers(8, 50),
     chunks=st.fixed_dictionaries(
-        {"time": st.integers(1, 5), "band": st.integers(4, 10), "y": st.integers(9, 40), "x": st.integers(9, 50)}
+        {
+            "time": st.integers(1, 5),
+            "band": st.integers(4, 10),
+            "y": st.integers(9, 40),
+            "x": st.integers(9, 50),
+        }
     ),
     sensors=st.sampled_from([("sentinel2", "landsat"), ("sentinel2",), ("landsat",)]),
 )
@@ -47,7 +52,9 @@ def test_any_tiling_and_chunking_equals_the_whole(tile, chunks, sensors):
     cube = random_cube((36, 45), sensors=sensors, nan=0.1)
     whole = values(fuse_lazily(cube, blur_spec(), QUERIES, tile=1000))
     assert_same(values(fuse_lazily(cube, blur_spec(), QUERIES, tile=tile)), whole)
-    assert_same(values(fuse_lazily(rechunked(cube, **chunks), blur_spec(), QUERIES, tile=tile)), whole)
+    assert_same(
+        values(fuse_lazily(rechunked(cube, **chunks), blur_spec(), QUERIES, tile=tile)), whole
+    )
 
 
 def test_query_dates_come_out_in_the_order_asked():
@@ -55,18 +62,24 @@ def test_query_dates_come_out_in_the_order_asked():
     assert list(fused["sentinel2"]["time"].values) == list(QUERIES.values)
     alone = fuse_lazily(random_cube(), blur_spec(), QUERIES[1:2])
     np.testing.assert_array_equal(
-        fused["landsat/surface_temperature"].values[1], alone["landsat/surface_temperature"].values[0]
+        fused["landsat/surface_temperature"].values[1],
+        alone["landsat/surface_temperature"].values[0],
     )
 
 
 def test_windows_see_only_their_acquisitions():
     cube = random_cube(hr=4, lr=3)
-    later = {n: g.assign_coords(time=g["time"] + np.timedelta64(800, "D")) for n, g in groups_of(cube).items()}
+    later = {
+        n: g.assign_coords(time=g["time"] + np.timedelta64(800, "D"))
+        for n, g in groups_of(cube).items()
+    }
     long = build_cube({n: xr.concat([g, later[n]], "time") for n, g in groups_of(cube).items()})
     origin = QUERIES[0] - pd.Timedelta("100D")
     timing = Timing(window="200D")
     alone = fuse_lazily(cube, blur_spec(), QUERIES[:1], timing=Timing(origin=origin))
-    fused = fuse_lazily(long, blur_spec(), QUERIES[:1].append(QUERIES[:1] + pd.Timedelta("800D")), timing=timing)
+    fused = fuse_lazily(
+        long, blur_spec(), QUERIES[:1].append(QUERIES[:1] + pd.Timedelta("800D")), timing=timing
+    )
     for query in (0, 1):
         np.testing.assert_allclose(
             fused["sentinel2/reflectance"].values[query], alone["sentinel2/reflectance"].values[0]
@@ -95,7 +108,11 @@ def test_nothing_is_computed_before_it_is_asked():
     cube = rechunked(random_cube(), time=2, band=10, y=18, x=18)
     trapped = build_cube(
         {
-            name: group.assign(reflectance=group["reflectance"].copy(data=group["reflectance"].data.map_blocks(refuse, meta=np.empty((0,) * 4, "f4"))))
+            name: group.assign(
+                reflectance=group["reflectance"].copy(
+                    data=group["reflectance"].data.map_blocks(refuse, meta=np.empty((0,) * 4, "f4"))
+                )
+            )
             for name, group in groups_of(cube).items()
         }
     )

@@ -1,0 +1,260 @@
+"""Eager PyTorch against the engine, same inputs, interleaved in one process.
+
+Run ``python benchmarks/inference.py`` (about 7 minutes on two cores), or ``--tiny`` (seconds).
+The table is printed, and written to ``benchmarks/results/inference-<device>-<date>.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import platform
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from eager import Eager, Scene, cut, tiles
+from torch import Tensor
+
+from tamrf_xr.model.config import NetworkConfig
+from tamrf_xr.model.engine import Engine
+from tamrf_xr.model.network import Tamrf
+
+RESULTS = Path(__file__).resolve().parent / "results"
+STAGES = ("hr encoder", "lr encoder", "transformer", "attention", "decoder")
+TINY = NetworkConfig(
+    latent=16, growth=8, positional=16, sensor_token=4, num_heads=2, decoder_heads=2, num_layers=2
+)
+
+
+@dataclass
+class Clock:
+    """Seconds of each stage of one run."""
+
+    device: str
+    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        start = self._now()
+        yield
+        self.seconds[name] += self._now() - start
+
+    def timed(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            with self.stage(name):
+                return call(*args, **kwargs)
+
+        return wrapped
+
+    def _now(self) -> float:
+        if self.device != "cpu":
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+
+def main(arguments: list[str] | None = None) -> dict[str, Any]:
+    """Run the benchmark, print its table, write and return its results."""
+    options = _parse(arguments)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    config = TINY if options.tiny else NetworkConfig()
+    model = Tamrf(config, generator=torch.Generator().manual_seed(1)).eval()
+    scene = _scene(options, model)
+    results = _measure(options, model, scene)
+    report = {
+        "machine": _machine(options.device),
+        "options": vars(options) | {"output": str(options.output)},
+        "gflop": {k: v / 1e9 for k, v in work(config, options).items()},
+        **results,
+    }
+    _print(report)
+    options.output.mkdir(parents=True, exist_ok=True)
+    name = f"inference-{options.device}-{datetime.datetime.now(datetime.UTC):%Y-%m-%d}.json"
+    (options.output / name).write_text(json.dumps(report, indent=2, default=str) + "\n")
+    return report
+
+
+def work(config: NetworkConfig, options: argparse.Namespace) -> dict[str, float]:
+    """Return the floating point operations each stage needs, done plainly and without halos."""
+    latent, width, pixels = config.latent, config.width, options.size**2
+    inputs = [latent + i * config.growth for i in range(5)]
+    dense = config.growth * sum(inputs[:4]) + latent * inputs[4]
+    trunk = 3 * config.num_blocks * dense + latent**2
+    coarse = pixels / config.ratio**2
+    dates, queries = options.hr_dates + options.lr_dates, options.queries
+    layer = 8 * width**2 + 4 * width * config.feedforward + 4 * dates * width
+    query = 4 * width**2 + 4 * width * config.decoder_feedforward + 4 * dates * width
+    lr = coarse * (trunk + config.lr_bands * latent) + pixels * latent**2
+    return {
+        "hr encoder": 18 * pixels * options.hr_dates * (trunk + config.hr_bands * latent),
+        "lr encoder": 18 * options.lr_dates * lr,
+        "transformer": pixels * dates * config.num_layers * layer,
+        "attention": pixels * (dates * 4 * width**2 + queries * query),
+        "decoder": 18 * pixels * queries * width * (width + config.bands),
+    }
+
+
+def _measure(options: argparse.Namespace, model: Tamrf, scene: Scene) -> dict[str, Any]:
+    """Run each engine once after each eager tile, in turn, so that all see the same load."""
+    device = torch.device(options.device)
+    eager, scene = Eager(model).to(device), Scene(*(part.to(device) for part in _parts(scene)))
+    engines = {p: Engine(model, device=device, precision=p) for p in ("float32", "bfloat16")}
+    cores = tiles(scene, core=options.core, margin=options.margin, ratio=model.config.ratio)
+    runs: dict[str, list[dict[str, float]]] = defaultdict(list)
+    outputs: dict[str, Tensor] = {}
+    tile_outputs, clock = [], Clock(options.device)
+    names = list(engines)
+    for repeat in range(options.repeat):
+        clock = Clock(options.device)
+        for index, core in enumerate(cores):
+            tile = cut(scene, core, margin=options.margin, ratio=model.config.ratio)
+            out = eager(tile, clock.stage)
+            if not repeat:
+                tile_outputs.append(out)
+            name = names[index % len(names)]
+            outputs[name] = _run_engine(engines[name], model, scene, runs[name])
+        runs["eager"].append(dict(clock.seconds))
+    for name in names:
+        if name not in outputs:
+            outputs[name] = _run_engine(engines[name], model, scene, runs[name])
+    seconds = {name: _median(each) for name, each in runs.items()}
+    compared = {
+        name: _difference(out, tile_outputs, cores, options) for name, out in outputs.items()
+    }
+    return {
+        "seconds": seconds,
+        "total": {name: sum(stages.values()) for name, stages in seconds.items()},
+        "runs": {name: len(each) for name, each in runs.items()},
+        "computed_in": {name: str(engine.dtype) for name, engine in engines.items()},
+        "max_abs_difference_from_eager": compared,
+    }
+
+
+def _run_engine(engine: Engine, model: Tamrf, scene: Scene, runs: list[dict[str, float]]) -> Tensor:
+    clock, pixels = Clock(engine.device.type), engine._pixels
+    transform, answer = pixels.transform, pixels.answer
+    pixels.transform = clock.timed("transformer", transform)
+    pixels.answer = clock.timed("attention", answer)
+    try:
+        with clock.stage("lr encoder"):
+            lr = engine.encode_lr(model.standardise(scene.lr, "lr"))
+        with clock.stage("hr encoder"):
+            hr = engine.encode_hr(model.standardise(scene.hr, "hr"))
+        series = {"lr": (lr, scene.lr_days), "hr": (hr, scene.hr_days)}
+        with clock.stage("all of attend"):
+            attended = engine.attend(series, scene.query_days)
+        with clock.stage("decoder"):
+            out = engine.decode(attended)
+    finally:
+        pixels.transform, pixels.answer = transform, answer
+    # loading tokens is part of the transformer
+    clock.seconds["transformer"] = clock.seconds.pop("all of attend") - clock.seconds["attention"]
+    runs.append(dict(clock.seconds))
+    return out
+
+
+def _difference(
+    out: Tensor,
+    tile_outputs: list[Tensor],
+    cores: list[tuple[slice, slice]],
+    options: argparse.Namespace,
+) -> float:
+    """Compare where the margin of the eager tiles covers the whole receptive field."""
+    config = TINY if options.tiny else NetworkConfig()
+    worst = float("nan")  # where no tile is wide enough
+    for (y, x), tile in zip(cores, tile_outputs, strict=True):
+        inside = config.lr_halo * config.ratio - options.margin
+        if min(y.stop - y.start, x.stop - x.start) <= 2 * inside:
+            continue
+        a = out[..., y.start + inside : y.stop - inside, x.start + inside : x.stop - inside]
+        edge = config.lr_halo * config.ratio
+        b = tile[..., edge : tile.shape[-2] - edge, edge : tile.shape[-1] - edge]
+        worst = max(float((a - b).abs().max()), worst)
+    return worst
+
+
+def _median(runs: list[dict[str, float]]) -> dict[str, float]:
+    return {name: statistics.median(run[name] for run in runs) for name in STAGES}
+
+
+def _parts(scene: Scene) -> tuple[Tensor, ...]:
+    return scene.lr, scene.lr_days, scene.hr, scene.hr_days, scene.query_days
+
+
+def _scene(options: argparse.Namespace, model: Tamrf) -> Scene:
+    draw, ratio = torch.Generator().manual_seed(2), model.config.ratio
+
+    def series(sensor: str, dates: int, bands: int, size: int) -> Tensor:
+        mean, std = (model.get_buffer(f"{sensor}_{k}")[:, None, None] for k in ("mean", "std"))
+        return torch.randn(dates, bands, size, size, generator=draw) * std + mean
+
+    lr = series("lr", options.lr_dates, model.config.lr_bands, options.size // ratio)
+    hr = series("hr", options.hr_dates, model.config.hr_bands, options.size)
+    lr_days, hr_days, asked = (
+        torch.linspace(0, 364, n) for n in (options.lr_dates, options.hr_dates, options.queries)
+    )
+    return Scene(lr, lr_days, hr, hr_days, asked)
+
+
+def _machine(device: str) -> dict[str, Any]:
+    info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    lines = dict(line.split(":", 1) for line in info.splitlines() if ":" in line)
+    lines = {key.strip(): value.strip() for key, value in lines.items()}
+    flags = set(lines.get("flags", "").split())
+    wanted = ("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16")
+    gpu = torch.cuda.get_device_name() if device != "cpu" else None
+    return {
+        "cpu": lines.get("model name", platform.processor()),
+        "flags": {name: name in flags for name in wanted},
+        "gpu": gpu,
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+    }
+
+
+def _print(report: dict[str, Any]) -> None:
+    machine, seconds, total = report["machine"], report["seconds"], report["total"]
+    print(f"{machine['cpu']}, {machine['threads']} threads, torch {machine['torch']}")
+    names = ["eager", "float32", "bfloat16"]
+    print(f"{'seconds (GFLOP/s)':<18}" + "".join(f"{name:>18}" for name in names))
+    for stage in STAGES:
+        gflop = report["gflop"][stage]
+        cells = (f"{seconds[n][stage]:.2f} ({gflop / seconds[n][stage]:.0f})" for n in names)
+        print(f"{stage:<18}" + "".join(f"{cell:>18}" for cell in cells))
+    print(f"{'total':<18}" + "".join(f"{total[n]:>18.2f}" for n in names))
+    print(f"{'times eager':<18}" + "".join(f"{total['eager'] / total[n]:>18.2f}" for n in names))
+    print(f"computed in: {report['computed_in']}")
+    print(f"largest difference from eager: {report['max_abs_difference_from_eager']}")
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--size", type=int, default=330, help="pixels of a side, multiple of 3")
+    parser.add_argument("--hr-dates", type=int, default=20)
+    parser.add_argument("--lr-dates", type=int, default=12)
+    parser.add_argument("--queries", type=int, default=12)
+    parser.add_argument("--core", type=int, default=165, help="core of an eager tile")
+    parser.add_argument("--margin", type=int, default=18, help="margin of an eager tile")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeat", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("--tiny", action="store_true", help="a test's size, a reduced network")
+    options = parser.parse_args(arguments)
+    if options.tiny:
+        options.size, options.core, options.margin = 150, 99, 18
+        options.hr_dates, options.lr_dates, options.queries = 1, 1, 1
+    return options
+
+
+if __name__ == "__main__":
+    main()
