@@ -150,7 +150,9 @@ def build_group(
         "surface_temperature": (("time", "y", "x"), surface_temperature),
     }
     arrays = {name: value for name, value in given.items() if value[1] is not None}
-    coords = {"time": pd.DatetimeIndex(times).tz_localize(None).as_unit("ns"), **grid.coords()}
+    index = pd.DatetimeIndex(times)
+    utc = index if index.tz is None else index.tz_convert(None)
+    coords = {"time": utc.as_unit("ns"), **grid.coords()}
     if reflectance is not None:
         coords |= _band_coords(sensor, bands or sensor.band_names)
     group = xr.Dataset(arrays, coords, {"sensor": sensor.title, **(attrs or {})})
