@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 import warnings
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -115,7 +116,16 @@ def save_cube(
             shutil.rmtree(target)
         partial.rename(target)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        _remove(partial)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder that threads of a failed computation may still be writing to."""
+    for wait in (0.0, 0.1, 0.3, 1.0, 3.0):
+        time.sleep(wait)
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
 
 
 def lay_out(cube: xr.DataTree, store: Path) -> Delayed:
