@@ -7,9 +7,6 @@ The table is printed, and written to ``benchmarks/results/inference-<device>-<da
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
-import platform
 import statistics
 import time
 from collections import defaultdict
@@ -21,13 +18,13 @@ from typing import Any
 
 import torch
 from eager import Eager, Scene, cut, tiles
+from machine import RESULTS, keep, machine
 from torch import Tensor
 
 from tamrf_xr.model.config import NetworkConfig
 from tamrf_xr.model.engine import Engine
 from tamrf_xr.model.network import Tamrf
 
-RESULTS = Path(__file__).resolve().parent / "results"
 STAGES = ("hr encoder", "lr encoder", "transformer", "attention", "decoder")
 TINY = NetworkConfig(
     latent=16, growth=8, positional=16, sensor_token=4, num_heads=2, decoder_heads=2, num_layers=2
@@ -70,15 +67,14 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     scene = _scene(options, model)
     results = _measure(options, model, scene)
     report = {
-        "machine": _machine(options.device),
-        "options": vars(options) | {"output": str(options.output)},
+        "threads": torch.get_num_threads(),
+        "gpu": None if options.device == "cpu" else torch.cuda.get_device_name(),
+        "options": {k: v for k, v in vars(options).items() if k != "output"},
         "gflop": {k: v / 1e9 for k, v in work(config, options).items()},
         **results,
     }
     _print(report)
-    options.output.mkdir(parents=True, exist_ok=True)
-    name = f"inference-{options.device}-{datetime.datetime.now(datetime.UTC):%Y-%m-%d}.json"
-    (options.output / name).write_text(json.dumps(report, indent=2, default=str) + "\n")
+    keep(f"inference-{options.device}", report, folder=options.output)
     return report
 
 
@@ -204,26 +200,9 @@ def _scene(options: argparse.Namespace, model: Tamrf) -> Scene:
     return Scene(lr, lr_days, hr, hr_days, asked)
 
 
-def _machine(device: str) -> dict[str, Any]:
-    info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    lines = dict(line.split(":", 1) for line in info.splitlines() if ":" in line)
-    lines = {key.strip(): value.strip() for key, value in lines.items()}
-    flags = set(lines.get("flags", "").split())
-    wanted = ("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16")
-    gpu = torch.cuda.get_device_name() if device != "cpu" else None
-    return {
-        "cpu": lines.get("model name", platform.processor()),
-        "flags": {name: name in flags for name in wanted},
-        "gpu": gpu,
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-    }
-
-
 def _print(report: dict[str, Any]) -> None:
-    machine, seconds, total = report["machine"], report["seconds"], report["total"]
-    print(f"{machine['cpu']}, {machine['threads']} threads, torch {machine['torch']}")
+    seconds, total = report["seconds"], report["total"]
+    print(f"{machine()['cpu']}, {report['threads']} threads, torch {torch.__version__}")
     names = ["eager", "float32", "bfloat16"]
     print(f"{'seconds (GFLOP/s)':<18}" + "".join(f"{name:>18}" for name in names))
     for stage in STAGES:

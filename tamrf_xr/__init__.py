@@ -1,7 +1,7 @@
 """Landsat and Sentinel-2 time series to cloud-free 10 m series of every band, at any date.
 
 `open_cube` or `as_cube` gives a cube, an `xarray.DataTree`; ``cube.tamrf.fuse(dates)`` gives the
-product, lazily; `save_cube` writes it.
+product, lazily; `save_cube` writes it. `run_job` makes large ones, safe to interrupt.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tamrf_xr import accessor as _accessor  # registers `.tamrf`
 from tamrf_xr.cube import clip, validate
 from tamrf_xr.errors import TamrfError
-from tamrf_xr.fusion import fuse
+from tamrf_xr.fusion import fuse, run_job
 from tamrf_xr.harmonize import as_cube
 from tamrf_xr.store import open_cube, save_cube
 
@@ -26,6 +26,7 @@ __all__ = [
     "fuse",
     "load_model",
     "open_cube",
+    "run_job",
     "save_cube",
     "save_model",
     "validate",

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tamrf_xr.errors import TamrfError
+from tamrf_xr.evaluation.command import add_evaluate
 
 Command = Callable[[argparse.Namespace], int]
 FAILED, INTERRUPTED = 1, 130
@@ -55,6 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for add in (_add_ingest, _add_info, _add_simulate, _add_fuse, _add_quicklook, _add_weights):
         add(commands)
+    add_evaluate(commands)
     return parser
 
 
@@ -130,9 +132,12 @@ def _add_info(commands: Any) -> None:
 
 def _info(options: argparse.Namespace) -> int:
     from tamrf_xr.describe import describe
+    from tamrf_xr.scale.ledger import job_state
     from tamrf_xr.store import open_cube
 
     print(describe(open_cube(options.cube)))
+    if state := job_state(options.cube):
+        print(state)
     return 0
 
 
@@ -179,7 +184,10 @@ def _add_fuse(commands: Any) -> None:
         example="  tamrf-xr fuse scene.zarr fused.zarr --dates 2022-06-01 2022-06-15\n"
         "  tamrf-xr fuse scene.zarr fused.zarr --dates 2022-01-01/2022-12-31/15D --method linear\n"
         "  tamrf-xr fuse scene.zarr ndvi.zarr --dates 2022-06-01 --sensors sentinel2 "
-        "--bands B04 B08",
+        "--bands B04 B08\n"
+        "  tamrf-xr fuse year.zarr fused.zarr --dates 2022-01-01/2022-12-31/15D "
+        "--cluster slurm.yaml\n"
+        "interrupted? the same command again does what is left",
     )
     parser.add_argument("cube", metavar="IN.zarr")
     parser.add_argument("out", type=Path, metavar="OUT.zarr")
@@ -199,17 +207,29 @@ def _add_fuse(commands: Any) -> None:
     )
     parser.add_argument("--precision", default="auto", choices=["auto", "float32", "bfloat16"])
     parser.add_argument("--tile", default="auto", help="10 m pixels (default: %(default)s)")
-    parser.add_argument("--overwrite", action="store_true")
+    parser.add_argument("--overwrite", action="store_true", help="replace what is at OUT.zarr")
+    parser.add_argument(
+        "--no-resume", action="store_true", help="refuse an OUT.zarr that this job left unfinished"
+    )
+    parser.add_argument(
+        "--cluster", metavar="CLUSTER", help="local, dask-cuda or a YAML file (default: threads)"
+    )
+    parser.add_argument("--workers", type=int, help="threads, or processes of the cluster")
 
 
 def _fuse(options: argparse.Namespace) -> int:
-    from tamrf_xr.fusion import fuse
-    from tamrf_xr.store import check_absent, open_cube, save_cube
+    from tamrf_xr.fusion import run_job
+    from tamrf_xr.store import open_cube
 
-    check_absent(options.out, overwrite=options.overwrite)
-    fused = fuse(
+    summary = run_job(
         open_cube(options.cube),
+        options.out,
         _dates(options.dates),
+        cluster=options.cluster,
+        workers=options.workers,
+        resume=not options.no_resume,
+        overwrite=options.overwrite,
+        progress=not options.quiet,
         method=options.method,
         model=options.model,
         sensors=options.sensors,
@@ -220,10 +240,8 @@ def _fuse(options: argparse.Namespace) -> int:
         precision=options.precision,
         tile=int(options.tile) if options.tile.isdigit() else options.tile,
     )
-    progress = _progress(options, "fuse")
-    save_cube(fused, options.out, overwrite=options.overwrite, progress=progress)
-    print(f"fused {options.out}")
-    return 0
+    print(f"fused {options.out}: {summary}")
+    return FAILED if summary.failed else 0
 
 
 def _dates(words: Sequence[str] | None) -> Any:
@@ -285,3 +303,7 @@ def _convert_weights(options: argparse.Namespace) -> int:
     save_model(model, options.out, overwrite=options.overwrite)
     print(f"converted {options.out}")
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -53,3 +53,15 @@ class MemoryBudgetError(TamrfError, MemoryError):
 
 class TileError(TamrfError, RuntimeError):
     """A tile that failed; the message tells which one, where, and why."""
+
+
+class JobError(TamrfError, RuntimeError):
+    """A job that may not run: its store holds another job, or another process is at it."""
+
+
+class StoreFullError(TamrfError, OSError):
+    """A store with no room left for the next tile."""
+
+    def __str__(self) -> str:
+        """Show the message alone, without the errno pair of `OSError`."""
+        return str(self.args[0]) if self.args else ""

@@ -151,7 +151,14 @@ class FuserSpec:
     """Memory that a tile takes."""
 
     at_once: int = 0
-    """Tiles in work at one time in a process; 0 for as many as there are threads."""
+    """Tiles read or computed at one time in a process; 0 for as many as there are threads."""
+
+    computing: int = 0
+    """How many of them compute while the others are read; 0 for all. A GPU wants 1."""
+
+    prepare: str = ""
+    """``"module:function"`` that a thread calls with its share of cores before it computes, where
+    several processes share a machine; none by default."""
 
     provenance: tuple[tuple[str, str], ...] = ()
     """What to write in the attributes of a product: weights, their hash, precision."""
@@ -170,15 +177,25 @@ class FuserSpec:
         with _BUILDING:
             return _build(self)
 
+    def use_cores(self, count: int) -> None:
+        """Tell the method's libraries how many cores this thread may use; see `prepare`."""
+        if self.prepare and getattr(_PREPARED, "spec", None) != (self.prepare, count):
+            _find(self.prepare)(count)
+            _PREPARED.spec = (self.prepare, count)
+
 
 _BUILDING = threading.Lock()
+_PREPARED = threading.local()
 
 
 @lru_cache(maxsize=4)
 def _build(spec: FuserSpec) -> Fuser:
-    module, _, name = spec.factory.partition(":")
-    factory = cast("Callable[..., Fuser]", getattr(importlib.import_module(module), name))
-    return factory(makes=spec.bands, **dict(spec.options))
+    return cast("Fuser", _find(spec.factory)(makes=spec.bands, **dict(spec.options)))
+
+
+def _find(name: str) -> Callable[..., Any]:
+    module, _, function = name.partition(":")
+    return cast("Callable[..., Any]", getattr(importlib.import_module(module), function))
 
 
 class EpisodeFuser(ABC):

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import xarray as xr
 
 from tamrf_xr.cube import groups_of, validate
 from tamrf_xr.dates import parse_dates
 from tamrf_xr.errors import CubeError, OptionError
+from tamrf_xr.fuser import FuserSpec
 from tamrf_xr.methods.registry import Request, parse_bands, plan_method
+from tamrf_xr.scale.job import Execution, run_tiles
 from tamrf_xr.scale.lazy import Timing, fuse_lazily
+from tamrf_xr.scale.progress import JobSummary
 from tamrf_xr.sensors import SENSORS
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 
 def fuse(
@@ -84,23 +93,149 @@ def fuse(
     Michel & Inglada, Temporal Attention Multi-Resolution Fusion of Satellite Image
     Time-Series, Remote Sensing of Environment, 2025.
     """
+    plan = _plan(
+        cube,
+        query_dates,
+        choice=Choice(model, method, sensors, bands, device, precision),
+        timing=Timing(origin, window),
+        tile=tile,
+    )
+    return fuse_lazily(cube, plan.spec, plan.queries, timing=plan.timing, tile=plan.tile)
+
+
+def run_job(
+    cube: xr.DataTree,
+    store: str | os.PathLike[str],
+    query_dates: Any,
+    *,
+    client: Client | None = None,
+    cluster: str | os.PathLike[str] | None = None,
+    workers: int | None = None,
+    resume: bool = True,
+    overwrite: bool = False,
+    progress: bool = True,
+    model: Any = "default",
+    method: str = "tamrf",
+    sensors: str | Sequence[str] | None = None,
+    bands: Any = None,
+    origin: Any = None,
+    window: Any = "365D",
+    device: str = "auto",
+    precision: str = "auto",
+    tile: int | str = "auto",
+) -> JobSummary:
+    """Fuse into a store tile by tile, safe to interrupt: a rerun does only what is left.
+
+    Parameters
+    ----------
+    cube
+        A cube, best opened with `tamrf_xr.open_cube`: tiles then read straight from its store.
+    store
+        Path of the product, on a local or shared file system; a cube that `tamrf_xr.open_cube`
+        reads. Tiles that are not done read as no data.
+    query_dates
+        As for `fuse`.
+    client
+        A ``dask.distributed`` client. Its workers read the input and write the store themselves.
+    cluster
+        Instead of a client: ``"local"``, ``"dask-cuda"`` or a YAML file, see docs/cluster.md.
+        With neither, tiles run on threads.
+    workers
+        Threads, or processes of `cluster`; by default as many as the method keeps busy.
+    resume
+        Go on with a store that holds this job. False refuses any store that exists.
+    overwrite
+        Replace what is at `store`.
+    progress
+        Show a bar.
+    model, method, sensors, bands, origin, window, device, precision, tile
+        As for `fuse`. A rerun must ask the same; ``tile="auto"`` then takes the store's.
+
+    Returns
+    -------
+    JobSummary
+        Tiles done and found done, tiles that failed with their bounds, seconds spent.
+
+    Raises
+    ------
+    OutputExistsError
+        If something else than a job is at `store`.
+    JobError
+        If the job there was asked something else, or another run is at work on it.
+    StoreFullError
+        If there is no room left; what is done is safe.
+    TamrfError
+        As `fuse` does.
+    """
+    how = Execution(client, cluster, workers, resume, overwrite, progress)
+    plan = _plan(
+        cube,
+        query_dates,
+        choice=Choice(model, method, sensors, bands, device, precision),
+        timing=Timing(origin, window),
+        tile=tile,
+    )
+    return run_tiles(
+        cube, store, plan.spec, plan.queries, timing=plan.timing, tile=plan.tile, how=how
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What is asked of which method, as users write it; see `fuse`."""
+
+    model: Any
+    """Weights."""
+
+    method: str
+    """Name of the method."""
+
+    sensors: str | Sequence[str] | None
+    """Sensors to make."""
+
+    bands: Any
+    """Bands to make."""
+
+    device: str
+    """Where to compute."""
+
+    precision: str
+    """How finely."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is asked, read and checked."""
+
+    spec: FuserSpec
+    """The method."""
+
+    queries: pd.DatetimeIndex
+    """Query dates."""
+
+    timing: Timing
+    """Origin and window."""
+
+    tile: int | None
+    """Edge of a tile in fine pixels, or None for the planner's choice."""
+
+
+def _plan(
+    cube: xr.DataTree, query_dates: Any, *, choice: Choice, timing: Timing, tile: int | str
+) -> Plan:
     validate(cube)
+    sensors, bands = choice.sensors, choice.bands
     names = (sensors,) if isinstance(sensors, str) else sensors
     request = Request(
         given=_bands_of(cube),
         sensors=tuple(names) if names is not None else None,
         bands=None if bands is None else parse_bands(bands, tuple(names or SENSORS)),
-        model=model,
-        device=device,
-        precision=precision,
+        model=choice.model,
+        device=choice.device,
+        precision=choice.precision,
     )
-    return fuse_lazily(
-        cube,
-        plan_method(method, request),
-        parse_dates(query_dates),
-        timing=Timing(origin, window),
-        tile=_parse_tile(tile),
-    )
+    spec = plan_method(choice.method, request)
+    return Plan(spec, parse_dates(query_dates), timing, _parse_tile(tile))
 
 
 def _bands_of(cube: xr.DataTree) -> dict[str, tuple[str, ...]]:

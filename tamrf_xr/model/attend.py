@@ -161,7 +161,8 @@ class _Decoder:
     """The decoder's attention: queries against the tokens of each pixel, and a zero key."""
 
     def __init__(self, model: Tamrf, placement: Placement) -> None:
-        self.model = model
+        self.positional = model.config.positional
+        self.latent, self.token = _exact(model.query_latent), _exact(model.query_token)
         self.heads = _Heads(model.config.decoder_heads, model.config.width, 1)
         weights = {name: _exact(value) for name, value in model.decoder.named_parameters()}
         into, bias = weights["attention.in_proj_weight"], weights["attention.in_proj_bias"]
@@ -175,7 +176,9 @@ class _Decoder:
 
     def ask(self, days: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return `Asked.keys`, `Asked.keys_bias` and `Asked.query` of days (Q,)."""
-        query_QD = _exact(self.model.queries(days.to(self.model.query_latent.device)[None])[0])
+        encoding_QP = positional_encoding(days.cpu(), self.positional).double()
+        latent_QL, token_QS = (part.expand(len(days), -1) for part in (self.latent, self.token))
+        query_QD = torch.cat([latent_QL, encoding_QP, token_QS], dim=1)
         shape = (len(days), self.heads.count, self.heads.channels)
         scaled_Qhd = (query_QD @ self.query.t() + self.query_bias).view(shape) * self.heads.scale
         key_hdD = self.key.view(self.heads.count, self.heads.channels, -1)

@@ -7,6 +7,7 @@ is whole by itself; ``save_model`` puts a readable copy of that JSON beside it.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import logging
 import os
@@ -33,6 +34,15 @@ _log = logging.getLogger(__name__)
 _HEADER: Final = "tamrf_xr"
 _FORMAT: Final = 1
 _SHOWN: Final = 5
+_UNREADABLE: Final = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    KeyError,
+    ValueError,
+    AttributeError,
+    OSError,  # the zip reader, of a file cut short
+)
 
 ConfigSource = Mapping[str, Any] | str | os.PathLike[str] | None
 """Composed YAML: a mapping, a path, or none."""
@@ -67,7 +77,7 @@ def load_model(source: str | os.PathLike[str], config: ConfigSource = None) -> T
     data = path.read_bytes()
     if path.suffix == ".safetensors":
         return _from_safetensors(data, where=str(path), stated=stated)
-    return _from_published(path, stated)
+    return _from_published(data, where=str(path), stated=stated)
 
 
 def save_model(
@@ -189,37 +199,30 @@ def _read_config(config: ConfigSource) -> Mapping[str, Any] | None:
     return content
 
 
-def _from_published(path: Path, stated: Mapping[str, Any] | None) -> Tamrf:
-    state = published.rename(_published_state(path))
-    sizes = _sizes_from_shapes(state, str(path)) | published.unstated(stated)
-    model = _build(NetworkConfig(**sizes), state, str(path))
+def _from_published(data: bytes, *, where: str, stated: Mapping[str, Any] | None) -> Tamrf:
+    state = published.rename(_published_state(data, where))
+    sizes = _sizes_from_shapes(state, where) | published.unstated(stated)
+    model = _build(NetworkConfig(**sizes), state, where)
     if stated is not None:
-        published.cross_check(stated, model.config, state, where=str(path))
+        published.cross_check(stated, model.config, state, where=where)
     return model
 
 
-def _published_state(path: Path) -> dict[str, Tensor]:
+def _published_state(data: bytes, where: str) -> dict[str, Tensor]:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        pickle.UnpicklingError,
-        RuntimeError,
-        EOFError,
-        KeyError,
-        ValueError,
-        AttributeError,
-    ) as error:
+        content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except _UNREADABLE as error:
         first = str(error).strip().split("\n", maxsplit=1)[0]
         raise ModelError(
-            f"{path} ({path.stat().st_size} bytes) cannot be read as a PyTorch checkpoint of "
-            f"weights alone: {first}; it is corrupt, cut short or of another kind: fetch it again, "
-            "or save its state_dict alone"
+            f"{where} ({len(data)} bytes) cannot be read as a PyTorch checkpoint of weights "
+            f"alone: {first}; it is corrupt, cut short or of another kind: fetch it again, or "
+            "save its state_dict alone"
         ) from error
     state = content.get("state_dict") if isinstance(content, dict) else None
     if not isinstance(state, dict):
         found = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__
         raise ModelError(
-            f"{path} is no Lightning checkpoint: expected a dictionary with the key 'state_dict', "
+            f"{where} is no Lightning checkpoint: expected a dictionary with the key 'state_dict', "
             f"found {found}"
         )
     return {str(key): value for key, value in state.items() if isinstance(value, Tensor)}
@@ -250,13 +253,16 @@ def _header_config(data: bytes, where: str) -> NetworkConfig:
             f"{where} has no '{_HEADER}' entry in its header, so it is no model of ours; "
             "write models with save_model"
         )
-    header = json.loads(text)
-    if header.get("format") != _FORMAT:
+    try:
+        header = json.loads(text)
+        found, sizes = header["format"], header["config"]
+    except (ValueError, TypeError, KeyError) as error:
         raise ModelError(
-            f"{where} has format {header.get('format')}, this version reads {_FORMAT}; "
-            "update tamrf-xr"
-        )
-    sizes, known = header["config"], {item.name for item in fields(NetworkConfig)}
+            f"{where}: the '{_HEADER}' entry of its header is damaged ({error}); write it again"
+        ) from error
+    if found != _FORMAT:
+        raise ModelError(f"{where} has format {found}, this version reads {_FORMAT}; update it")
+    known = {item.name for item in fields(NetworkConfig)}
     if set(sizes) != known:
         raise ModelError(
             f"{where}: its config lacks {sorted(known - set(sizes))} and has unknown "

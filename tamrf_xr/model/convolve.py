@@ -12,6 +12,7 @@ cores, 330 x 330 pixels): 250 GFLOP/s, against 176 for concatenating whole image
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import cast
 
@@ -43,8 +44,8 @@ class Placement:
 
     def weights(self, tensor: Tensor) -> Tensor:
         """Return a copy of weights as computed with, channels last where that means something."""
-        copy = tensor.detach().to(self.device, self.dtype, copy=True)
-        return copy.contiguous(memory_format=torch.channels_last) if copy.dim() == 4 else copy
+        ours = tensor.detach().to(self.device, self.dtype, copy=True)
+        return ours.contiguous(memory_format=torch.channels_last) if ours.dim() == 4 else ours
 
 
 class Convolution:
@@ -59,6 +60,13 @@ class Convolution:
         padding = (int(pad_rows), 1)
         maps = functional.conv2d(rows.permute(0, 3, 1, 2), self.weight, self.bias, padding=padding)
         return maps.permute(0, 2, 3, 1)
+
+    def only(self, channels: Tensor) -> Convolution:
+        """Return the convolution to these output channels."""
+        subset = copy(self)
+        subset.weight = self.weight[channels].contiguous(memory_format=torch.channels_last)
+        subset.bias = self.bias[channels]
+        return subset
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,40 +213,29 @@ class _FastDense:
 class FastDecoder:
     """The decoder's two convolutions, some query dates at a time, in physical units.
 
-    Deviation and mean of each band are part of the second convolution.
+    Deviation and mean are applied in float32: rounded to bfloat16, a temperature of 300 kelvin
+    would be off by half a kelvin.
     """
 
     def __init__(
-        self,
-        convs: tuple[nn.Conv2d, nn.Conv2d],
-        std: Tensor,
-        mean: Tensor,
-        placement: Placement,
+        self, convs: tuple[nn.Conv2d, nn.Conv2d], std: Tensor, mean: Tensor, placement: Placement
     ) -> None:
         self.placement = placement
         self.conv1, self.conv2 = (Convolution(conv, placement) for conv in convs)
-        weight, bias = convs[1].weight.detach(), self.conv2.bias
-        self.conv2.weight = placement.weights(weight * std[:, None, None, None].to(weight))
-        self.conv2.bias = placement.weights(
-            bias.float() * std.to(bias.device) + mean.to(bias.device)
-        )
+        self.std, self.mean = (part.to(placement.device)[:, None, None] for part in (std, mean))
 
     def __call__(self, attended: Tensor, out: Tensor, channels: Tensor | None) -> None:
         """Decode (Q, H, W, D) into `out` (Q, C, H, W), or its channels of these indices."""
-        last = self.conv2 if channels is None else self._only(channels)
+        conv2, std, mean = self.conv2, self.std, self.mean
+        if channels is not None:
+            conv2, std, mean = conv2.only(channels), std[channels], mean[channels]
         for part in _parts(attended.shape[0], self.placement.batch):
             maps = attended[part]
             for a, b in _strips(maps.shape[1], 2 * self.placement.rows):
                 low, high = max(a - 2, 0), min(b + 2, maps.shape[1])
-                hidden = self.conv1(maps[:, low:high], pad_rows=True)
-                bands = last(functional.leaky_relu_(hidden, SLOPE), pad_rows=True)
-                out[part, :, a:b] = bands[:, a - low : b - low].permute(0, 3, 1, 2)
-
-    def _only(self, channels: Tensor) -> Convolution:
-        subset = Convolution.__new__(Convolution)
-        subset.weight = self.conv2.weight[channels].contiguous(memory_format=torch.channels_last)
-        subset.bias = self.conv2.bias[channels]
-        return subset
+                hidden = functional.leaky_relu_(self.conv1(maps[:, low:high], pad_rows=True), SLOPE)
+                bands = conv2(hidden, pad_rows=True)[:, a - low : b - low].permute(0, 3, 1, 2)
+                out[part, :, a:b].copy_(bands).mul_(std).add_(mean)
 
 
 def upsample(x: Tensor, ratio: int, *, dim: int) -> Tensor:

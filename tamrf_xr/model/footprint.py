@@ -69,7 +69,7 @@ def peak_bytes(config: NetworkConfig, work: Work) -> int:
     --------
     >>> work = Work(height=330, width=330, hr_dates=20, lr_dates=12, queries=12)
     >>> round(peak_bytes(NetworkConfig(), work) / 2**30, 1)
-    1.7
+    1.4
     """
     pixels, dates = work.height * work.width, work.hr_dates + work.lr_dates
     coarse = pixels // config.ratio**2

@@ -25,18 +25,24 @@ import xarray as xr
 from dask._task_spec import DataNode, Dict, List, Task, TaskRef
 from dask.highlevelgraph import HighLevelGraph
 
-from tamrf_xr.cube import build_cube, build_group, fine_grid, groups_of
+from tamrf_xr.cube import fine_grid, groups_of
 from tamrf_xr.dates import DateLike, plan_dates
 from tamrf_xr.fuser import FuserSpec, Pixels
-from tamrf_xr.scale.reading import Blocks, SensorSource, Stored, band_order, blocks_touched
+from tamrf_xr.scale.product import Part, build_product, parts_of
+from tamrf_xr.scale.reading import (
+    READABLE,
+    Blocks,
+    SensorSource,
+    blocks_touched,
+    order_of,
+    source_of,
+)
 from tamrf_xr.scale.tilework import FuseJob, fuse_tile
 from tamrf_xr.sensors import SENSORS
 from tamrf_xr.tiles import TileGrid, Window, Workload, plan_tile
 
 TILE_MEMORY = 3 * 2**30
 """Bytes that a tile may take when its size is ours to choose: a laptop's share."""
-
-READABLE = ("reflectance", "valid", "surface_temperature")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +94,8 @@ def fuse_lazily(
     job = plan_job(cube, spec, queries, timing=timing, tile=tile)
     name = f"fuse-{spec.method}-{uuid.uuid4().hex[:12]}"
     graph = _tile_graph(name, job, groups_of(cube))
-    arrays = {sensor: _views(name, graph, job, sensor) for sensor in spec.bands}
-    return _product(cube, arrays, job, queries)
+    arrays = {part: _view(name, graph, job, part) for part in parts_of(spec)}
+    return build_product(cube, arrays, spec, queries)
 
 
 def plan_job(
@@ -130,10 +136,7 @@ def _tile_graph(name: str, job: FuseJob, groups: Mapping[str, xr.Dataset]) -> Hi
         if arrays.chunks:
             chunked[sensor] = arrays.chunk()
         else:
-            direct[sensor] = SensorSource(
-                {str(v): Stored(array.variable) for v, array in arrays.items()},
-                _order(sensor, group),
-            )
+            direct[sensor] = source_of(sensor, group)
     layer: dict[Any, Any] = {
         f"{name}-job": DataNode(f"{name}-job", job),
         f"{name}-sources": DataNode(f"{name}-sources", direct),
@@ -166,7 +169,7 @@ def _run_tile(
 
 def _block_source(sensor: str, group: xr.Dataset, window: Window) -> Task:
     arrays = {str(v): _blocks(array.data, window) for v, array in group.items()}
-    return Task(None, SensorSource, Dict(arrays), _order(sensor, group))
+    return Task(None, SensorSource, Dict(arrays), order_of(sensor, group))
 
 
 def _blocks(array: da.Array, window: Window) -> Task:
@@ -175,63 +178,18 @@ def _blocks(array: da.Array, window: Window) -> Task:
     return Task(None, Blocks, refs, [start for _, start in touched], array.shape)
 
 
-def _order(sensor: str, group: xr.Dataset) -> tuple[int, ...]:
-    return band_order(sensor, group["band"].values.tolist()) if "band" in group else ()
-
-
-def _views(name: str, tiles: HighLevelGraph, job: FuseJob, sensor: str) -> dict[str, da.Array]:
-    bands = job.spec.bands[sensor]
-    thermal = SENSORS[sensor].thermal
-    has_thermal = thermal is not None and thermal.name in bands
-    reflectance = len(bands) - has_thermal
-    views = {}
-    if reflectance:
-        views["reflectance"] = _view(name, tiles, job, (sensor, slice(0, reflectance)))
-    if has_thermal:
-        views["surface_temperature"] = _view(name, tiles, job, (sensor, reflectance))
-    return views
-
-
-def _view(
-    name: str, tiles: HighLevelGraph, job: FuseJob, part: tuple[str, slice | int]
-) -> da.Array:
+def _view(name: str, tiles: HighLevelGraph, job: FuseJob, part: Part) -> da.Array:
     """Make a dask array of one part of every tile's result."""
-    sensor, bands = part
-    key = f"{name}-{sensor}-{'temperature' if isinstance(bands, int) else 'reflectance'}"
-    zeros = () if isinstance(bands, int) else (0,)
+    key = f"{name}-{part.sensor}-{part.variable.rpartition('_')[2]}"
+    zeros = (0,) * len(part.middle)
     layer: dict[Any, Any] = {}
     for index in np.ndindex(*job.grid.counts):
         target = (key, 0, *zeros, *index)
-        layer[target] = Task(target, _take, TaskRef((name, *index)), sensor, bands)
+        layer[target] = Task(target, _take, TaskRef((name, *index)), part)
     graph = HighLevelGraph({**tiles.layers, key: layer}, {**tiles.dependencies, key: {name}})
-    middle = () if isinstance(bands, int) else ((bands.stop,),)
-    chunks = ((job.dates.queries,), *middle, *job.grid.chunks)
+    chunks = ((job.dates.queries,), *((size,) for size in part.middle), *job.grid.chunks)
     return da.Array(graph, key, chunks, dtype=np.dtype(np.float32))
 
 
-def _take(fused: Mapping[str, Pixels], sensor: str, bands: slice | int) -> Pixels:
-    return fused[sensor][:, bands]
-
-
-def _product(
-    cube: xr.DataTree,
-    arrays: Mapping[str, Mapping[str, da.Array]],
-    job: FuseJob,
-    queries: pd.DatetimeIndex,
-) -> xr.DataTree:
-    spec, grid = job.spec, fine_grid(cube)
-    groups = {
-        sensor: build_group(
-            sensor,
-            made.get("reflectance"),
-            times=queries,
-            grid=grid,
-            bands=tuple(band for band in spec.bands[sensor] if band in SENSORS[sensor].band_names),
-            surface_temperature=made.get("surface_temperature"),
-            attrs={"processing_level": "fused", "method": spec.method, **dict(spec.provenance)},
-        )
-        for sensor, made in arrays.items()
-    }
-    title = cube.attrs.get("title", "")
-    history = f"{cube.attrs.get('history', '')}\nfused by tamrf_xr, method {spec.method}".strip()
-    return build_cube(groups, title=f"{title}, fused".strip(", "), history=history)
+def _take(fused: Mapping[str, Pixels], part: Part) -> Pixels:
+    return part.of(fused)

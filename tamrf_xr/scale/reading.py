@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import accumulate, product
 from typing import Any, Protocol, cast
 
+import dask.array as da
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
@@ -16,6 +17,9 @@ from tamrf_xr.sensors import SENSORS
 from tamrf_xr.tiles import Window
 
 Array = npt.NDArray[Any]
+READABLE = ("reflectance", "valid", "surface_temperature")
+"""Variables of a group that a tile reads."""
+
 Days = Sequence[Sequence[int]]
 """Per day, positions of its acquisitions."""
 
@@ -38,6 +42,19 @@ class Stored:
     def read(self, times: slice | list[int], window: Window) -> Array:
         """Read the window; nothing else is touched."""
         return np.asarray(self.variable.isel(time=times, y=window.y, x=window.x).values)
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A dask array of which a task computes just what it needs, in its own thread."""
+
+    array: da.Array
+    """``(time, ..., y, x)``."""
+
+    def read(self, times: slice | list[int], window: Window) -> Array:
+        """Compute the blocks that the window touches."""
+        wanted = self.array[..., window.y, window.x][times]
+        return np.asarray(wanted.compute(scheduler="synchronous"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +151,7 @@ class SensorSource:
             parts.append(_in_order(read["reflectance"], self.order))
         if "surface_temperature" in read:
             parts.append(read["surface_temperature"][:, None])
-        usable: Mask = np.isfinite(parts[0]).all(axis=1)
+        usable = cast("Mask", np.isfinite(parts[0]).all(axis=1))
         if "valid" in read:
             usable = usable & read["valid"].astype(bool)
         return np.concatenate(parts, axis=1, dtype=np.float32), usable
@@ -182,6 +199,29 @@ def _merge(pixels: Pixels, valid: Mask) -> Pixels:
     rank = 2 * valid.astype(np.int8) + np.isfinite(pixels[:, 0])
     best = rank.argmax(axis=0)
     return cast("Pixels", np.take_along_axis(pixels, best[None, None], axis=0)[0])
+
+
+def source_of(sensor: str, group: xr.Dataset) -> SensorSource:
+    """Return what reads a group by itself, outside any graph.
+
+    Parameters
+    ----------
+    sensor
+        Name of the group.
+    group
+        Arrays in memory, lazy ones of a store, or dask arrays.
+    """
+    present = (name for name in READABLE if name in group)
+    arrays: dict[str, Readable] = {
+        name: Pending(group[name].data) if group[name].chunks else Stored(group[name].variable)
+        for name in present
+    }
+    return SensorSource(arrays, order_of(sensor, group))
+
+
+def order_of(sensor: str, group: xr.Dataset) -> tuple[int, ...]:
+    """Return the positions of a group's bands that put them in the order of the table."""
+    return band_order(sensor, group["band"].values.tolist()) if "band" in group else ()
 
 
 def band_order(sensor: str, bands: Sequence[str]) -> tuple[int, ...]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 
 from tamrf_xr.dates import DatePlan
 from tamrf_xr.errors import TileError
-from tamrf_xr.fuser import FuserSpec, Pixels, Series
+from tamrf_xr.fuser import Crop, Episode, Fuser, FuserSpec, Pixels, Series
 from tamrf_xr.scale.reading import SensorSource
 from tamrf_xr.tiles import TileGrid
 
@@ -31,8 +32,21 @@ class FuseJob:
     """Where the tiles lie."""
 
 
+Watch = Callable[[str], AbstractContextManager[Any]]
+"""Called with the name of a stage, gives a context around it: a clock, a way to stop."""
+
+
+def unwatched(stage: str) -> AbstractContextManager[Any]:  # noqa: ARG001  (a `Watch`)
+    """Watch nothing."""
+    return nullcontext()
+
+
 def fuse_tile(
-    job: FuseJob, index: tuple[int, int], sources: Mapping[str, SensorSource]
+    job: FuseJob,
+    index: tuple[int, int],
+    sources: Mapping[str, SensorSource],
+    *,
+    watch: Watch = unwatched,
 ) -> dict[str, Pixels]:
     """Fuse one tile.
 
@@ -44,6 +58,8 @@ def fuse_tile(
         Row and column of the tile.
     sources
         Per sensor, where to read.
+    watch
+        Told of the stages ``reading`` and ``computing``.
 
     Returns
     -------
@@ -58,11 +74,13 @@ def fuse_tile(
     tile = job.grid[index]
     try:
         with _turn(job.spec):
-            series: dict[str, Series] = {
-                name: source.series(tile.reads[name], job.dates.reads[name])
-                for name, source in sources.items()
-            }
-            fused = job.spec.fuser()(series, job.dates.episodes, tile.crop)
+            with watch("reading"):
+                series: dict[str, Series] = {
+                    name: source.series(tile.reads[name], job.dates.reads[name])
+                    for name, source in sources.items()
+                }
+            with _computing(job.spec), watch("computing"):
+                fused = _fuse(job.spec.fuser(), series, job.dates.episodes, tile.crop)
         return {name: _checked(fused[name], job, index, name) for name in job.spec.bands}
     except Exception as error:
         rows, cols = tile.core.y, tile.core.x
@@ -72,13 +90,34 @@ def fuse_tile(
         ) from error
 
 
+def _fuse(
+    fuser: Fuser, series: Mapping[str, Series], episodes: Sequence[Episode], crop: Crop
+) -> dict[str, Pixels]:
+    """Call a fuser, again for as long as it can make do with less memory.
+
+    A fuser may have a method ``relieve(error) -> bool``: True says that the error was one of
+    memory, and that it now works in smaller blocks.
+    """
+    while True:
+        try:
+            return fuser(series, episodes, crop)
+        except Exception as error:
+            relieve = getattr(fuser, "relieve", None)
+            if relieve is None or not relieve(error):
+                raise
+
+
 def _turn(spec: FuserSpec) -> AbstractContextManager[object]:
     # Without it, a machine of many cores would read a tile per core and compute one.
-    return _semaphore(spec.method, spec.at_once) if spec.at_once else nullcontext()
+    return _semaphore(spec.method, "tile", spec.at_once) if spec.at_once else nullcontext()
+
+
+def _computing(spec: FuserSpec) -> AbstractContextManager[object]:
+    return _semaphore(spec.method, "computing", spec.computing) if spec.computing else nullcontext()
 
 
 @cache
-def _semaphore(method: str, count: int) -> threading.BoundedSemaphore:
+def _semaphore(method: str, stage: str, count: int) -> threading.BoundedSemaphore:  # noqa: ARG001
     return threading.BoundedSemaphore(count)
 
 

@@ -83,7 +83,7 @@ def test_stages_in_a_row_equal_predict(small: Tamrf) -> None:
 
 
 def test_one_encoding_serves_several_windows(small: Tamrf) -> None:
-    lr, lr_days, hr, hr_days = series(small.config, (2, 4), (4, 4))
+    _, _, hr, hr_days = series(small.config, (2, 4), (4, 4))
     engine = Engine(small)
     features = engine.encode_hr(hr)
     window = {"hr": (features[1:3], hr_days[1:3])}
@@ -174,6 +174,16 @@ def test_inputs_are_untouched(small: Tamrf) -> None:
     Engine(small).predict(*inputs, query_days=[1.0])
     assert all(torch.equal(a, b) for a, b in zip(inputs, copies, strict=True))
     assert all(torch.equal(value, before[key]) for key, value in small.state_dict().items())
+
+
+def test_weights_are_copied() -> None:
+    model = network(NetworkConfig(latent=4, growth=2, positional=4, sensor_token=0, num_layers=1))
+    inputs, engine = series(model.config, (1, 1), (2, 2)), Engine(model)
+    before = engine.predict(*inputs, query_days=[1.0])
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    assert torch.equal(engine.predict(*inputs, query_days=[1.0]), before)
 
 
 def test_zero_dates_of_one_sensor_equal_none(small: Tamrf) -> None:

@@ -1,0 +1,249 @@
+"""Run the tiles of a job on dask.distributed workers, and open clusters that a file describes.
+
+The plan of a run on a client:
+1. A worker plugin carries the job: dask gives it once to every worker there is, and to those that
+   join or come back later, so that a worker may die without taking anything along.
+2. Tasks are a pair of numbers each. A bounded batch is in flight; as one ends the next is sent.
+3. Where workers advertise a GPU, a tile asks for a share of one: several tiles are read and written
+   around the one that computes (`FuserSpec.at_once` and `computing`), and none runs elsewhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from importlib import import_module
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import dask
+import yaml
+
+from tamrf_xr.errors import JobError, OptionError, SourceNotFoundError
+from tamrf_xr.scale.threads import crew_size
+from tamrf_xr.scale.worker import Outcome, TileWork, run_tile
+
+try:
+    from distributed import Client, Future, Worker, WorkerPlugin, as_completed
+except ImportError as error:
+    raise OptionError(
+        "a cluster needs dask.distributed: pip install 'tamrf-xr[cluster]'"
+    ) from error
+
+KINDS: Mapping[str, tuple[str, str, str]] = {
+    "local": ("distributed", "LocalCluster", "cluster"),
+    "dask-cuda": ("dask_cuda", "LocalCUDACluster", "cuda"),
+    "slurm": ("dask_jobqueue", "SLURMCluster", "cluster"),
+    "pbs": ("dask_jobqueue", "PBSCluster", "cluster"),
+    "lsf": ("dask_jobqueue", "LSFCluster", "cluster"),
+    "sge": ("dask_jobqueue", "SGECluster", "cluster"),
+    "htcondor": ("dask_jobqueue", "HTCondorCluster", "cluster"),
+    "oar": ("dask_jobqueue", "OARCluster", "cluster"),
+}
+"""Per kind of cluster: module, class, and the extra of tamrf-xr that installs it."""
+
+KEYS = ("cluster", "address", "jobs", "options", "dask")
+THREADS = 4
+"""Of a worker process, for a method that does not say how many tiles it works on at once."""
+
+AHEAD = 3
+"""Tasks in flight per thread of the cluster: none waits for work, and none piles up."""
+
+RECOUNT = 2.0
+"""Seconds after which the threads of the cluster are counted again."""
+
+
+class TilePlugin(WorkerPlugin):
+    """Brings a job to each worker, once."""
+
+    def __init__(self, work: TileWork, token: str, *, per_host: Mapping[str, int]) -> None:
+        """Take the job, its name, and the workers on each machine."""
+        self.name = f"tamrf-{token}"
+        self._work, self._token, self._per_host = work, token, dict(per_host)
+
+    def setup(self, worker: Worker) -> None:
+        """Keep the job in the worker's process; share the machine's cores out."""
+        sharing = self._per_host.get(_host(worker.address), max(self._per_host.values(), default=1))
+        cores = max(1, len(os.sched_getaffinity(0)) // sharing)
+        _WORK[self._token] = replace(self._work, cores=cores)
+
+    def teardown(self, worker: Worker) -> None:  # noqa: ARG002  (dask's signature)
+        """Forget the job."""
+        _WORK.pop(self._token, None)
+
+
+_WORK: dict[str, TileWork] = {}
+
+
+def _run(token: str, index: tuple[int, int]) -> Outcome:
+    return run_tile(_WORK[token], index)
+
+
+def _host(address: str) -> str:
+    return address.rpartition("://")[2].rpartition(":")[0]
+
+
+class OnClient:
+    """Runs tiles on the workers of a dask.distributed client."""
+
+    def __init__(self, client: Client) -> None:
+        """Take the client; it is left open."""
+        self._client = client
+        self._threads, self._counted = 1, -RECOUNT
+
+    def __call__(self, work: TileWork, tiles: Sequence[tuple[int, int]]) -> Iterator[Outcome]:
+        """Give the outcome of each tile as it comes; closing the iterator cancels the rest."""
+        token = uuid.uuid4().hex[:12]
+        workers = self._client.scheduler_info(n_workers=-1)["workers"]
+        hosts = Counter(_host(address) for address in workers)
+        plugin = TilePlugin(work, token, per_host=hosts)
+        self._client.register_plugin(plugin)
+        try:
+            yield from self._follow(work, tiles, token)
+        finally:
+            # A run that is interrupted may find its cluster gone.
+            with contextlib.suppress(OSError, TimeoutError):
+                self._client.unregister_worker_plugin(plugin.name)
+
+    def _follow(
+        self, work: TileWork, tiles: Sequence[tuple[int, int]], token: str
+    ) -> Iterator[Outcome]:
+        feed, running = iter(tiles), dict[Future[Outcome], tuple[int, int]]()
+        name, resources = f"fuse-{work.job.spec.method}-{token}", gpu_share(self._client, work)
+        ended = as_completed(loop=self._client.loop, with_results=True, raise_errors=False)
+        try:
+            for _ in tiles:
+                for index in islice(feed, max(0, self._room() - len(running))):
+                    future = self._client.submit(
+                        _run, token, index, key=(name, *index), pure=False, resources=resources
+                    )
+                    running[future] = index
+                    ended.add(future)
+                future, result = next(ended)
+                yield _outcome(running.pop(future), future, result)
+        finally:
+            with contextlib.suppress(OSError, TimeoutError):
+                self._client.cancel(list(running), force=True)
+
+    def _room(self) -> int:
+        """Return how many tasks keep every worker busy, those that joined meanwhile included."""
+        if time.monotonic() > self._counted + RECOUNT:
+            self._threads = sum(self._client.nthreads().values())
+            self._counted = time.monotonic()
+        return AHEAD * max(self._threads, 1)
+
+
+def _outcome(index: tuple[int, int], future: Future[Outcome], result: Any) -> Outcome:
+    """Return what a task gave; workers that died again and again with it are its failure."""
+    if isinstance(result, Outcome):
+        return result
+    if future.status != "error":
+        raise JobError(
+            f"the cluster was lost at tile {index} (its task is {future.status}); tiles that are "
+            "done are safe: run again to do the rest"
+        )
+    error = result[1] if isinstance(result, tuple) else result
+    return Outcome(index, error=f"{type(error).__name__}: {error}")
+
+
+def gpu_share(client: Client, work: TileWork) -> dict[str, float] | None:
+    """Return the share of a GPU that a tile asks for; None where no worker advertises one."""
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    if not any(worker["resources"].get("GPU") for worker in workers):
+        return None
+    return {"GPU": 1 / crew_size(work.job.spec, THREADS)}
+
+
+@contextlib.contextmanager
+def opened(
+    cluster: str | os.PathLike[str], *, workers: int | None = None, threads: int = 1
+) -> Iterator[Client]:
+    """Start a cluster, or join one, for the length of a job.
+
+    Parameters
+    ----------
+    cluster
+        ``"local"``, ``"dask-cuda"``, or a YAML file with the keys ``cluster`` (a kind) or
+        ``address`` (of a scheduler that runs), ``jobs``, ``options`` (of the cluster's class) and
+        ``dask`` (dask's configuration).
+    workers
+        Processes, or jobs of a batch system; instead of the file's.
+    threads
+        Tiles at once in each process of a cluster on this machine, where no option says so.
+
+    Raises
+    ------
+    OptionError
+        If the file says something else, or what it needs is not installed.
+    SourceNotFoundError
+        If there is no such file.
+    """
+    described = _described(os.fspath(cluster))
+    with dask.config.set(described.get("dask") or {}), contextlib.ExitStack() as stack:
+        if "address" in described:
+            yield stack.enter_context(Client(described["address"]))
+            return
+        made = stack.enter_context(_make(described, workers, threads))
+        if (jobs := workers or described.get("jobs")) and hasattr(made, "job_script"):
+            made.scale(jobs=jobs)
+        yield stack.enter_context(Client(made))
+
+
+def _described(cluster: str) -> dict[str, Any]:
+    if cluster in {"local", "dask-cuda"}:
+        return {"cluster": cluster}
+    path = Path(cluster)
+    if not path.exists():
+        raise SourceNotFoundError(
+            f"no cluster {cluster!r}: neither 'local', 'dask-cuda' nor a YAML file that exists"
+        )
+    try:
+        found = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise OptionError(f"{path} is not YAML: {error}") from error
+    if not isinstance(found, dict) or ("cluster" in found) == ("address" in found):
+        raise OptionError(f"{path} must have the key 'cluster' or 'address', and not both")
+    if unknown := [str(key) for key in found if key not in KEYS]:
+        raise OptionError(f"{path}: unknown {', '.join(unknown)}; the keys are: {', '.join(KEYS)}")
+    return found
+
+
+def _make(described: Mapping[str, Any], workers: int | None, threads: int) -> Any:
+    kind = described["cluster"]
+    if kind not in KINDS:
+        raise OptionError(f"unknown cluster {kind!r}; the clusters are: {', '.join(KINDS)}")
+    module, name, extra = KINDS[kind]
+    try:
+        make = getattr(import_module(module), name)
+    except ImportError as error:
+        raise OptionError(
+            f"cluster {kind!r} needs {module}: pip install 'tamrf-xr[{extra}]' ({error})"
+        ) from error
+    options = {**_defaults(kind, workers, threads), **(described.get("options") or {})}
+    if workers and "n_workers" in options:
+        options["n_workers"] = workers
+    try:
+        return make(**options)
+    except (TypeError, ValueError) as error:
+        raise OptionError(f"cluster {kind!r} refused its options {options}: {error}") from error
+
+
+def _defaults(kind: str, workers: int | None, threads: int) -> dict[str, Any]:
+    if kind == "local":
+        cores = os.cpu_count() or 1
+        # Few processes of several threads: what one computes in, others read and write around.
+        return {
+            "n_workers": workers or max(1, cores // 4),
+            "threads_per_worker": threads,
+            "dashboard_address": ":0",
+        }
+    if kind == "dask-cuda":
+        chosen = {"n_workers": workers} if workers else {}
+        return {"threads_per_worker": threads, "resources": {"GPU": 1}, **chosen}
+    return {}

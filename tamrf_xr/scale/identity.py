@@ -1,0 +1,133 @@
+"""What decides the numbers of a product, as words: two jobs that say the same give the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+import zarr
+
+from tamrf_xr.cube import grid_of, groups_of
+from tamrf_xr.fuser import FuserSpec
+from tamrf_xr.scale.lazy import Timing
+from tamrf_xr.scale.reading import READABLE
+from tamrf_xr.scale.tilework import FuseJob
+
+LOCATIONS = ("weights",)
+"""Options that say where something lies; its hash is what counts."""
+
+LISTED = 6
+"""Dates named one by one."""
+
+PACKAGES = ("tamrf-xr", "numpy", "xarray", "zarr", "torch")
+
+
+def identify(
+    cube: xr.DataTree, job: FuseJob, queries: pd.DatetimeIndex, timing: Timing
+) -> dict[str, str]:
+    """Say what decides the numbers of a product.
+
+    Inputs count by their times, bands and grid, and by their content where they are in memory, or
+    the metadata of their store where they are not: a store whose pixels are rewritten in place,
+    as to mend a corrupt chunk, is the same input.
+    """
+    return {
+        **_of_method(job.spec),
+        "query dates": _dates(queries),
+        "origin": str(timing.origin),
+        "window": str(timing.window),
+        "tile": " x ".join(map(str, job.grid.tile)),
+        **_of_inputs(cube),
+    }
+
+
+def describe_origin(cube: xr.DataTree) -> dict[str, str]:
+    """Say where a product comes from, beyond what decides its numbers."""
+    versions = " ".join(f"{name} {found}" for name in PACKAGES if (found := _version(name)))
+    return {
+        "input": str(source if (source := _source(cube)) else "in memory"),
+        "software": f"{versions} python {platform.python_version()}",
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _of_method(spec: FuserSpec) -> dict[str, str]:
+    words = {"method": spec.method}
+    words |= {f"bands of {sensor}": " ".join(bands) for sensor, bands in spec.makes}
+    given = {**dict(spec.options), **dict(spec.provenance)}
+    words |= {name: _word(value) for name, value in given.items() if name not in LOCATIONS}
+    return words
+
+
+def _word(value: Any) -> str:
+    return f"sha256 {_digest(value)}" if isinstance(value, bytes) else str(value)
+
+
+def _of_inputs(cube: xr.DataTree) -> dict[str, str]:
+    words: dict[str, str] = {}
+    for sensor, group in groups_of(cube).items():
+        grid = grid_of(group)
+        words |= {
+            f"{sensor} dates": _dates(pd.DatetimeIndex(group["time"].values)),
+            f"{sensor} bands": " ".join(group["band"].values) if "band" in group else "",
+            f"{sensor} grid": f"{grid.shape[0]} x {grid.shape[1]} px, bounds {grid.bounds}",
+        }
+        if content := _content(group):
+            words[f"{sensor} content"] = f"sha256 {content}"
+    if source := _source(cube):
+        words["input metadata"] = f"sha256 {_digest(_metadata(source))}"
+    return words
+
+
+def _source(cube: xr.DataTree) -> str | None:
+    source = cube.encoding.get("source")
+    return str(source) if source else None
+
+
+def _metadata(source: str) -> bytes:
+    path = Path(source) / "zarr.json"
+    if path.exists():
+        return path.read_bytes()
+    metadata = zarr.open_group(source, mode="r").metadata.to_dict()
+    return json.dumps(metadata, sort_keys=True, default=str).encode()
+
+
+def _content(group: xr.Dataset) -> str:
+    """Hash the arrays that are in memory."""
+    arrays = [group[name].variable for name in READABLE if name in group]
+    held = [a.values for a in arrays if a._in_memory and isinstance(a.data, np.ndarray)]
+    return _digest(*(np.ascontiguousarray(array).view(np.uint8) for array in held)) if held else ""
+
+
+def _dates(dates: pd.DatetimeIndex) -> str:
+    words = [f"{date:%Y-%m-%d}" if date == date.floor("D") else str(date) for date in dates]
+    if len(words) <= LISTED:
+        return ", ".join(words)
+    digest = _digest(" ".join(words).encode())
+    return f"{len(words)} dates, {words[0]} to {words[-1]} (sha256 {digest[:12]})"
+
+
+def _digest(*parts: Any) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def provenance(asked: Mapping[str, str], about: Mapping[str, str]) -> dict[str, str]:
+    """Return the attributes that a product carries."""
+    return {**about, "parameters": json.dumps(dict(asked))}

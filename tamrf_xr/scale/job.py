@@ -1,0 +1,253 @@
+"""A product written tile by tile, safe to interrupt: laid out first, then a task per tile.
+
+The plan of a run:
+1. Find what is there: nothing, a job that asked the same, or something to refuse.
+2. Hold the store's lock; lay the store out under a temporary name where there is none.
+3. Run the tiles that the ledger does not name, on threads or on a cluster. A tile enters the
+   ledger once its shards are on the disk, so that a run may die at any moment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from tamrf_xr.cube import fine_grid, groups_of
+from tamrf_xr.errors import JobError, OptionError, OutputExistsError, StoreFullError
+from tamrf_xr.fuser import FuserSpec
+from tamrf_xr.scale.identity import describe_origin, identify, provenance
+from tamrf_xr.scale.layout import lay_out_product, remove_partials, sync
+from tamrf_xr.scale.lazy import Timing, plan_job
+from tamrf_xr.scale.ledger import (
+    Manifest,
+    check_same,
+    lock_of,
+    read_done,
+    read_manifest,
+    write_manifest,
+)
+from tamrf_xr.scale.lock import Owner, acquire, held, kept
+from tamrf_xr.scale.progress import JobSummary, Progress
+from tamrf_xr.scale.reading import source_of
+from tamrf_xr.scale.threads import OnThreads, crew_size
+from tamrf_xr.scale.tilework import FuseJob
+from tamrf_xr.scale.worker import FULL, Outcome, TileWork
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """Where a job runs, and what it does with what is there."""
+
+    client: Client | None = None
+    """A dask.distributed client, whose workers share the store's file system."""
+
+    cluster: str | os.PathLike[str] | None = None
+    """``"local"``, ``"dask-cuda"`` or a YAML file: a cluster for this run; see docs/cluster.md."""
+
+    workers: int | None = None
+    """Threads, or processes of a cluster; by default as many as the method keeps busy."""
+
+    resume: bool = True
+    """Go on with a store that holds the same job."""
+
+    overwrite: bool = False
+    """Replace what is there."""
+
+    progress: bool = True
+    """Show a bar."""
+
+    def __post_init__(self) -> None:
+        """Refuse what contradicts itself."""
+        if self.client is not None and self.cluster is not None:
+            raise OptionError("pass client= or cluster=, not both")
+        if self.workers is not None and self.workers < 1:
+            raise OptionError(f"workers must be at least 1, got {self.workers}")
+
+
+def run_tiles(
+    cube: xr.DataTree,
+    store: str | os.PathLike[str],
+    spec: FuserSpec,
+    queries: pd.DatetimeIndex,
+    *,
+    timing: Timing = Timing(),  # noqa: B008 (frozen)
+    tile: int | None = None,
+    how: Execution = Execution(),
+) -> JobSummary:
+    """Write a product tile by tile; a rerun does only what is left.
+
+    Parameters
+    ----------
+    cube
+        A valid cube.
+    store
+        Path of the product, on a local or shared file system.
+    spec
+        The method.
+    queries
+        Query dates.
+    timing
+        Origin and window.
+    tile
+        Edge of a tile in fine pixels; by default that of the store, or the planner's choice.
+    how
+        Where it runs.
+
+    Returns
+    -------
+    JobSummary
+        What was done, and which tiles failed.
+
+    Raises
+    ------
+    OutputExistsError
+        If something else than a job is at `store`, or `resume` is False and a job is there.
+    JobError
+        If the job there was asked something else, or another run is at work on it.
+    StoreFullError
+        If there is no room left; what is done is safe.
+    """
+    target = _local(store)
+    manifest = _find(target, how)
+    if manifest is not None and tile is None:
+        # The planner's choice depends on the memory that is free: take that of the store.
+        tile = max(manifest.tile)
+    job = plan_job(cube, spec, queries, timing=timing, tile=tile)
+    asked = identify(cube, job, queries, timing)
+    if manifest is not None:
+        check_same(target, manifest.asked, asked)
+        holding = held(lock_of(target))
+    else:
+        manifest = Manifest(job.grid.counts, job.grid.tile, asked, describe_origin(cube))
+        holding = _created(cube, job, queries, target=target, manifest=manifest)
+    with holding:
+        sources = {name: source_of(name, group) for name, group in groups_of(cube).items()}
+        return _run(TileWork(job, sources, target), fine_grid(cube), how)
+
+
+def _local(store: str | os.PathLike[str]) -> Path:
+    path = os.fspath(store)
+    if "://" in path:
+        raise OptionError(
+            f"a job writes to a local or shared file system, got {path}; write there, then copy"
+        )
+    return Path(path).resolve()
+
+
+def _find(target: Path, how: Execution) -> Manifest | None:
+    """Return the job to go on with; None where the store is to be laid out."""
+    if how.overwrite or not target.exists():
+        return None
+    manifest = read_manifest(target)
+    if manifest is None or not how.resume:
+        what = "and is no job to go on with" if manifest is None else "and resume is False"
+        raise OutputExistsError(
+            f"{target} exists {what}; pass overwrite=True (--overwrite) to replace it, or name "
+            "another"
+        )
+    return manifest
+
+
+@contextlib.contextmanager
+def _created(
+    cube: xr.DataTree,
+    job: FuseJob,
+    queries: pd.DatetimeIndex,
+    *,
+    target: Path,
+    manifest: Manifest,
+) -> Iterator[None]:
+    """Lay a store out under a temporary name, locked, and put it in its place."""
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    me = Owner.me()
+    try:
+        attrs = provenance(manifest.asked, manifest.about)
+        lay_out_product(cube, job, queries, store=partial, attrs=attrs)
+        write_manifest(partial, manifest)
+        acquire(lock_of(partial), me)
+        _put_in_place(partial, target)
+    except OSError as error:
+        if error.errno in FULL:
+            raise StoreFullError(f"no room to lay {target} out: nothing was written") from error
+        raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    with kept(lock_of(target), me):
+        yield
+
+
+def _put_in_place(partial: Path, target: Path) -> None:
+    if not target.exists():
+        _rename(partial, target)
+        return
+    with held(lock_of(target)) if read_manifest(target) else contextlib.nullcontext():
+        aside = target.with_name(f".{target.name}.{os.getpid()}.old")
+        target.rename(aside)
+        _rename(partial, target)
+        shutil.rmtree(aside)
+
+
+def _rename(partial: Path, target: Path) -> None:
+    try:
+        partial.rename(target)
+    except OSError as error:
+        if target.exists():
+            raise JobError(f"another run has just laid {target} out; run again to join") from error
+        raise
+    sync(target.parent)
+
+
+def _run(work: TileWork, grid: Any, how: Execution) -> JobSummary:
+    done = read_done(work.store)
+    left = [index for index in np.ndindex(*work.job.grid.counts) if index not in done]
+    remove_partials(work.store)
+    progress = Progress(work.job, grid, found=len(done))
+    if not left:
+        return progress.summary()
+    with (
+        _runner(work, how) as run,
+        progress.shown() if how.progress else contextlib.nullcontext(),
+        contextlib.closing(run(work, left)) as outcomes,
+    ):
+        progress.begin()
+        for outcome in outcomes:
+            _check_room(outcome, work.store, done=len(read_done(work.store)) if outcome.full else 0)
+            progress.add(outcome)
+    return progress.summary()
+
+
+@contextlib.contextmanager
+def _runner(work: TileWork, how: Execution) -> Iterator[Any]:
+    """Give what runs tiles: threads, or a cluster."""
+    if how.client is None and how.cluster is None:
+        yield OnThreads(how.workers or crew_size(work.job.spec, os.cpu_count() or 1))
+        return
+    from tamrf_xr.scale.cluster import THREADS, OnClient, opened
+
+    if how.client is not None:
+        yield OnClient(how.client)
+    elif how.cluster is not None:
+        threads = crew_size(work.job.spec, min(THREADS, os.cpu_count() or 1))
+        with opened(how.cluster, workers=how.workers, threads=threads) as client:
+            yield OnClient(client)
+
+
+def _check_room(outcome: Outcome, store: Path, *, done: int) -> None:
+    if outcome.full:
+        raise StoreFullError(
+            f"no room left for {store} at tile {outcome.index}: {outcome.error}. The {done} tiles "
+            "that are done are safe; make room and run again to do the rest"
+        )

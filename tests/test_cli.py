@@ -1,0 +1,135 @@
+"""The command line: what it writes, what it says, how it exits."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import tamrf_xr
+from tamrf_xr.cli import build_parser, main
+from tests.oracle import shared
+from tests.scenes import random_cube
+
+SMALL = Path(__file__).parent / "data" / "oracle_small"
+
+
+@pytest.fixture
+def scene(tmp_path) -> Path:
+    path = tmp_path / "scene.zarr"
+    tamrf_xr.save_cube(random_cube((36, 45)), path)
+    return path
+
+
+def run(*words: object) -> int:
+    return main([str(word) for word in words])
+
+
+def test_fuse_with_published_weights(scene, tmp_path, capsys):
+    weights = tmp_path / "small.safetensors"
+    checkpoint = (SMALL / "checkpoint.ckpt", weights, "--config", SMALL / "config_composed.yaml")
+    assert run("weights", "convert", *checkpoint) == 0
+    dates = ("--dates", "2022-01-10", "2022-02-01")
+    assert run("fuse", scene, tmp_path / "f.zarr", *dates, "--model", weights, "--quiet") == 0
+    made = tamrf_xr.open_cube(tmp_path / "f.zarr")
+    expected = tamrf_xr.open_cube(scene).tamrf.fuse(["2022-01-10", "2022-02-01"], model=weights)
+    for path in ("sentinel2/reflectance", "landsat/reflectance"):
+        np.testing.assert_allclose(made[path], expected[path], atol=0.5001e-4)
+    assert len(made["sentinel2"].attrs["weights_sha256"]) == 64
+    capsys.readouterr()
+    assert run("info", tmp_path / "f.zarr") == 0
+    said = capsys.readouterr().out
+    assert "36 x 45 pixels of 10 m, EPSG:32631" in said
+    assert "2 dates, 2022-01-10 to 2022-02-01" in said
+
+
+def test_progress_is_shown(scene, tmp_path, capsys):
+    dates = ("--dates", "2022-01-10/2022-02-01/5D")
+    assert run("fuse", scene, tmp_path / "f.zarr", *dates, "--method", "linear") == 0
+    assert "fuse" in capsys.readouterr().err
+
+
+def test_simulate_fuse_and_look(tmp_path):
+    scene, truth = tmp_path / "s.zarr", tmp_path / "t.zarr"
+    dates = ("--dates", "2022-04-01", "2022-07-01")
+    assert run("simulate", scene, "--size", 60, "--seed", 3, "--truth", truth, *dates) == 0
+    assert tamrf_xr.open_cube(truth)["landsat/reflectance"].shape == (2, 7, 60, 60)
+    assert run("fuse", scene, tmp_path / "f.zarr", *dates, "--method", "linear", "--quiet") == 0
+    picture = tmp_path / "q.png"
+    assert run("quicklook", scene, tmp_path / "f.zarr", picture) == 0
+    assert np.asarray(Image.open(picture)).std() > 5
+
+
+def test_ingest_the_real_pair(tmp_path):
+    shared("real/pair_31UDS")
+    from tests.real_pair import write_real_pair
+
+    folder = write_real_pair(tmp_path / "31UDS")
+    assert run("ingest", "ls2s2", folder, tmp_path / "pair.zarr", "--quiet") == 0
+    cube = tamrf_xr.open_cube(tmp_path / "pair.zarr")
+    assert cube["sentinel2"].sizes["time"] == 118
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nowhere.zarr", "f.zarr", "--dates", "2022-01-10"], "no store at nowhere.zarr"),
+        (["SCENE", "f.zarr", "--dates", "2022-01-10"], "no trained weights ship"),
+        (["SCENE", "f.zarr", "--dates", "soon", "--method", "linear"], "not understood"),
+        (
+            ["SCENE", "f.zarr", "--dates", "2022-01-10", "--method", "magic"],
+            "the methods are: tamrf",
+        ),
+        (["SCENE", "SCENE", "--dates", "2022-01-10", "--method", "linear"], "--overwrite"),
+        (["SCENE", "f.zarr", "--dates", "2022-01-10", "--model", "SCENE"], "scene.zarr"),
+    ],
+)
+def test_errors_are_one_line_and_write_nothing(
+    scene, tmp_path, capsys, monkeypatch, words, message
+):
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    assert run("fuse", *(scene if word == "SCENE" else word for word in words)) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("tamrf-xr: ")
+    assert message in said
+    assert "Traceback" not in said
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_debug_shows_where_it_failed(tmp_path):
+    with pytest.raises(tamrf_xr.TamrfError):
+        run("info", tmp_path / "nowhere.zarr", "--debug")
+
+
+def test_wrong_usage_exits_with_2():
+    with pytest.raises(SystemExit) as stop:
+        run("fuse")
+    assert stop.value.code == 2
+
+
+def test_every_command_has_examples():
+    for words in (
+        ["fuse"],
+        ["info"],
+        ["simulate"],
+        ["quicklook"],
+        ["ingest", "ls2s2"],
+        ["weights", "convert"],
+    ):
+        parser = build_parser()
+        for word in words:
+            (choices,) = (a.choices for a in parser._actions if isinstance(a.choices, dict))
+            parser = choices[word]
+        assert f"tamrf-xr {' '.join(words)}" in parser.epilog
+
+
+def test_the_command_is_installed():
+    code = subprocess.run(
+        [sys.executable, "-m", "tamrf_xr.cli", "--version"], check=False
+    ).returncode
+    assert code == 0
