@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import xarray as xr
 import zarr
 from dask.delayed import Delayed
@@ -106,8 +107,9 @@ def save_cube(
     validate(cube)
     target = Path(store)
     check_absent(target, overwrite=overwrite)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     target.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(target)
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
         pending = lay_out(cube, partial)
         with progress or nullcontext():
@@ -117,6 +119,14 @@ def save_cube(
         partial.rename(target)
     finally:
         _remove(partial)
+
+
+def _remove_abandoned(target: Path) -> None:
+    """Remove what processes that were killed left beside a store."""
+    for partial in target.parent.glob(f".{target.name}.*.partial"):
+        owner = partial.name.split(".")[-2]
+        if owner.isdigit() and not psutil.pid_exists(int(owner)):
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def _remove(folder: Path) -> None:

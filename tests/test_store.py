@@ -98,6 +98,12 @@ def test_failure_leaves_nothing_and_loses_nothing(tmp_path):
     assert "landsat" in tamrf_xr.open_cube(tmp_path / "c.zarr").children
 
 
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    (tmp_path / ".c.zarr.999999999.partial").mkdir()
+    tamrf_xr.save_cube(random_cube(), tmp_path / "c.zarr")
+    assert [path.name for path in tmp_path.iterdir()] == ["c.zarr"]
+
+
 def test_what_is_no_store_is_refused(tmp_path):
     with pytest.raises(SourceNotFoundError, match="no store at"):
         tamrf_xr.open_cube(tmp_path / "nowhere.zarr")

@@ -136,7 +136,7 @@ def ingest_ls2s2(
     Returns
     -------
     IngestReport
-        What was written, skipped and failed; falsy ``ok`` if anything failed.
+        What was written, skipped and failed; ``ok`` is False if anything failed.
 
     Raises
     ------
@@ -146,6 +146,12 @@ def ingest_ls2s2(
         If a cube is there and may be neither skipped nor replaced.
     OptionError
         If `workers` is less than 1.
+
+    Examples
+    --------
+    >>> ingest_ls2s2([], "cubes")
+    Traceback (most recent call last):
+    tamrf_xr.errors.IngestError: no folder to ingest: name at least one
     """
     return ingest_many(
         from_ls2s2,

@@ -9,6 +9,7 @@ one of the header), and neither may leak into its neighbours.
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,10 @@ METHOD = "cubic (bands), nearest (masks)"
 
 _MARGIN = 4
 """Pixels around a block to be resampled: cubic convolution reaches two."""
+
+
+_ONE_WARP = threading.Lock()
+"""rasterio hushes GDAL's "no geotransform" around a warp, which threads undo for one another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,20 +197,23 @@ def _nothing(planes: int, shape: tuple[int, int]) -> Planes:
 def _warp(planes: Planes, source: Grid, place: Grid) -> Planes:
     between = _between(source, place)
     out = _nothing(len(planes), place.shape)
-    rasterio.warp.reproject(
-        planes[:-1],
-        out[:-1],
-        resampling=Resampling.cubic,
-        src_nodata=np.nan,
-        dst_nodata=np.nan,
-        # Else only a pixel that lacks every band would count as missing.
-        UNIFIED_SRC_NODATA="NO",
-        **between,
-    )
     lost = np.isnan(planes)
     lost[-1] = planes[-1] == 0
     moved = np.zeros(out.shape, np.uint8)
-    rasterio.warp.reproject(lost.astype(np.uint8), moved, resampling=Resampling.nearest, **between)
+    with _ONE_WARP:
+        rasterio.warp.reproject(
+            planes[:-1],
+            out[:-1],
+            resampling=Resampling.cubic,
+            src_nodata=np.nan,
+            dst_nodata=np.nan,
+            # Else only a pixel that lacks every band would count as missing.
+            UNIFIED_SRC_NODATA="NO",
+            **between,
+        )
+        rasterio.warp.reproject(
+            lost.astype(np.uint8), moved, resampling=Resampling.nearest, **between
+        )
     # GDAL fills holes from their rims: a pixel whose nearest is missing stays so.
     out[:-1][moved[:-1] > 0] = np.nan
     out[-1] = (moved[-1] == 0) & np.isfinite(out[: len(SENSORS["landsat"].bands)]).all(axis=0)
