@@ -155,9 +155,10 @@ def build_group(
     coords = {"time": utc.as_unit("ns"), **grid.coords()}
     if reflectance is not None:
         coords |= _band_coords(sensor, bands or sensor.band_names)
-    group = xr.Dataset(arrays, coords, {"sensor": sensor.title, **(attrs or {})})
-    located: xr.Dataset = group.rio.write_crs(grid.crs).rio.write_transform(grid.transform)
-    return _describe(located)
+    frame = xr.Dataset(coords=coords, attrs={"sensor": sensor.title, **(attrs or {})})
+    # Located before there are pixels: each `.rio.write_*` copies all that it is given.
+    located: xr.Dataset = frame.rio.write_crs(grid.crs).rio.write_transform(grid.transform)
+    return _describe(located.assign(arrays))
 
 
 def _band_coords(sensor: Sensor, names: tuple[str, ...]) -> dict[str, Any]:

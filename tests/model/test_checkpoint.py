@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import SMALL, network, series, shared
+from networks import SMALL, network, series, shared
 from safetensors.torch import save_file
 from torch import Tensor
 

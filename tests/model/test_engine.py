@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest import Oracle, configs, network, series
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from networks import Oracle, configs, network, series
 from torch.nn import functional
 
 from tamrf_xr.errors import ModelError

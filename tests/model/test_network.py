@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest import SMALL, Oracle, network, series
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from networks import SMALL, Oracle, network, series
 
 from tamrf_xr.errors import ModelError
 from tamrf_xr.model.config import STATISTICS, BandStatistics, NetworkConfig

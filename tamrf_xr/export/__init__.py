@@ -1,0 +1,1 @@
+"""Products in the forms that others read: pictures now, files and catalogues later."""

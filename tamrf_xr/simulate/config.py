@@ -1,0 +1,101 @@
+"""What a simulated scene is made from: every number that a user may set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tamrf_xr.errors import OptionError
+
+
+@dataclass(frozen=True, slots=True)
+class SceneConfig:
+    """A simulated scene: the same configuration gives the same scene, byte for byte.
+
+    Raises
+    ------
+    OptionError
+        If a value has no meaning.
+
+    Examples
+    --------
+    >>> SceneConfig(size_px=120, seed=3).size_px
+    120
+    """
+
+    size_px: int = 330
+    """Edge of the scene in 10 m pixels: a multiple of 3, at least 30."""
+
+    year: int = 2022
+    """Acquisitions are those of this calendar year."""
+
+    seed: int = 0
+    """Of every draw: land, weather, clouds, noise. Not negative."""
+
+    sentinel2_revisit_days: int = 5
+    """Days between acquisitions of Sentinel-2, both satellites together."""
+
+    landsat_revisit_days: int = 8
+    """Days between acquisitions of Landsat 8 and 9 together, each every second time."""
+
+    cloudiness: float = 0.4
+    """Mean cloud cover of the dates, 0..1; most dates are nearly clear or overcast."""
+
+    mask_errors: float = 1.0
+    """Size of the errors of `valid`, relative to usual ones; 0 gives perfect masks."""
+
+    noise_reflectance: float = 0.0015
+    """Standard deviation of the additive noise of a native pixel, in reflectance."""
+
+    noise_relative: float = 0.01
+    """Standard deviation of the multiplicative noise of a native pixel, 0..1."""
+
+    noise_kelvin: float = 0.3
+    """Standard deviation of the noise of a pixel of surface temperature, in K."""
+
+    offset_reflectance: float = 0.003
+    """Standard deviation of the offset of a date (aerosol left over), in blue reflectance."""
+
+    gain_relative: float = 0.02
+    """Standard deviation of the gain of a date, 0..1."""
+
+    offset_kelvin: float = 0.7
+    """Standard deviation of the offset of a date's surface temperature, in K."""
+
+    registration_m: float = 2.5
+    """Standard deviation of the shift of a date along each axis, in metres."""
+
+    partial_swath: float = 0.04
+    """Fraction of the dates on which the edge of the swath crosses the scene, 0..1."""
+
+    left: float = 499_980.0
+    """Western edge of the scene, in metres of EPSG:32631."""
+
+    top: float = 4_830_000.0
+    """Northern edge of the scene, in metres of EPSG:32631."""
+
+    def __post_init__(self) -> None:
+        """Check what would fail far from here, or give nonsense."""
+        if self.size_px < 30 or self.size_px % 3:
+            raise OptionError(
+                f"size_px is {self.size_px}: expected a multiple of 3, at least 30, so that "
+                f"Landsat pixels nest; such as {max(30, 3 * round(self.size_px / 3))}"
+            )
+        _check_at_least(self, ("seed", "mask_errors"), 0)
+        _check_at_least(self, ("sentinel2_revisit_days", "landsat_revisit_days"), 1)
+        _check_at_least(self, (n for n in self.__slots__ if n.startswith(_DEVIATIONS)), 0)
+        for name in ("cloudiness", "partial_swath"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise OptionError(f"{name} is {getattr(self, name)}: expected a fraction, 0 to 1")
+        if not 1900 <= self.year <= 2200:
+            raise OptionError(f"year is {self.year}: expected one from 1900 to 2200")
+
+
+_DEVIATIONS = ("noise_", "offset_", "gain_", "registration_")
+
+
+def _check_at_least(config: SceneConfig, names: Iterable[str], least: int) -> None:
+    for name in names:
+        value = getattr(config, name)
+        if not value >= least:
+            raise OptionError(f"{name} is {value}: expected at least {least}")

@@ -1,0 +1,117 @@
+"""Random numbers by purpose, and random fields: fractal noise in one and two dimensions."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft, sparse
+
+Field = NDArray[np.float32]
+
+
+def stream(seed: int, purpose: str, *numbers: int) -> np.random.Generator:
+    """Return the generator of one purpose: what one draws never shifts what another gets.
+
+    Parameters
+    ----------
+    seed
+        Of the scene.
+    purpose
+        Any word.
+    numbers
+        More to tell draws apart, such as the day; not negative.
+
+    Returns
+    -------
+    numpy.random.Generator
+        The generator.
+
+    Examples
+    --------
+    >>> bool(stream(0, "rain", 4).random() == stream(0, "rain", 4).random())
+    True
+    """
+    return np.random.default_rng([seed, zlib.crc32(purpose.encode()), *numbers])
+
+
+def fractal(
+    rng: np.random.Generator,
+    shape: tuple[int, int],
+    *,
+    slope: float,
+    longest: float,
+    stretch: float = 1.0,
+) -> Field:
+    """Draw a Gaussian field whose power falls with frequency as a power law; it is periodic.
+
+    Parameters
+    ----------
+    rng
+        Source of randomness.
+    shape
+        Pixels (y, x).
+    slope
+        Exponent of the power spectrum: 2 is rough, 4 smooth.
+    longest
+        Wavelength above which the spectrum is flat, in pixels.
+    stretch
+        How many times structures are longer along x than along y.
+
+    Returns
+    -------
+    numpy.ndarray
+        Mean 0, standard deviation 1.
+
+    Examples
+    --------
+    >>> fractal(np.random.default_rng(0), (8, 16), slope=3.0, longest=8).shape
+    (8, 16)
+    """
+    rows = fft.fftfreq(shape[0])[:, None].astype(np.float32)
+    columns = fft.rfftfreq(shape[1])[None, :].astype(np.float32) * np.float32(stretch)
+    power = (rows**2 + columns**2 + np.float32(1 / longest**2)) ** np.float32(-slope / 4)
+    half = power.shape
+    noise = rng.standard_normal((2, *half), dtype=np.float32)
+    spectrum = (noise[0] + np.complex64(1j) * noise[1]) * power
+    spectrum[0, 0] = 0
+    values: Field = fft.irfft2(spectrum, s=shape).astype(np.float32, copy=False)
+    return np.asarray(values / values.std(), np.float32)
+
+
+def fractal_line(
+    rng: np.random.Generator, count: int, *, slope: float, longest: float
+) -> NDArray[np.float64]:
+    """Draw a Gaussian series of `count` samples, as `fractal` does a field."""
+    power = (fft.rfftfreq(2 * count) ** 2 + 1 / longest**2) ** (-slope / 4)
+    noise = rng.standard_normal((2, power.size))
+    spectrum = (noise[0] + 1j * noise[1]) * power
+    spectrum[0] = 0
+    values = fft.irfft(spectrum, n=2 * count)
+    return np.asarray(values[:count] / values.std())
+
+
+def cell_means(labels: NDArray[np.integer[Any]], factor: int, count: int) -> sparse.csr_array:
+    """Count which share of each coarse pixel each label has.
+
+    Parameters
+    ----------
+    labels
+        Shape (y, x), 0..count - 1.
+    factor
+        Fine pixels along the edge of a coarse pixel; divides `labels` evenly.
+    count
+        Number of labels.
+
+    Returns
+    -------
+    scipy.sparse.csr_array
+        Shape (coarse pixels, count), rows sum to 1.
+    """
+    height, width = labels.shape[0] // factor, labels.shape[1] // factor
+    pixel = np.arange(height * width).reshape(height, width).repeat(factor, 0).repeat(factor, 1)
+    share = np.full(labels.size, 1 / factor**2, np.float32)
+    entries = (share, (pixel.ravel(), labels.ravel()))
+    return sparse.csr_array(sparse.coo_array(entries, shape=(height * width, count)))

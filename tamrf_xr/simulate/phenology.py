@@ -1,0 +1,214 @@
+"""The seasons: how green, how dry and how mown each parcel is on any day."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from tamrf_xr.simulate.fields import stream
+from tamrf_xr.simulate.landcover import ARABLE, CATCH_CROP, COVERS, CROPS, Crop
+from tamrf_xr.simulate.landscape import COVER_NAMES, Landscape
+
+Values = NDArray[np.float64]
+
+YEAR = 365.25
+AFTER_LAST_CUT = 1e6
+"""Day of a cut that never comes."""
+
+
+class Canopy(NamedTuple):
+    """What covers the ground of each parcel on a day: fractions; the rest is bare."""
+
+    green: Values
+    """Green canopy, flowers included."""
+
+    flower: Values
+    """Part of the canopy in flower."""
+
+    dry: Values
+    """Ripe canopy, straw and mown grass."""
+
+
+@dataclass(frozen=True, slots=True)
+class Season:
+    """One crop on every parcel: a row of `Crop` each, days from 1 January of the scene's year."""
+
+    emergence: Values
+    growth: Values
+    ripeness: Values
+    harvest: Values
+    early: Values
+    peak: Values
+    bloom: Values
+    straw: Values
+
+    def green(self, day: float) -> Values:
+        """Return the green fraction: a rise in two steps, a fall; zero after harvest."""
+        rise = self.early * expit((day - self.emergence) / 6)
+        rise += (self.peak - self.early) * expit((day - self.growth) / 9)
+        standing = expit((self.ripeness - day) / 5.5) * expit((self.harvest - day) / 1.0)
+        return np.asarray(rise * standing)
+
+    def dry(self, day: float) -> Values:
+        """Return the fraction under ripe canopy, then under straw that decays."""
+        ripe = self.peak * expit((day - self.ripeness) / 5.5) * expit((self.harvest - day) / 1.0)
+        since = np.maximum(day - self.harvest, 0)
+        straw = self.straw * np.exp(-since / 40) * expit((day - self.harvest) / 1.0)
+        return np.asarray(ripe + straw)
+
+    def flower(self, day: float) -> Values:
+        """Return the fraction in flower."""
+        return np.asarray(0.45 * (self.bloom > 0) * np.exp(-(((day - self.bloom) / 9) ** 2)))
+
+
+@dataclass(frozen=True, slots=True)
+class Phenology:
+    """The growth of every parcel of a landscape."""
+
+    arable: NDArray[np.bool_]
+    """Which parcels are ploughed."""
+
+    seasons: tuple[Season, ...]
+    """Of the ploughed ones, whichever year they are harvested in; catch crops too."""
+
+    curves: Values
+    """Shape (6, others): low, high, rise, fall, drought of the others, and how long falls take."""
+
+    cuts: Values
+    """Shape (3, others): days on which they are mown."""
+
+    def at(self, day: float) -> Canopy:
+        """Return the canopy on a day (from 1 January, 0).
+
+        Parameters
+        ----------
+        day
+            Of the scene's year; fractions of days have meaning.
+
+        Returns
+        -------
+        Canopy
+            Fractions of each parcel.
+        """
+        out = Canopy(*(np.zeros(self.arable.size) for _ in range(3)))
+        for season in self.seasons:
+            out.green[self.arable] += season.green(day)
+            out.dry[self.arable] += season.dry(day)
+            out.flower[self.arable] += season.flower(day) * season.green(day)
+        out.green[~self.arable], out.dry[~self.arable] = self._perennial(day)
+        np.clip(out.green, 0, 0.985, out=out.green)
+        np.clip(out.dry, 0, 1 - out.green, out=out.dry)
+        return out
+
+    def _perennial(self, day: float) -> tuple[Values, Values]:
+        low, high, rise, fall, drought, slow = self.curves
+        season = expit((day - rise) / 9) * expit((fall - day) / slow)
+        parched = drought * np.exp(-(((day - 222) / 32) ** 2))
+        green = low + (high - low) * season - parched
+        since = day - self.cuts
+        mown = np.where(since >= 0, 0.5 * np.exp(-np.maximum(since, 0) / 16), 0).max(axis=0)
+        return green * (1 - mown), 0.6 * parched + 0.5 * green * mown
+
+
+def draw_phenology(seed: int, land: Landscape) -> Phenology:
+    """Draw the growth of every parcel: its crops, its dates, its vigour.
+
+    Parameters
+    ----------
+    seed
+        Of the scene.
+    land
+        The parcels.
+
+    Returns
+    -------
+    Phenology
+        Their growth.
+    """
+    rng = stream(seed, "phenology")
+    arable = land.covers == COVER_NAMES.index(ARABLE)
+    late = rng.normal(0, 4)
+    harvests = [_draw_season(rng, int(arable.sum()), year, late) for year in (-1, 0, 1)]
+    catches = [_draw_catch(rng, before, after) for before, after in pairwise(harvests)]
+    return Phenology(
+        arable=arable,
+        seasons=(*harvests, *catches),
+        curves=_draw_curves(rng, land, ~arable, late),
+        cuts=_draw_cuts(rng, land.covers[~arable]),
+    )
+
+
+def _draw_season(rng: np.random.Generator, count: int, year: int, late: float) -> Season:
+    weights = np.array([crop.weight for crop in CROPS])
+    crop = rng.choice(len(CROPS), size=count, p=weights / weights.sum())
+    return _vary(rng, [CROPS[i] for i in crop], year * YEAR + late)
+
+
+def _vary(rng: np.random.Generator, crops: list[Crop], shift: float) -> Season:
+    count = len(crops)
+
+    def of(name: str) -> Values:
+        return np.array([getattr(crop, name) for crop in crops], float)
+
+    bloom, early = of("bloom"), of("early") * rng.uniform(0.5, 1.5, count)
+    ripeness = of("ripeness") + shift + rng.normal(0, 4, count)
+    lag = of("harvest") - of("ripeness") + np.abs(rng.normal(0, 5, count))
+    return Season(
+        emergence=of("emergence") + shift + rng.normal(0, 7, count),
+        growth=of("growth") + shift + rng.normal(0, 6, count),
+        ripeness=ripeness,
+        harvest=ripeness + lag,
+        early=early,
+        peak=np.clip(of("peak") * rng.uniform(0.88, 1.06, count), early, 0.985),
+        bloom=np.where(bloom > 0, bloom + shift + rng.normal(0, 3, count), 0),
+        straw=np.clip(of("straw") * rng.uniform(0.4, 1.4, count), 0, 0.85),
+    )
+
+
+def _draw_catch(rng: np.random.Generator, before: Season, after: Season) -> Season:
+    """Draw what is sown between a harvest and the next crop: on some parcels, if there is time."""
+    count = len(before.harvest)
+    season = _vary(rng, [CATCH_CROP] * count, 0.0)
+    gone = np.minimum(before.harvest + season.harvest, after.emergence - 5)
+    sown = (rng.random(count) < 0.45) & (gone - before.harvest > 70)
+    return Season(
+        emergence=before.harvest + season.emergence,
+        growth=before.harvest + season.growth,
+        ripeness=gone + 20,
+        harvest=gone,
+        early=np.where(sown, season.early, 0),
+        peak=np.where(sown, season.peak, 0),
+        bloom=season.bloom,
+        straw=np.where(sown, season.straw, 0),
+    )
+
+
+def _draw_curves(
+    rng: np.random.Generator, land: Landscape, others: NDArray[np.bool_], late: float
+) -> Values:
+    names = ("low", "high", "rise", "fall", "drought")
+    low, high, rise, fall, drought = (land.of(name)[others] for name in names)
+    count = low.size
+    vigour = rng.uniform(0.88, 1.06, count)
+    return np.stack(
+        [
+            low * vigour,
+            high * vigour,
+            rise + late + rng.normal(0, 6, count),
+            fall + rng.normal(0, 6, count),
+            drought * rng.uniform(0.2, 1.2, count),
+            rng.uniform(7, 12, count),
+        ]
+    )
+
+
+def _draw_cuts(rng: np.random.Generator, covers: NDArray[np.intp]) -> Values:
+    mean = np.array([COVERS[name].cuts for name in COVER_NAMES])[covers]
+    usual = np.array([135.0, 190.0, 245.0])[:, None]
+    days = usual + rng.normal(0, 12, (3, covers.size))
+    return np.where(rng.random(days.shape) < mean / 3, days, AFTER_LAST_CUT)

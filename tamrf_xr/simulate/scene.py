@@ -1,0 +1,249 @@
+"""Put a scene together: the ground, its sky, both sensors; and its truth."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from affine import Affine
+from numpy.typing import NDArray
+from pyproj import CRS
+
+from tamrf_xr.cube import Grid, build_cube, build_group
+from tamrf_xr.dates import parse_dates
+from tamrf_xr.errors import DateError
+from tamrf_xr.sensors import FINE_GSD, SENSORS
+from tamrf_xr.simulate.atmosphere import Sky, draw_sky, through
+from tamrf_xr.simulate.config import SceneConfig
+from tamrf_xr.simulate.fields import Field, stream
+from tamrf_xr.simulate.ground import Ground, draw_ground
+from tamrf_xr.simulate.masks import any_of, detect, most_of, spoiled
+from tamrf_xr.simulate.sensing import observe
+from tamrf_xr.store import check_absent, save_cube
+
+MARGIN = 12
+"""10 m pixels simulated round the scene, so that blur and shift find something there."""
+
+MULTIPLE = 6
+"""Pixels of 20 m and of 30 m must fill what is simulated."""
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """A simulated scene."""
+
+    config: SceneConfig
+    """What it was made from."""
+
+    cube: xr.DataTree
+    """The series as a user would have them: clouds in the images, `valid` not quite right."""
+
+    clear: Mapping[str, xr.DataArray]
+    """Per sensor, (time, y, x): True where there truly is neither cloud, shadow nor gap."""
+
+    ground: Ground
+    """What is simulated, with its margin."""
+
+    def truth(self, dates: Any) -> xr.DataTree:
+        """Return every band of both sensors at 10 m, without clouds, blur or noise.
+
+        Parameters
+        ----------
+        dates
+            As `tamrf_xr.fuse` takes them; within the year of the scene, in any order.
+
+        Returns
+        -------
+        xarray.DataTree
+            A cube like those of `tamrf_xr.fuse`, in memory; no NaN.
+
+        Raises
+        ------
+        DateError
+            If a date cannot be read, or lies outside the year.
+        """
+        asked = parse_dates(dates)
+        _check_year(asked, self.config.year)
+        days = (asked - pd.Timestamp(self.config.year, 1, 1)) / pd.Timedelta(days=1)
+        grid = _grid(self.config, FINE_GSD)
+        groups = {}
+        for sensor in SENSORS:
+            images = np.stack([_crop(self.ground.image(sensor, day), grid) for day in days])
+            groups[sensor] = _group(sensor, images, times=asked, grid=grid, attrs=_TRUE)
+        return build_cube(groups, title="Truth of a simulated scene", history=_history(self.config))
+
+
+_TRUE = {"processing_level": "fused", "method": "simulated truth"}
+
+
+def simulate(config: SceneConfig) -> Simulation:
+    """Simulate a year of Landsat and Sentinel-2 over farmland, woods, water and towns.
+
+    The same configuration gives the same bytes. Acquisitions are drawn each on their own, so
+    none depends on which others there are.
+
+    Parameters
+    ----------
+    config
+        The scene.
+
+    Returns
+    -------
+    Simulation
+        The cube, which pixels are truly clear, and the truth at any date.
+
+    Examples
+    --------
+    >>> scene = simulate(
+    ...     SceneConfig(size_px=30, sentinel2_revisit_days=90, landsat_revisit_days=90)
+    ... )
+    >>> dict(scene.cube["landsat"].sizes)["x"]
+    10
+    >>> scene.truth("2022-07-14")["landsat"]["surface_temperature"].shape
+    (1, 30, 30)
+    """
+    count = -(-(config.size_px + 2 * MARGIN) // MULTIPLE) * MULTIPLE
+    ground = draw_ground(config.seed, count)
+    groups, clear = {}, {}
+    for sensor in SENSORS:
+        groups[sensor], clear[sensor] = _acquire(config, ground, sensor)
+    cube = build_cube(
+        groups, title="Simulated Landsat and Sentinel-2 scene", history=_history(config)
+    )
+    return Simulation(config, cube, clear, ground)
+
+
+def write_scene(
+    config: SceneConfig,
+    out_zarr: str | os.PathLike[str],
+    truth_zarr: str | os.PathLike[str] | None = None,
+    *,
+    truth_dates: Any = None,
+    overwrite: bool = False,
+) -> None:
+    """Simulate a scene and write it.
+
+    Parameters
+    ----------
+    config
+        The scene.
+    out_zarr
+        Store of the clouded series.
+    truth_zarr
+        Store of the truth, if wanted.
+    truth_dates
+        Dates of the truth; by default every 15 days of the year.
+    overwrite
+        Replace stores that exist.
+
+    Raises
+    ------
+    OutputExistsError
+        If a store exists and `overwrite` is False. Nothing is written then.
+    DateError
+        If a date of the truth cannot be read, or lies outside the year.
+    """
+    for path in (out_zarr, truth_zarr):
+        if path is not None:
+            check_absent(Path(path), overwrite=overwrite)
+    year = config.year
+    dates = parse_dates(f"{year}-01-01/{year}-12-31/15D" if truth_dates is None else truth_dates)
+    _check_year(dates, year)
+    scene = simulate(config)
+    save_cube(scene.cube, out_zarr, overwrite=overwrite)
+    if truth_zarr is not None:
+        save_cube(scene.truth(dates), truth_zarr, overwrite=overwrite)
+
+
+def _check_year(dates: pd.DatetimeIndex, year: int) -> None:
+    outside = dates[dates.year != year]
+    if len(outside):
+        raise DateError(
+            f"truth asked at {outside[0]:%Y-%m-%d}: the scene is of {year}; "
+            "ask for dates of that year, or simulate another"
+        )
+
+
+def _acquire(config: SceneConfig, ground: Ground, sensor: str) -> tuple[xr.Dataset, xr.DataArray]:
+    """Take the whole series of one sensor."""
+    days = _passes(config, sensor)
+    grid = _grid(config, SENSORS[sensor].gsd)
+    images = np.empty((len(days), len(SENSORS[sensor].all_bands), *grid.shape), np.float32)
+    valid = np.empty((len(days), *grid.shape), bool)
+    clear = np.empty_like(valid)
+    for i, day in enumerate(days.tolist()):
+        images[i], valid[i], clear[i] = _take(config, ground, sensor, day)
+    times = pd.Timestamp(config.year, 1, 1) + pd.to_timedelta(days, unit="D")
+    group = _group(sensor, images, times=times, grid=grid, valid=valid, attrs=_SIMULATED)
+    return group, group["valid"].copy(data=clear).assign_attrs(long_name="truly clear")
+
+
+_SIMULATED = {"source": "simulated"}
+
+
+def _passes(config: SceneConfig, sensor: str) -> NDArray[np.int64]:
+    """Return the days of the year on which a sensor passes."""
+    every = {
+        "sentinel2": config.sentinel2_revisit_days,
+        "landsat": config.landsat_revisit_days,
+    }[sensor]
+    first = int(stream(config.seed, "orbit " + sensor).integers(every))
+    length = 366 if pd.Timestamp(config.year, 1, 1).is_leap_year else 365
+    return np.arange(first, length, every)
+
+
+def _take(config: SceneConfig, ground: Ground, sensor: str, day: int) -> tuple[Field, Mask, Mask]:
+    """Return one acquisition: the image, `valid` and what is truly clear, cropped."""
+    row, grid = SENSORS[sensor], _grid(config, SENSORS[sensor].gsd)
+    rng = stream(config.seed, "acquisition " + sensor, day)
+    shape = ground.land.shape
+    sky = draw_sky(config.seed, sensor, day, shape, cloudiness=config.cloudiness)
+    image = observe(through(sky, ground.image(sensor, day), sensor), sensor, config, rng=rng)
+    gap = any_of(_draw_gap(rng, sky, config.partial_swath), row.ratio)
+    bad = any_of(spoiled(sky, row.ratio), row.ratio)
+    said = bad
+    if config.mask_errors:
+        said = most_of(detect(rng, sky, errors=config.mask_errors), row.ratio)
+    image[:, gap] = np.nan
+    return _crop(image, grid), _crop(~(said | gap), grid), _crop(~(bad | gap), grid)
+
+
+def _draw_gap(rng: np.random.Generator, sky: Sky, odds: float) -> Mask:
+    """Draw what the swath does not reach: mostly nothing, else all beyond a line."""
+    shape = sky.opacity.shape
+    # Drawn always, so that the odds of gaps change nothing else.
+    chance, place = rng.random(2)
+    if chance >= odds:
+        return np.zeros(shape, bool)
+    y, x = np.ogrid[: shape[0], : shape[1]]
+    return np.asarray(x + 0.21 * y > (0.1 + place) * shape[1])
+
+
+def _crop(values: NDArray[Any], grid: Grid) -> NDArray[Any]:
+    """Cut the margin off."""
+    start = round(MARGIN * FINE_GSD / grid.gsd)
+    return values[..., start : start + grid.shape[0], start : start + grid.shape[1]]
+
+
+def _grid(config: SceneConfig, gsd: float) -> Grid:
+    count = round(config.size_px * FINE_GSD / gsd)
+    transform = Affine(gsd, 0, config.left, 0, -gsd, config.top)
+    return Grid(CRS(32631), transform, (count, count))
+
+
+def _group(sensor: str, images: Field, **options: Any) -> xr.Dataset:
+    count = len(SENSORS[sensor].bands)
+    thermal = images[:, count] if SENSORS[sensor].thermal else None
+    return build_group(sensor, images[:, :count], surface_temperature=thermal, **options)
+
+
+def _history(config: SceneConfig) -> str:
+    return f"simulated by tamrf_xr.simulate, seed {config.seed}: {config}"
