@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -72,15 +73,6 @@ def _command(commands: Any, name: str, run: Command, *, about: str, example: str
     parser.add_argument("--quiet", action="store_true", help="show no progress")
     parser.set_defaults(run=run)
     return parser
-
-
-def _progress(options: argparse.Namespace, what: str) -> AbstractContextManager[Any]:
-    if options.quiet:
-        return nullcontext()
-    from tqdm.dask import TqdmCallback
-
-    bar: AbstractContextManager[Any] = TqdmCallback(desc=what)
-    return bar
 
 
 def _add_ingest(commands: Any) -> None:
@@ -221,6 +213,9 @@ def _fuse(options: argparse.Namespace) -> int:
     from tamrf_xr.fusion import run_job
     from tamrf_xr.store import open_cube
 
+    if threading.current_thread() is threading.main_thread():
+        # What a batch system sends before it kills: stop as on Ctrl-C, and let go of the store.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     summary = run_job(
         open_cube(options.cube),
         options.out,

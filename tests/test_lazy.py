@@ -126,7 +126,7 @@ def test_both_sensors_come_from_one_task_a_tile():
     spec = blur_spec(factory="tests.test_lazy:counting", options=(("log", "calls"),))
     counting.calls = calls
     fused = fuse_lazily(random_cube(), spec, QUERIES, tile=15)
-    dask.compute(*[g for g in groups_of(fused).values()])
+    dask.compute(*groups_of(fused).values())
     assert len(calls) == 3 * 3
 
 

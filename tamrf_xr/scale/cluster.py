@@ -11,6 +11,7 @@ The plan of a run on a client:
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import time
 import uuid
@@ -35,6 +36,8 @@ except ImportError as error:
     raise OptionError(
         "a cluster needs dask.distributed: pip install 'tamrf-xr[cluster]'"
     ) from error
+
+logger = logging.getLogger(__name__)
 
 KINDS: Mapping[str, tuple[str, str, str]] = {
     "local": ("distributed", "LocalCluster", "cluster"),
@@ -185,14 +188,33 @@ def opened(
         If there is no such file.
     """
     described = _described(os.fspath(cluster))
-    with dask.config.set(described.get("dask") or {}), contextlib.ExitStack() as stack:
+    with (
+        dask.config.set(described.get("dask") or {}),
+        _quiet(),
+        contextlib.ExitStack() as stack,
+    ):
         if "address" in described:
             yield stack.enter_context(Client(described["address"]))
             return
         made = stack.enter_context(_make(described, workers, threads))
         if (jobs := workers or described.get("jobs")) and hasattr(made, "job_script"):
             made.scale(jobs=jobs)
-        yield stack.enter_context(Client(made))
+        client = stack.enter_context(Client(made))
+        logger.info("dashboard of the cluster: %s", client.dashboard_link)
+        yield client
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep dask from telling about every connection of a cluster that is ours."""
+    talker = logging.getLogger("distributed")
+    level = talker.level
+    if not logging.getLogger().isEnabledFor(logging.DEBUG):
+        talker.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        talker.setLevel(level)
 
 
 def _described(cluster: str) -> dict[str, Any]:
@@ -230,8 +252,8 @@ def _make(described: Mapping[str, Any], workers: int | None, threads: int) -> An
         options["n_workers"] = workers
     try:
         return make(**options)
-    except (TypeError, ValueError) as error:
-        raise OptionError(f"cluster {kind!r} refused its options {options}: {error}") from error
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise OptionError(f"cluster {kind!r} does not start with {options}: {error}") from error
 
 
 def _defaults(kind: str, workers: int | None, threads: int) -> dict[str, Any]:

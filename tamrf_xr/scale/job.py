@@ -10,6 +10,7 @@ The plan of a run:
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -44,6 +45,8 @@ from tamrf_xr.scale.worker import FULL, Outcome, TileWork
 
 if TYPE_CHECKING:
     from distributed import Client
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +220,18 @@ def _run(work: TileWork, grid: Any, how: Execution) -> JobSummary:
     progress = Progress(work.job, grid, found=len(done))
     if not left:
         return progress.summary()
+    try:
+        _follow(work, left, progress, how)
+    except KeyboardInterrupt:
+        count = len(read_done(work.store))
+        logger.warning("interrupted: %d of %d tiles done; run again", count, progress.tiles)
+        raise
+    return progress.summary()
+
+
+def _follow(
+    work: TileWork, left: list[tuple[int, int]], progress: Progress, how: Execution
+) -> None:
     with (
         _runner(work, how) as run,
         progress.shown() if how.progress else contextlib.nullcontext(),
@@ -225,8 +240,9 @@ def _run(work: TileWork, grid: Any, how: Execution) -> JobSummary:
         progress.begin()
         for outcome in outcomes:
             _check_room(outcome, work.store, done=len(read_done(work.store)) if outcome.full else 0)
+            if outcome.error and outcome.index in read_done(work.store):
+                outcome = Outcome(outcome.index)  # its worker died after it was done
             progress.add(outcome)
-    return progress.summary()
 
 
 @contextlib.contextmanager

@@ -124,9 +124,9 @@ class Progress:
         from tqdm.auto import tqdm
         from tqdm.contrib.logging import logging_redirect_tqdm
 
-        method = self._job.spec.method
+        what = f"fuse ({self._job.spec.method})"
         with (
-            tqdm(total=self.tiles, initial=self._found, unit="tile", desc=method) as self._bar,
+            tqdm(total=self.tiles, initial=self._found, unit="tile", desc=what) as self._bar,
             logging_redirect_tqdm(),
         ):
             yield

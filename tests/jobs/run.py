@@ -1,0 +1,69 @@
+"""A job in a process of its own: ``python -m tests.jobs.run CUBE STORE FOLDER [HOW]``."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+
+import tamrf_xr
+from tamrf_xr.methods import registry
+from tamrf_xr.scale.job import Execution, run_tiles
+from tamrf_xr.scale.ledger import FOLDER
+from tests.jobs.fusers import traced
+
+QUERIES = pd.DatetimeIndex(["2022-01-20", "2022-01-01", "2022-02-02"])
+TILE = 12
+
+
+def contents(store: Path) -> dict[str, bytes]:
+    """Every file of a product but where it came from."""
+    origin = {"zarr.json", f"{FOLDER}/job.json", f"{FOLDER}/lock.guard"}
+    files = {str(path.relative_to(store)): path for path in store.rglob("*") if path.is_file()}
+    return {name: path.read_bytes() for name, path in files.items() if name not in origin}
+
+
+def write_halves(folder: Path) -> None:
+    """Make zarr write half of a shard under its own name, and hang there."""
+    from zarr.storage import _local
+
+    whole = _local._put
+
+    def half(path, value, **options):
+        if "/c/" in str(path) and (folder / "calls").exists():
+            path.write_bytes(value.to_bytes()[: len(value) // 2])
+            (folder / "half").touch()
+            time.sleep(600)
+        return whole(path, value, **options)
+
+    _local._put = half
+
+
+def command_line(arguments: list[str]) -> int:
+    """The real command line, with one more method."""
+    registry.METHODS["traced"] = "tests.jobs.fusers"
+    from tamrf_xr.cli import main
+
+    return main(arguments)
+
+
+def main(cube: str, store: str, folder: str, how: str = "threads") -> int:
+    if how == "halves":
+        write_halves(Path(folder))
+    summary = run_tiles(
+        tamrf_xr.open_cube(cube),
+        store,
+        traced(Path(folder)),
+        QUERIES,
+        tile=TILE,
+        how=Execution(cluster="local" if how == "local" else None, workers=2, progress=False),
+    )
+    print(summary)
+    return 1 if summary.failed else 0
+
+
+if __name__ == "__main__":
+    words = sys.argv[1:]
+    sys.exit(command_line(words[1:]) if words[0] == "cli" else main(*words))
