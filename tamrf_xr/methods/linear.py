@@ -1,4 +1,7 @@
-"""Linear interpolation in time, pixel by pixel, between valid dates. Needs no weights."""
+"""Linear interpolation in time, pixel by pixel, between valid dates. Needs no weights.
+
+The published comparison of TAMRF-SITS calls it naive: both names are this file.
+"""
 
 from __future__ import annotations
 
@@ -75,9 +78,12 @@ def interpolate(series: Series, days: Days, query_days: Days, *, bands: list[int
     Returns
     -------
     numpy.ndarray
-        ``(query, band, y, x)``; NaN where a pixel has no valid observation at all.
+        ``(query, band, y, x)``; NaN where a pixel has no valid observation at all. Beyond the ends
+        it is the nearest valid observation.
     """
     out = np.full((len(query_days), len(bands), *series.valid.shape[1:]), np.nan, np.float32)
+    if not len(days):
+        return out
     for place, band in enumerate(bands):
         values = series.pixels[:, band]
         usable = series.valid & np.isfinite(values)

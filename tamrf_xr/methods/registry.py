@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
-from tamrf_xr.errors import MethodError
+from tamrf_xr.errors import MethodError, OptionError
 from tamrf_xr.fuser import FuserSpec
 from tamrf_xr.sensors import SENSORS
 
@@ -17,8 +17,13 @@ Bands = dict[str, tuple[str, ...]]
 METHODS: Mapping[str, str] = {
     "tamrf": "tamrf_xr.methods.tamrf",
     "linear": "tamrf_xr.methods.linear",
+    "naive": "tamrf_xr.methods.linear",
+    "stair": "tamrf_xr.methods.stair",
+    "sen2like": "tamrf_xr.methods.sen2like",
+    "dms": "tamrf_xr.methods.dms",
 }
-"""Per name, the module whose ``plan(request)`` gives the `FuserSpec`."""
+"""Per name, the module whose ``plan(request)`` gives the `FuserSpec`; its ``OPTIONS``, if it has
+any, are the method's own options with their defaults. "naive" is the paper's name of "linear"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,13 @@ class Request:
 
     precision: str = "auto"
     """``"float32"``, ``"bfloat16"``, or ``"auto"``."""
+
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """The method's own options; `plan_method` adds the defaults of those not named."""
+
+    days: Mapping[str, tuple[int, ...]] | None = None
+    """Per sensor, days of its acquisitions, from any origin, where they are known: what lets a
+    method that needs conjunctions refuse at the door."""
 
     def wanted(self, makes: Mapping[str, tuple[str, ...]]) -> Bands:
         """Return what is asked of all that a method `makes`.
@@ -93,13 +105,27 @@ def plan_method(name: str, request: Request) -> FuserSpec:
     ------
     MethodError
         If there is no such method, or it lacks something it needs.
+    OptionError
+        If the method has no such option, or cannot take its value.
     """
     try:
         module = importlib.import_module(METHODS[name])
     except KeyError:
         known = ", ".join(METHODS)
         raise MethodError(f"unknown method {name!r}; the methods are: {known}") from None
-    return cast("FuserSpec", module.plan(request))
+    options = _options(name, getattr(module, "OPTIONS", {}), request.options)
+    return cast("FuserSpec", module.plan(replace(request, options=options)))
+
+
+def _options(
+    method: str, defaults: Mapping[str, Any], asked: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    if unknown := [name for name in asked if name not in defaults]:
+        known = ", ".join(f"{name}={value!r}" for name, value in defaults.items()) or "none"
+        raise OptionError(
+            f"method {method!r} has no option {', '.join(unknown)}; its options are: {known}"
+        )
+    return {**defaults, **asked}
 
 
 def parse_bands(names: Mapping[str, Any] | Any, sensors: tuple[str, ...]) -> Bands:

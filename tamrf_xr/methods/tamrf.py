@@ -134,7 +134,7 @@ def _cost(latent: int) -> Cost:
     # Per fine pixel, in bytes: features and input of each date; bands out of each query, twice.
     # Strips, blocks and weights make up the fixed part.
     return Cost(
-        fixed=1.2e9,
+        fixed=0.6e9,
         per_date={"sentinel2": 4 * latent + 40, "landsat": 4 * latent + 4},
         per_query=2 * 4 * 18,
     )

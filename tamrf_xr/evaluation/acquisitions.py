@@ -1,0 +1,125 @@
+"""What a sensor saw on one day, as arrays: the references, inputs and pictures of evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from tamrf_xr.cube import groups_of
+from tamrf_xr.fuser import Mask, Pixels
+from tamrf_xr.scale.reading import mosaic
+from tamrf_xr.sensors import SENSORS
+
+PIXELS = ("reflectance", "surface_temperature")
+MEMORY = 2**30
+"""Bytes of pixels held at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One day of one sensor."""
+
+    pixels: Pixels
+    """``(band, y, x)``: reflectance, temperature in kelvin, NaN where there is no data."""
+
+    valid: Mask
+    """``(y, x)``: True where usable."""
+
+    bands: tuple[str, ...]
+    """Names of the bands, ``"LST"`` last."""
+
+    def select(self, bands: tuple[str, ...]) -> Scene:
+        """Return the scene with these bands alone."""
+        places = [self.bands.index(band) for band in bands]
+        return Scene(self.pixels[places], self.valid, bands)
+
+
+def bands_of(group: xr.Dataset) -> tuple[str, ...]:
+    """Return the bands that a group holds, in its order, ``"LST"`` last."""
+    names = tuple(map(str, group["band"].values)) if "reflectance" in group else ()
+    return (*names, "LST") if "surface_temperature" in group else names
+
+
+def bands_by_sensor(cube: xr.DataTree) -> dict[str, tuple[str, ...]]:
+    """Return the bands that a cube holds per sensor, in the order of the sensor table."""
+    return {
+        name: tuple(band.name for band in SENSORS[name].all_bands if band.name in bands_of(group))
+        for name, group in groups_of(cube).items()
+    }
+
+
+def days_of(group: xr.Dataset) -> pd.DatetimeIndex:
+    """Return the days on which a sensor observed, once each, in order."""
+    return pd.DatetimeIndex(group["time"].values).floor("D").unique().sort_values()
+
+
+def scene_on(group: xr.Dataset, day: pd.Timestamp) -> Scene | None:
+    """Read one day of a sensor.
+
+    Parameters
+    ----------
+    group
+        The sensor's group; without ``valid`` whatever is finite is usable.
+    day
+        Midnight of the day.
+
+    Returns
+    -------
+    Scene or None
+        Where several acquisitions share the day, each pixel is the first valid one: the image
+        that methods see. None where the sensor did not observe.
+    """
+    days = pd.DatetimeIndex(group["time"].values).floor("D")
+    places = np.flatnonzero(days == day)
+    if not len(places):
+        return None
+    read = group.isel(time=places)
+    pixels = _stacked(read)
+    usable = np.isfinite(pixels[:, : max(pixels.shape[1] - ("surface_temperature" in read), 1)])
+    valid: Mask = np.asarray(usable.all(axis=1))
+    if "valid" in read:
+        valid = valid & read["valid"].values.astype(bool)
+    merged = mosaic(pixels, valid, [len(places)])
+    return Scene(merged.pixels[0], merged.valid[0], bands_of(group))
+
+
+class SceneReader:
+    """Reads days of a sensor, a block of them at a time.
+
+    Stores keep whole series in a chunk: day by day, each would be decompressed for every day.
+    """
+
+    def __init__(
+        self, group: xr.Dataset, days: pd.DatetimeIndex, *, memory: float = MEMORY
+    ) -> None:
+        """Take the sensor's group, the days to be read in order, and the bytes of a block."""
+        self._group, self._days = group, days.unique().sort_values()
+        values = sum(group[name].size for name in PIXELS if name in group)
+        self._size = max(int(memory / (4 * values / max(group.sizes["time"], 1) + 1)), 1)
+        self._block, self._loaded = days[:0], group
+
+    def read(self, day: pd.Timestamp) -> Scene | None:
+        """Return one day; see `scene_on`."""
+        if day not in self._block:
+            start = int(self._days.searchsorted(day))
+            self._block = self._days[start : start + self._size].union([day])
+            times = pd.DatetimeIndex(self._group["time"].values).floor("D")
+            self._loaded = self._group.isel(time=np.flatnonzero(times.isin(self._block))).load()
+        return scene_on(self._loaded, day)
+
+
+def predicted(group: xr.Dataset, position: int) -> Scene:
+    """Read one date of a product; where a band is NaN it is not predicted."""
+    read = group.isel(time=[position])
+    pixels = _stacked(read)[0]
+    return Scene(pixels, np.isfinite(pixels).any(axis=0), bands_of(group))
+
+
+def _stacked(group: xr.Dataset) -> Pixels:
+    parts = [group["reflectance"].values] if "reflectance" in group else []
+    if "surface_temperature" in group:
+        parts.append(group["surface_temperature"].values[:, None])
+    return np.concatenate(parts, axis=1, dtype=np.float32)

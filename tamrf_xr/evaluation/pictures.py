@@ -1,0 +1,147 @@
+"""Pictures for the viewer: true colour, false colour, temperature and differences as data URIs."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from tamrf_xr.cube import groups_of
+from tamrf_xr.evaluation.acquisitions import Scene, SceneReader, bands_of, days_of
+
+Rgb = NDArray[np.uint8]
+Span = tuple[float, float]
+
+LARGEST = 360
+"""Side of the largest picture; larger images are averaged down."""
+
+VIEWS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "sentinel2": {
+        "true colour": ("B04", "B03", "B02"),
+        "false colour": ("B08", "B04", "B03"),
+        "SWIR, NIR, red edge": ("B11", "B8A", "B05"),
+    },
+    "landsat": {
+        "true colour": ("B04", "B03", "B02"),
+        "false colour": ("B05", "B04", "B03"),
+        "LST": ("LST",),
+    },
+}
+"""Bands shown as red, green and blue; one band alone is shown by a colour scale."""
+
+SPANS: Mapping[str, Span] = {"reflectance": (0.0, 0.3), "LST": (270.0, 320.0)}
+"""What is black and white where a cube has no usable pixel to tell."""
+
+DIFFERENCES: Mapping[str, float] = {"reflectance": 0.1, "LST": 5.0}
+"""Difference shown in full colour, in reflectance and kelvin."""
+
+SCENES_FOR_SPANS = 12
+UNKNOWN = np.array([214, 214, 208], np.uint8)
+
+
+def views_of(sensor: str, bands: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """Return the views that these bands make; the first band alone where they make none."""
+    made = {name: view for name, view in VIEWS[sensor].items() if set(view) <= set(bands)}
+    # The third one is for the bands of 20 m, which make none of the others.
+    if "false colour" in made:
+        made.pop("SWIR, NIR, red edge", None)
+    return made or {bands[0]: bands[:1]}
+
+
+@dataclass(frozen=True, slots=True)
+class Painter:
+    """Paints the scenes of one cube, all with the same black and white."""
+
+    spans: Mapping[tuple[str, str], Span] = field(default_factory=dict)
+    """Per sensor and band."""
+
+    def paint(self, sensor: str, scene: Scene, view: tuple[str, ...]) -> str:
+        """Return a picture of a scene as a data URI."""
+        image = scene.select(view).pixels
+        scaled = [
+            _scaled(pixels, self._span(sensor, band))
+            for pixels, band in zip(image, view, strict=True)
+        ]
+        if len(view) == 1:
+            return encode(_coloured(scaled[0], "inferno"))
+        known = np.asarray(np.isfinite(image).all(0))
+        rgb = (255 * np.nan_to_num(np.stack(scaled, -1))).round().astype(np.uint8)
+        return encode(np.where(known[..., None], rgb, UNKNOWN))
+
+    def _span(self, sensor: str, band: str) -> Span:
+        return self.spans.get((sensor, band), SPANS["LST" if band == "LST" else "reflectance"])
+
+
+def painter_of(cube: xr.DataTree) -> Painter:
+    """Choose black and white from what bounds 96 % of each of a few acquisitions.
+
+    Quartiles over acquisitions: one that is all undetected cloud, or in deep shade, has no say.
+    """
+    spans: dict[tuple[str, str], Span] = {}
+    for sensor, group in groups_of(cube).items():
+        samples = list(_samples(group))
+        for place, band in enumerate(bands_of(group)):
+            values = [scene.pixels[place][scene.valid] for scene in samples]
+            known = [found[np.isfinite(found)] for found in values]
+            ends = np.array([np.percentile(found, (2, 98)) for found in known if found.size])
+            if ends.size:
+                low, high = np.percentile(ends[:, 0], 25), np.percentile(ends[:, 1], 75)
+                spans[sensor, band] = float(low), float(max(high, low + 1e-3))
+    return Painter(spans)
+
+
+def _samples(group: xr.Dataset) -> Iterator[Scene]:
+    chosen = spread(days_of(group), SCENES_FOR_SPANS)
+    reader = SceneReader(group, chosen)
+    scenes = (reader.read(day) for day in chosen)
+    return (scene for scene in scenes if scene is not None)
+
+
+def spread(days: pd.DatetimeIndex, count: int) -> pd.DatetimeIndex:
+    """Choose at most `count` days, evenly among all."""
+    places = np.linspace(0, len(days) - 1, min(count, len(days))).round().astype(int)
+    return days[np.unique(places)]
+
+
+def paint_difference(near: Scene, reference: Scene, view: tuple[str, ...]) -> str:
+    """Return prediction minus reference, mean over the bands of a view, as a data URI.
+
+    Red is too high, blue too low, grey is not known on one of the sides.
+    """
+    error = near.select(view).pixels - reference.select(view).pixels
+    mean = np.where(reference.valid, error.mean(0), np.nan)
+    full = DIFFERENCES["LST" if view == ("LST",) else "reflectance"]
+    return encode(_coloured(_scaled(mean, (-full, full)), "RdBu_r"))
+
+
+def encode(rgb: Rgb) -> str:
+    """Return a picture ``(y, x, 3)`` as a data URI: PNG while small, else JPEG."""
+    from PIL import Image
+
+    image = Image.fromarray(rgb)
+    if max(image.size) > LARGEST:
+        scale = LARGEST / max(image.size)
+        size = (max(round(image.width * scale), 1), max(round(image.height * scale), 1))
+        image = image.resize(size, Image.Resampling.BOX)
+    kind = "PNG" if max(image.size) <= LARGEST // 3 else "JPEG"
+    stream = io.BytesIO()
+    image.save(stream, kind, **({"quality": 85} if kind == "JPEG" else {"optimize": True}))
+    data = base64.b64encode(stream.getvalue()).decode("ascii")
+    return f"data:image/{kind.lower()};base64,{data}"
+
+
+def _scaled(values: NDArray[np.floating], span: Span) -> NDArray[np.float64]:
+    return np.clip((np.asarray(values, np.float64) - span[0]) / (span[1] - span[0]), 0, 1)
+
+
+def _coloured(values: NDArray[np.float64], name: str) -> Rgb:
+    from matplotlib import colormaps
+
+    rgb = np.asarray(colormaps[name](np.nan_to_num(values))[..., :3] * 255, np.uint8)
+    return np.where(np.isfinite(values)[..., None], rgb, UNKNOWN)

@@ -1,0 +1,293 @@
+"""Run one method on one cube: predict a few dates at a time, score them, paint them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from tamrf_xr.cube import fine_grid, groups_of
+from tamrf_xr.errors import MethodError
+from tamrf_xr.evaluation.acquisitions import (
+    MEMORY,
+    Scene,
+    SceneReader,
+    bands_by_sensor,
+    days_of,
+    predicted,
+)
+from tamrf_xr.evaluation.compensate import compensate, degrade
+from tamrf_xr.evaluation.pictures import Painter, paint_difference, spread, views_of
+from tamrf_xr.evaluation.results import PREDICTIONS, Pictures, Result
+from tamrf_xr.evaluation.score import Scorer, Scores, Scoring, join
+from tamrf_xr.evaluation.split import Dates, SplitSettings, give, split_by
+from tamrf_xr.evaluation.tasks import Run, Task
+from tamrf_xr.export.cog import write_cog
+from tamrf_xr.fusion import fuse
+from tamrf_xr.methods.registry import Request, plan_method
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What every run of an evaluation has in common."""
+
+    task: Task
+    """The protocol."""
+
+    settings: SplitSettings
+    """Settings of the strategies."""
+
+    scoring: Scoring
+    """Margin, metrics and the rest."""
+
+    fusing: Mapping[str, Any] = field(default_factory=dict)
+    """Options of `tamrf_xr.fuse`: model, window, device, precision, tile."""
+
+    write_images: bool = False
+    """Whether predictions are written as Cloud Optimized GeoTIFFs."""
+
+    viewer_dates: int = 24
+    """Dates a sensor shown in the viewer; 0 for no pictures."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What all runs on one cube share."""
+
+    name: str
+    """Name of the cube."""
+
+    cube: xr.DataTree
+    """All acquisitions."""
+
+    stamp: Mapping[str, Any]
+    """What tells its content from another's."""
+
+    painter: Painter = field(default_factory=Painter)
+    """Black and white of its pictures."""
+
+    naturalness: dict[tuple[str, pd.Timestamp, tuple[str, ...]], Any] = field(default_factory=dict)
+    """BRISQUE of references that are scored already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One date of one sensor."""
+
+    sensor: str
+    """Name of the sensor."""
+
+    day: pd.Timestamp
+    """The date."""
+
+    made: Scene
+    """The image, on the 10 m grid."""
+
+    given: Dates
+    """Days that the method was given, per sensor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A cube as one run sees it."""
+
+    cube: xr.DataTree
+    """All acquisitions: the references."""
+
+    given: xr.DataTree
+    """What the method is given."""
+
+    asked: Dates
+    """Days asked, of the sensors that the method makes."""
+
+    bands: Mapping[str, tuple[str, ...]]
+    """Bands asked: those that the task scores, the method makes and the cube has."""
+
+
+def hold_out(cube: xr.DataTree, run: Run, plan: Plan) -> Held:
+    """Split a cube for a run, and ask of the method what it can make.
+
+    Raises
+    ------
+    MethodError
+        If strategy or method lack something they need: which, is said.
+    """
+    given, asked = split_by(cube, run.strategy, plan.settings)
+    request = Request(given=bands_by_sensor(given), **_planning(plan.fusing))
+    makes = plan_method(run.method, request).bands
+    scored = plan.task.bands
+    bands = {
+        sensor: tuple(
+            band
+            for band in makes.get(sensor, ())
+            if band in present and (scored is None or band in scored)
+        )
+        for sensor, present in bands_by_sensor(cube).items()
+        if sensor in plan.task.sensors and sensor in asked
+    }
+    bands = {sensor: names for sensor, names in bands.items() if names}
+    if not bands:
+        raise MethodError(_nothing_to_score(run, plan.task, asked, makes))
+    return Held(cube, given, {name: asked[name] for name in bands}, bands)
+
+
+def _planning(fusing: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: fusing[key] for key in ("model", "device", "precision") if key in fusing}
+
+
+def _nothing_to_score(
+    run: Run, task: Task, asked: Dates, makes: Mapping[str, tuple[str, ...]]
+) -> str:
+    made = "; ".join(f"{name} {' '.join(bands)}" for name, bands in makes.items()) or "nothing"
+    wanted = " and ".join(name for name in task.sensors if name in asked) or "no sensor of the cube"
+    bands = f" ({' '.join(task.bands)})" if task.bands else ""
+    return (
+        f"task {task.name} with strategy {run.strategy} asks {wanted}{bands}, of which method "
+        f"{run.method!r} makes none that the cube has: it makes {made}"
+    )
+
+
+def run_method(
+    held: Held, run: Run, plan: Plan, *, folder: Path, subject: Subject, step: Callable[[], object]
+) -> Result:
+    """Predict, score, and paint one run on one cube.
+
+    Parameters
+    ----------
+    held
+        The cube, split.
+    run
+        Method and strategy.
+    plan
+        What all runs have in common.
+    folder
+        Where predictions are written if they are asked for.
+    subject
+        What the runs on this cube share.
+    step
+        Called after every date.
+
+    Returns
+    -------
+    Result
+        Tables without the columns that name cube and run.
+    """
+    scorer = Scorer(plan.scoring, days_given(held.given), naturalness=subject.naturalness)
+    album = Album(subject.painter, held.asked, plan.viewer_dates)
+    grid = fine_grid(held.cube)
+    parts: list[Scores] = []
+    for made, truth in predictions(held, run, plan.fusing):
+        parts.append(scorer.date((made.sensor, made.day), made.made, truth, given=made.given))
+        album.add(made, truth)
+        if plan.write_images:
+            name = f"{made.sensor}_{made.day:%Y-%m-%d}.tif"
+            write_cog(made.made.pixels, made.made.bands, grid, folder / PREDICTIONS / name)
+        step()
+    scores = join(parts)
+    return Result(scores.table, scores.profiles, album.pictures)
+
+
+def predictions(
+    held: Held, run: Run, fusing: Mapping[str, Any]
+) -> Iterator[tuple[Prediction, Scene | None]]:
+    """Predict what is asked, date by date, a batch in memory at a time; with the references."""
+    if run.compensated:
+        _check_compensable(held, run)
+    for sensor, days in held.asked.items():
+        reader = SceneReader(groups_of(held.cube)[sensor], days)
+        for batch, given in _batches(held, run, sensor):
+            fused = fuse(
+                given,
+                days[batch],
+                method=run.method,
+                sensors=sensor,
+                bands={sensor: held.bands[sensor]},
+                **fusing,
+            )
+            group = groups_of(fused)[sensor].load()
+            kept = days_given(given)
+            for position, day in enumerate(days[batch]):
+                made, truth = predicted(group, position), reader.read(day)
+                if run.compensated and truth is not None and day in kept.get(sensor, ()):
+                    made = _compensated(made, truth, sensor)
+                yield Prediction(sensor, day, made, kept), truth
+
+
+def days_given(given: xr.DataTree) -> Dates:
+    """Return the days of the acquisitions of a cube, per sensor."""
+    return {name: days_of(group) for name, group in groups_of(given).items()}
+
+
+def _batches(held: Held, run: Run, sensor: str) -> Iterator[tuple[slice, xr.DataTree]]:
+    """Divide the dates of a sensor, each part with the cube that is given for it."""
+    days, kept = held.asked[sensor], days_given(held.given)
+    if run.leaves_one_out:
+        for position, day in enumerate(days):
+            others = kept | {sensor: kept[sensor][kept[sensor] != day]}
+            yield slice(position, position + 1), give(held.given, others)
+        return
+    rows, columns = fine_grid(held.cube).shape
+    size = max(int(MEMORY / (4 * rows * columns * len(held.bands[sensor]))), 1)
+    for start in range(0, len(days), size):
+        yield slice(start, start + size), held.given
+
+
+def _check_compensable(held: Held, run: Run) -> None:
+    kept = days_given(held.given)
+    if not any(days.isin(kept.get(name, [])).any() for name, days in held.asked.items()):
+        raise MethodError(
+            f"residual compensation needs the acquisition of a day that is asked, and strategy "
+            f"{run.strategy} gives none of {', '.join(held.asked)}; choose strategy ALL"
+        )
+
+
+def _compensated(made: Scene, observed: Scene, sensor: str) -> Scene:
+    pixels = compensate(made.pixels, observed.select(made.bands), sensor)
+    return Scene(pixels, made.valid, made.bands)
+
+
+class Album:
+    """Pictures of the predictions of a few dates, evenly chosen among those asked."""
+
+    def __init__(self, painter: Painter, asked: Dates, count: int) -> None:
+        """Take what paints, the dates asked of each sensor, and how many of them to paint."""
+        self.pictures: Pictures = {}
+        self._painter = painter
+        self._days = {name: spread(days, count) for name, days in asked.items()}
+
+    def add(self, made: Prediction, truth: Scene | None) -> None:
+        """Paint a prediction, if its date is among the chosen ones."""
+        if made.day not in self._days[made.sensor]:
+            return
+        near = None if truth is None else _on_grid_of(truth, made)
+        for name, view in views_of(made.sensor, made.made.bands).items():
+            key = f"{made.sensor}|{name}|{made.day:%Y-%m-%d}"
+            self.pictures[key] = {
+                "prediction": self._painter.paint(made.sensor, made.made, view),
+                "difference": _difference(near, truth, view),
+                "closest": _closest(made),
+            }
+
+
+def _difference(near: Scene | None, truth: Scene | None, view: tuple[str, ...]) -> str | None:
+    return None if near is None or truth is None else paint_difference(near, truth, view)
+
+
+def _on_grid_of(truth: Scene, made: Prediction) -> Scene:
+    ratio = made.made.pixels.shape[-1] // truth.pixels.shape[-1]
+    near = degrade(made.made.pixels, made.sensor, made.made.bands, ratio=ratio)
+    return Scene(near, truth.valid, made.made.bands)
+
+
+def _closest(made: Prediction) -> dict[str, str]:
+    """Return the given day closest to the date, per sensor."""
+    return {
+        sensor: f"{days[int(np.argmin(np.abs(days - made.day)))]:%Y-%m-%d}"
+        for sensor, days in made.given.items()
+        if len(days)
+    }

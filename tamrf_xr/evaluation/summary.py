@@ -1,0 +1,231 @@
+"""The summary of a table: means over dates by method, on dates given and on dates left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from tamrf_xr.evaluation.score import columns_of, sensor_order
+from tamrf_xr.sensors import SENSORS
+
+AVERAGE = "average"
+DATES = {False: "masked", True: "clear"}
+"""In the words of the paper: dates that were left out, and dates that the method was given."""
+
+DECIMALS = {"rmse": 4, "nrmse": 3, "sam": 3, "frr": 2, "brisque": 1}
+TITLES = {
+    "rmse": "RMSE",
+    "nrmse": "NRMSE",
+    "sam": "SAM (rad)",
+    "frr": "FRR (dB)",
+    "brisque": "BRISQUE",
+}
+BOLD, PLAIN = "\033[1m", "\033[0m"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The runs compared on one kind of dates of one sensor, by one metric."""
+
+    sensor: str
+    """Name of the sensor."""
+
+    dates: str
+    """``"clear"`` or ``"masked"``."""
+
+    metric: str
+    """Column of the table."""
+
+    values: pd.DataFrame
+    """One row a run, one column a band and the average of the reflectance bands."""
+
+    counts: pd.DataFrame
+    """One row a run: dates ``asked``, ``scored``, and ``cloudy`` (no usable pixel)."""
+
+    @property
+    def best(self) -> pd.DataFrame:
+        """Where each column is best; nowhere if there is nothing to compare."""
+        distance = self.values.abs() if self.metric == "frr" else self.values
+        if len(distance) < 2:
+            return pd.DataFrame(False, distance.index, distance.columns)
+        return distance.eq(distance.min())
+
+
+def summarize(table: pd.DataFrame) -> pd.DataFrame:
+    """Average a table over dates and cubes.
+
+    Parameters
+    ----------
+    table
+        Of `evaluate`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per run, sensor, kind of dates (``clear``: given, ``masked``: left out), metric
+        and band, ``average`` being the mean over reflectance bands: ``value``, and the dates
+        ``asked``, ``scored`` and ``cloudy``. NaN is left out of means.
+    """
+    return pd.DataFrame([row for block in blocks(table) for row in _long(block)])
+
+
+def blocks(table: pd.DataFrame) -> Iterator[Block]:
+    """Go through the comparisons that a table holds, sensor by sensor."""
+    answered = table[table["failed"] == ""]
+    if answered.empty:
+        return
+    order = list(dict.fromkeys(answered["run"]))
+    for sensor in sensor_order(answered["sensor"]):
+        for given, dates in DATES.items():
+            chosen = answered[(answered["sensor"] == sensor) & (answered["is_input"] == given)]
+            runs = [run for run in order if (chosen["run"] == run).any()]
+            for metric in columns_of(table) if runs else ():
+                yield Block(
+                    sensor,
+                    dates,
+                    metric,
+                    _means(chosen, metric, sensor).reindex(runs),
+                    _counts(chosen, metric).reindex(runs),
+                )
+
+
+def _long(block: Block) -> Iterator[dict[str, object]]:
+    head = {"sensor": block.sensor, "dates": block.dates, "metric": block.metric}
+    counts = block.counts.to_dict("index")
+    for run, values in block.values.to_dict("index").items():
+        for band, value in values.items():
+            told = {str(name): count for name, count in counts[run].items()}
+            yield {"run": run, **head, "band": band, "value": value, **told}
+
+
+def common_dates(table: pd.DataFrame) -> pd.DataFrame:
+    """Keep the rows of dates and bands that every run answered, so that means compare.
+
+    Rows of failures are dropped, and so are bands that a run does not make at all.
+    """
+    rows = table[(table["failed"] == "") & table["rmse"].notna()]
+    runs = rows["run"].nunique()
+    keys = ["cube", "sensor", "band", "date"]
+    shared = rows.groupby(keys)["rmse"].transform("size") == runs
+    return rows[shared]
+
+
+def _means(chosen: pd.DataFrame, metric: str, sensor: str) -> pd.DataFrame:
+    means = chosen.pivot_table(
+        index="run", columns="band", values=metric, aggfunc="mean", dropna=False, observed=True
+    )
+    present = [band.name for band in SENSORS[sensor].all_bands if band.name in means]
+    means = means[present]
+    optical = [band for band in present if band != "LST"]
+    if optical:
+        means.insert(0, AVERAGE, means[optical].mean(axis=1))
+    return means
+
+
+def _counts(chosen: pd.DataFrame, metric: str) -> pd.DataFrame:
+    dates = chosen.groupby(["run", "cube", "date"]).agg(
+        scored=(metric, lambda values: values.notna().any()),
+        cloudy=("clear_rate", lambda rates: (rates == 0).any()),
+    )
+    counted = dates.groupby("run").agg(
+        asked=("scored", "size"), scored=("scored", "sum"), cloudy=("cloudy", "sum")
+    )
+    return counted.astype(int)
+
+
+def failures(table: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per run and cube that failed: cube, run, reason."""
+    failed = table[table["failed"] != ""]
+    if failed.empty:
+        return pd.DataFrame(columns=["cube", "run", "reason"])
+    return failed[["cube", "run", "failed"]].set_axis(["cube", "run", "reason"], axis=1)
+
+
+def summary_text(table: pd.DataFrame, *, style: Sequence[str] = (BOLD, PLAIN)) -> str:
+    """Write a summary for a terminal: averages of every metric, then the first one per band.
+
+    Parameters
+    ----------
+    table
+        Of `evaluate`.
+    style
+        What begins and ends the best figures; ``("*", "")`` where there is no bold.
+
+    Returns
+    -------
+    str
+        Lines of text.
+    """
+    lines: list[str] = []
+    groups: dict[tuple[str, str], list[Block]] = {}
+    for block in blocks(table):
+        groups.setdefault((block.sensor, block.dates), []).append(block)
+    for (sensor, dates), found in groups.items():
+        asked, cloudy = found[0].counts["asked"].max(), found[0].counts["cloudy"].max()
+        kind = "left out" if dates == DATES[False] else "given"
+        title = f"{SENSORS[sensor].title}, {dates} dates ({kind}): {asked} asked"
+        lines += [
+            title + (f", {cloudy} of them fully cloudy" if cloudy else ""),
+            *_lines(found, style),
+            "",
+        ]
+    lines += [
+        f"failed: {row.run} on {row.cube}: {row.reason}" for row in failures(table).itertuples()
+    ]
+    return "\n".join(lines).rstrip()
+
+
+def _lines(found: list[Block], style: Sequence[str]) -> list[str]:
+    parts = [
+        _cells(block, [AVERAGE if AVERAGE in block.values else "LST"]).set_axis(
+            [TITLES[block.metric]], axis=1
+        )
+        for block in found
+    ]
+    bands = [str(band) for band in found[0].values if band != AVERAGE]
+    parts.append(_cells(found[0], bands))
+    scored = found[0].counts["scored"].map(str).to_frame("dates").map(lambda text: (text, False))
+    return _aligned(pd.concat([scored, *parts], axis=1), style)
+
+
+def _cells(block: Block, columns: list[str]) -> pd.DataFrame:
+    """Return per run and column the figure as it is written, and whether it is the best."""
+    best = block.best
+    cells = {
+        column: [
+            (shown(value, block.metric, column), bool(bold))
+            for value, bold in zip(block.values[column], best[column], strict=True)
+        ]
+        for column in columns
+    }
+    return pd.DataFrame(cells, index=block.values.index)
+
+
+def shown(value: float, metric: str, band: str) -> str:
+    """Write a figure with the decimals its metric deserves; kelvin have two."""
+    if np.isnan(value):
+        return "-"
+    return f"{value:.{2 if band == 'LST' and metric == 'rmse' else DECIMALS[metric]}f}"
+
+
+def _aligned(cells: pd.DataFrame, style: Sequence[str]) -> list[str]:
+    names = [str(run) for run in cells.index]
+    first = max(map(len, names))
+    widths = [
+        max([len(str(name)), *(len(text) for text, _ in cells.iloc[:, place])])
+        for place, name in enumerate(cells)
+    ]
+    head = "  ".join(
+        [" " * first, *(f"{name!s:>{w}}" for name, w in zip(cells, widths, strict=True))]
+    )
+    rows = []
+    for name, row in zip(names, cells.itertuples(index=False), strict=True):
+        texts = [
+            (style[0] + f"{text:>{width}}" + style[1]) if bold else f"{text:>{width}}"
+            for (text, bold), width in zip(row, widths, strict=True)
+        ]
+        rows.append("  ".join([f"{name:<{first}}", *texts]))
+    return ["  " + line for line in [head, *rows]]
