@@ -9,6 +9,7 @@ import dask.array as da
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +17,9 @@ from hypothesis import strategies as st
 import tamrf_xr
 from tamrf_xr.cube import build_cube, build_group, groups_of
 from tamrf_xr.errors import CubeError, DateError, MethodError, ModelError, OptionError
+from tamrf_xr.methods.tamrf import _engine
 from tamrf_xr.model.checkpoint import load_model
+from tamrf_xr.model.engine import Engine
 from tamrf_xr.store import lay_out
 from tests.oracle import shared
 from tests.scenes import days, grid, random_cube, rechunked
@@ -226,6 +229,31 @@ def test_weights_travel_as_path_or_once_as_bytes(small, tmp_path):
         sizes[kind] = len(pickle.dumps(fused["sentinel2/reflectance"].data.__dask_graph__()))
     weights = path.stat().st_size
     assert sizes["memory"] - sizes["path"] < 1.1 * weights
+
+
+def test_out_of_gpu_memory_is_retried_in_smaller_blocks(small, monkeypatch):
+    """Simulated on the CPU: the engine says what CUDA would say."""
+    asked = []
+    whole = Engine.reconstruct
+
+    def short_of_memory(self, *args, **options):
+        asked.append(self.pixels)
+        if self.pixels is None or self.pixels > enough:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return whole(self, *args, **options)
+
+    cube = random_cube((18, 18))
+    expected = cube.tamrf.fuse(days(2), model=small)["sentinel2/reflectance"].values
+    monkeypatch.setattr(Engine, "reconstruct", short_of_memory)
+    _engine.cache_clear()
+    enough = 4096
+    fused = cube.tamrf.fuse(days(2), model=small, tile=17)
+    np.testing.assert_allclose(fused["sentinel2/reflectance"], expected, atol=SEAM_TOLERANCE)
+    assert asked[:3] == [None, 8192, 4096]
+    enough = 0
+    with pytest.raises(tamrf_xr.TamrfError, match=r"1024 pixels; pass a smaller tile"):
+        cube.tamrf.fuse(days(2), model=small, tile=16).load()
+    _engine.cache_clear()
 
 
 def test_weights_that_changed_after_planning_are_refused(small, tmp_path):

@@ -7,7 +7,6 @@ is also how the network sees what lies beyond the border of the image. Clouds go
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tamrf_xr.errors import MethodError, ModelError, OptionError
+from tamrf_xr.errors import MemoryBudgetError, MethodError, ModelError, OptionError
 from tamrf_xr.fuser import Cost, Crop, Episode, FuserSpec, Pixels, Series
 from tamrf_xr.methods.registry import Bands, Request
 from tamrf_xr.sensors import LANDSAT, SENSORS
@@ -38,6 +37,9 @@ KELVIN = 1e-3
 
 DATES_AT_ONCE = 4
 """Dates encoded together: what a GPU is busy with; a CPU takes them one by one."""
+
+MOST_PIXELS, FEWEST_PIXELS = 16384, 1024
+"""Pixels of a block on a GPU, and the least to which `TamrfFuser.relieve` goes."""
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 DEFAULT_WEIGHTS = "weights/default.safetensors"
@@ -72,7 +74,9 @@ def plan(request: Request) -> FuserSpec:
             ("precision", request.precision),
         ),
         cost=_cost(config.latent),
-        at_once=2,  # one reads while one computes
+        at_once=2,
+        computing=1,  # the other reads
+        prepare="tamrf_xr.methods.tamrf:use_cores",
         provenance=(
             ("weights", weights if isinstance(weights, str) else "in memory"),
             ("weights_sha256", digest),
@@ -140,8 +144,15 @@ def _cost(latent: int) -> Cost:
     )
 
 
+def use_cores(count: int) -> None:
+    """Let PyTorch use so many cores in this process, which shares the machine with others."""
+    import torch
+
+    torch.set_num_threads(count)
+
+
 class TamrfFuser:
-    """The network at work on tiles; one call computes at a time in a process."""
+    """The network at work on tiles."""
 
     def __init__(
         self, makes: Bands, *, weights: str | bytes, digest: str, device: str, precision: str
@@ -150,22 +161,42 @@ class TamrfFuser:
         self._makes = makes
         self._engine, self._model = _engine(weights, digest, (device, precision))
         self._margin = self._model.config.decoder_reach
-        self._computing = threading.Lock()
 
     def __call__(
         self, series: Mapping[str, Series], episodes: Sequence[Episode], crop: Crop
     ) -> dict[str, Pixels]:
         """Encode every acquisition once, then answer episode by episode; see `Fuser`."""
-        with self._computing:
-            features = {
-                name: self._encode(name, seen, crop)
-                for name, seen in series.items()
-                if len(seen.pixels)
-            }
-            core = self._core(crop, next(iter(features)))
-            bands = [self._answer(episode, features, core) for episode in episodes]
-            order = np.argsort([query for episode in episodes for query in episode.queries])
-            return self._split(np.concatenate(bands)[order])
+        features = {
+            name: self._encode(name, seen, crop)
+            for name, seen in series.items()
+            if len(seen.pixels)
+        }
+        core = self._core(crop, next(iter(features)))
+        bands = [self._answer(episode, features, core) for episode in episodes]
+        order = np.argsort([query for episode in episodes for query in episode.queries])
+        return self._split(np.concatenate(bands)[order])
+
+    def relieve(self, error: Exception) -> bool:
+        """Work in blocks of half the pixels after a GPU ran out of memory; say if that is so.
+
+        Raises
+        ------
+        MemoryBudgetError
+            If the blocks are as small as makes sense.
+        """
+        import torch
+
+        if not isinstance(error, torch.OutOfMemoryError):
+            return False
+        pixels = self._engine.pixels or MOST_PIXELS
+        if pixels <= FEWEST_PIXELS:
+            raise MemoryBudgetError(
+                f"the device ran out of memory with blocks of {pixels} pixels; "
+                "pass a smaller tile, or ask for fewer query dates at once"
+            ) from error
+        self._engine.pixels = pixels // 2
+        torch.cuda.empty_cache()
+        return True
 
     def _encode(self, sensor: str, seen: Series, crop: Crop) -> Tensor:
         """Return features (date, y, x, channel) of the core and the decoder's margin.
