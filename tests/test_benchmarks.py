@@ -1,0 +1,25 @@
+"""Benchmarks run at tiny size, so that none rots; their figures are not looked at."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["laziness.py", "--tiny"],
+        ["memory.py", "--method", "linear", "--widths", "60", "--height", "60"],
+        ["scaling.py", "--tiny"],
+    ],
+)
+def test_benchmark_runs(words):
+    command = [sys.executable, str(BENCHMARKS / words[0]), *words[1:]]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert said.strip()
