@@ -173,7 +173,7 @@ def bilinear_known(images: Array, factor: int = RATIO) -> Array:
 
     Examples
     --------
-    >>> bilinear_known(np.array([[np.nan, 3.0]]))[0].tolist()
+    >>> bilinear_known(np.array([[np.nan, 3.0]]))[0].round(3).tolist()
     [nan, nan, 3.0, 3.0, 3.0, 3.0]
     """
     known = np.isfinite(images)

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -190,7 +191,7 @@ def extrapolate(pair: Pair, bands: list[int], *, mtf: float) -> tuple[Pixels, Ma
     """
     first, last = pair.images.pixels[:, bands]
     predicted = last + np.float32(pair.ahead) * (last - first)
-    return highpass(predicted, mtf), pair.images.valid.all(axis=0)
+    return highpass(predicted, mtf), cast("Mask", pair.images.valid.all(axis=0))
 
 
 def degraded_detail(pair: Pair, bands: list[int], variant: str) -> Pixels:
@@ -216,7 +217,7 @@ def degraded_detail(pair: Pair, bands: list[int], variant: str) -> Pixels:
     first, last = images - bilinear_known(_block_means(images))
     both = last + np.float32(pair.ahead) * (last - first)
     chosen = last if variant == "composite" else np.where(seen.all(axis=0), both, last)
-    return np.where(seen[1], chosen, first)
+    return cast("Pixels", np.where(seen[1], chosen, first))
 
 
 def _block_means(images: Pixels) -> Pixels:
