@@ -12,6 +12,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from tamrf_xr.errors import TamrfError
 from tamrf_xr.evaluation.command import add_evaluate
 
@@ -186,7 +188,17 @@ def _add_fuse(commands: Any) -> None:
     parser.add_argument(
         "--dates", nargs="+", required=True, metavar="DATE", help="or START/END/STEP"
     )
-    parser.add_argument("--method", default="tamrf", help="tamrf or linear (default: %(default)s)")
+    parser.add_argument(
+        "--method", default="tamrf", help="tamrf, linear, stair, ... (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--option",
+        action="append",
+        type=_option,
+        default=[],
+        metavar="NAME=VALUE",
+        help="an option of the method; may be repeated",
+    )
     parser.add_argument("--model", default="default", help="weights (default: %(default)s)")
     parser.add_argument("--sensors", nargs="+", metavar="SENSOR", help="default: both")
     parser.add_argument("--bands", nargs="+", metavar="BAND", help="default: all")
@@ -226,6 +238,7 @@ def _fuse(options: argparse.Namespace) -> int:
         overwrite=options.overwrite,
         progress=not options.quiet,
         method=options.method,
+        method_options=dict(options.option),
         model=options.model,
         sensors=options.sensors,
         bands=options.bands,
@@ -237,6 +250,13 @@ def _fuse(options: argparse.Namespace) -> int:
     )
     print(f"fused {options.out}: {summary}")
     return FAILED if summary.failed else 0
+
+
+def _option(word: str) -> tuple[str, Any]:
+    name, equals, value = word.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{word!r} is not NAME=VALUE")
+    return name, yaml.safe_load(value)
 
 
 def _dates(words: Sequence[str] | None) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,7 @@ def fuse(
     device: str = "auto",
     precision: str = "auto",
     tile: int | str = "auto",
+    method_options: Mapping[str, Any] | None = None,
 ) -> xr.DataTree:
     """Make every band of both sensors at 10 m at any dates, lazily.
 
@@ -51,7 +52,9 @@ def fuse(
     model
         Weights for a method that needs them: a path, a loaded model, or ``"default"``.
     method
-        ``"tamrf"``, the network; or ``"linear"``, interpolation per pixel, without weights.
+        ``"tamrf"``, the network; ``"linear"`` (or ``"naive"``), interpolation per pixel, without
+        weights; ``"stair"``, ``"sen2like"``, ``"dms"``: other published methods, which make the
+        bands and dates that they can and leave NaN elsewhere.
     sensors
         Sensors whose bands to make; by default both.
     bands
@@ -67,8 +70,12 @@ def fuse(
     precision
         ``"float32"``, ``"bfloat16"``, or ``"auto"``: bfloat16 on GPUs, else float32.
     tile
-        Edge of a tile in 10 m pixels. ``"auto"`` fits the memory there is. The result does
-        not depend on it.
+        Edge of a tile in 10 m pixels. ``"auto"`` fits the memory there is. The result does not
+        depend on it, but for ``"dms"``, whose models are fitted per tile, and ``"sen2like"`` with
+        its default ``max_masked``, which is judged per tile.
+    method_options
+        Options of the method itself, such as ``{"variant": "paper"}``; an unknown one is refused
+        with those that exist.
 
     Returns
     -------
@@ -96,7 +103,7 @@ def fuse(
     plan = _plan(
         cube,
         query_dates,
-        choice=Choice(model, method, sensors, bands, device, precision),
+        choice=Choice(model, method, sensors, bands, device, precision, method_options or {}),
         timing=Timing(origin, window),
         tile=tile,
     )
@@ -123,6 +130,7 @@ def run_job(
     device: str = "auto",
     precision: str = "auto",
     tile: int | str = "auto",
+    method_options: Mapping[str, Any] | None = None,
 ) -> JobSummary:
     """Fuse into a store tile by tile, safe to interrupt: a rerun does only what is left.
 
@@ -148,7 +156,7 @@ def run_job(
         Replace what is at `store`.
     progress
         Show a bar.
-    model, method, sensors, bands, origin, window, device, precision, tile
+    model, method, sensors, bands, origin, window, device, precision, tile, method_options
         As for `fuse`. A rerun must ask the same; ``tile="auto"`` then takes the store's.
 
     Returns
@@ -171,7 +179,7 @@ def run_job(
     plan = _plan(
         cube,
         query_dates,
-        choice=Choice(model, method, sensors, bands, device, precision),
+        choice=Choice(model, method, sensors, bands, device, precision, method_options or {}),
         timing=Timing(origin, window),
         tile=tile,
     )
@@ -201,6 +209,9 @@ class Choice:
 
     precision: str
     """How finely."""
+
+    options: Mapping[str, Any]
+    """The method's own options."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +244,8 @@ def _plan(
         model=choice.model,
         device=choice.device,
         precision=choice.precision,
+        options=choice.options,
+        days=_days_of(cube),
     )
     spec = plan_method(choice.method, request)
     return Plan(spec, parse_dates(query_dates), timing, _parse_tile(tile))
@@ -247,6 +260,14 @@ def _bands_of(cube: xr.DataTree) -> dict[str, tuple[str, ...]]:
         present |= {"LST"} if "surface_temperature" in group else set()
         given[name] = tuple(band.name for band in SENSORS[name].all_bands if band.name in present)
     return given
+
+
+def _days_of(cube: xr.DataTree) -> dict[str, tuple[int, ...]]:
+    """Return whole days since 1970 of each sensor's acquisitions."""
+    return {
+        name: tuple((pd.DatetimeIndex(group["time"].values).floor("D") - pd.Timestamp(0)).days)
+        for name, group in groups_of(cube).items()
+    }
 
 
 def _parse_tile(tile: int | str) -> int | None:

@@ -321,6 +321,7 @@ def test_a_tile_year_is_laid_out_without_reading_it(small, tmp_path):
         ({"precision": "float8"}, OptionError, "float32, bfloat16"),
         ({"tile": "big"}, OptionError, "tile must be 'auto' or a number"),
         ({"window": "long"}, DateError, "not a duration"),
+        ({"method_options": {"speed": 2}}, OptionError, "has no option speed"),
     ],
 )
 def test_bad_options_say_what_is_wrong(small, options, error, message):
@@ -335,6 +336,21 @@ def test_missing_bands_are_named(small):
         MethodError, match=r"needs every band of /sentinel2, and B11, B12 are missing"
     ):
         xr.DataTree.from_dict({"sentinel2": group}).tamrf.fuse("2022-01-10", model=small)
+
+
+def test_options_reach_the_method():
+    cube = random_cube((18, 18), hr=4, lr=4)
+    cube["landsat"] = groups_of(cube)["landsat"].assign_coords(
+        time=cube["sentinel2"]["time"].values
+    )
+    asked = {"query_dates": cube["sentinel2"]["time"].values[1:3], "method": "stair"}
+    one, other = (
+        cube.tamrf.fuse(**asked, method_options={"variant": variant})[
+            "sentinel2/reflectance"
+        ].values
+        for variant in ("evaluated", "paper")
+    )
+    assert not np.array_equal(one, other, equal_nan=True)
 
 
 def test_empty_sensor_is_refused(small):

@@ -12,10 +12,14 @@ from tamrf_xr.cube import groups_of
 from tamrf_xr.fuser import Mask, Pixels
 from tamrf_xr.scale.reading import mosaic
 from tamrf_xr.sensors import SENSORS
+from tamrf_xr.store import SHARD
 
 PIXELS = ("reflectance", "surface_temperature")
 MEMORY = 2**30
 """Bytes of pixels held at once."""
+
+CUBE_MEMORY = 2**32
+"""Bytes of the largest cube that is held whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,27 @@ class Scene:
         """Return the scene with these bands alone."""
         places = [self.bands.index(band) for band in bands]
         return Scene(self.pixels[places], self.valid, bands)
+
+
+def brought_near(cube: xr.DataTree, *, memory: float = CUBE_MEMORY) -> xr.DataTree:
+    """Return the cube such that dates can be picked from it quickly.
+
+    Picked lazily from a store, they are read one by one, and a chunk there holds whole series:
+    80 s instead of 3 for one fusion of 330 x 330 pixels. In memory if it fits into `memory`
+    bytes, else as dask arrays whose chunks are read whole.
+    """
+    groups = groups_of(cube)
+    if any(group.chunks for group in groups.values()):
+        return cube
+    if sum(group.nbytes for group in groups.values()) <= memory:
+        near = {name: group.load() for name, group in groups.items()}
+    else:
+        near = {
+            name: group.chunk(time=-1, y=SHARD // ratio, x=SHARD // ratio)
+            for name, group in groups.items()
+            for ratio in [SENSORS[name].ratio]
+        }
+    return xr.DataTree.from_dict({"/": cube.to_dataset(), **near}, name=cube.name)
 
 
 def bands_of(group: xr.Dataset) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from tamrf_xr.errors import (
     SourceNotFoundError,
     TileError,
 )
+from tamrf_xr.evaluation.acquisitions import brought_near
 from tamrf_xr.evaluation.pictures import Painter, painter_of
 from tamrf_xr.evaluation.report import Study, write_report
 from tamrf_xr.evaluation.results import (
@@ -197,7 +198,8 @@ def _subject(name: str, source: Any, plan: Plan) -> Subject:
         stamp[sensor] = [list(map(str, group["time"].values)), corner]
     if not isinstance(source, xr.DataTree):
         stamp["written"] = _written(Path(source))
-    return Subject(name, cube, stamp, painter_of(cube) if plan.viewer_dates else Painter())
+    near = brought_near(cube)
+    return Subject(name, near, stamp, painter_of(near) if plan.viewer_dates else Painter())
 
 
 def _written(path: Path) -> int:

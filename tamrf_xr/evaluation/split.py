@@ -82,6 +82,11 @@ def split(cube: xr.DataTree, strategy: str, **settings: Any) -> tuple[xr.DataTre
     OptionError
         If there is no such setting.
 
+    Notes
+    -----
+    Dates picked lazily from a store are read one by one, slowly: ``cube.load()`` first, or open
+    it with ``chunks={}``.
+
     References
     ----------
     Michel & Inglada, "Temporal Attention Multi-Resolution Fusion of Satellite Image
