@@ -6,7 +6,7 @@ import importlib
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Protocol, cast
 
@@ -24,6 +24,17 @@ Days = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
+class Packing:
+    """How the integers of a store stand for physical values, in float32."""
+
+    scale: tuple[float, ...]
+    """Physical units per stored unit, of each band."""
+
+    fill: int
+    """Stands for no data."""
+
+
+@dataclass(frozen=True, slots=True)
 class Series:
     """What one sensor saw of one tile, halo included, on the sensor's own grid."""
 
@@ -33,10 +44,14 @@ class Series:
     valid: Mask
     """``(time, y, x)``: False under clouds, shadows and where there is no data."""
 
+    packing: Packing | None = None
+    """Set where `pixels` are int16 as stored, which only a method that is `FuserSpec.packed`
+    gets to see."""
+
     def at(self, positions: Sequence[int]) -> Series:
         """Return the acquisitions at `positions`."""
         index = list(positions)
-        return Series(self.pixels[index], self.valid[index])
+        return replace(self, pixels=self.pixels[index], valid=self.valid[index])
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +170,9 @@ class FuserSpec:
 
     computing: int = 0
     """How many of them compute while the others are read; 0 for all. A GPU wants 1."""
+
+    packed: bool = False
+    """Give series as stored where a store holds integers; see `Series.packing`."""
 
     prepare: str = ""
     """``"module:function"`` that a thread calls with its share of cores before it computes, where

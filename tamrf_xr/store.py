@@ -18,6 +18,7 @@ from dask.delayed import Delayed
 
 from tamrf_xr.cube import FILL, SCALES, grid_of, groups_of, packing, validate
 from tamrf_xr.errors import CubeError, OutputExistsError, SourceNotFoundError
+from tamrf_xr.packed import is_packed, unpack_lazily
 
 CHUNK, SHARD = 120, 360
 """Fine pixels across a chunk and a shard on disk: small reads, few files."""
@@ -67,8 +68,10 @@ def open_cube(store: str | os.PathLike[str], *, chunks: Any = None) -> xr.DataTr
 
 def _unpack(group: xr.Dataset) -> xr.Dataset:
     """Scale to float32: xarray itself would give float64, for JSON loses the type of the factor."""
-    for name, variable in group.variables.items():
-        if "scale_factor" in variable.attrs and name in SCALES:
+    for name, variable in group.data_vars.items():
+        if not variable.chunks and is_packed(variable.variable, str(name)):
+            group[name] = unpack_lazily(variable.variable, str(name))
+        elif "scale_factor" in variable.attrs and name in SCALES:
             group[name].attrs["scale_factor"] = np.float32(variable.attrs["scale_factor"])
     unpacked = xr.decode_cf(group, decode_coords="all")
     for name in unpacked.data_vars:

@@ -205,6 +205,15 @@ def test_nodata_is_the_mean_of_the_band(small):
     assert np.isfinite(fused(holed)).all()
 
 
+def test_a_store_gives_the_bytes_that_memory_gives(small, tmp_path):
+    tamrf_xr.save_cube(random_cube((18, 18), nan=0.2), tmp_path / "scene.zarr")
+    stored = tamrf_xr.open_cube(tmp_path / "scene.zarr")  # integers reach the network
+    loaded = build_cube({name: group.compute() for name, group in groups_of(stored).items()})
+    one, other = (cube.tamrf.fuse(days(2), model=small) for cube in (stored, loaded))
+    for name, group in groups_of(one).items():
+        xr.testing.assert_identical(group.compute(), groups_of(other)[name].compute())
+
+
 def test_inputs_are_left_as_they_were(small):
     cube = random_cube((18, 18), nan=0.1)
     before = {n: g.copy(deep=True) for n, g in groups_of(cube).items()}

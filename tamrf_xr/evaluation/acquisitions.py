@@ -9,7 +9,8 @@ import pandas as pd
 import xarray as xr
 
 from tamrf_xr.cube import groups_of
-from tamrf_xr.fuser import Mask, Pixels
+from tamrf_xr.fuser import Mask, Pixels, Series
+from tamrf_xr.fuser import Series
 from tamrf_xr.scale.reading import mosaic
 from tamrf_xr.sensors import SENSORS
 from tamrf_xr.store import SHARD
@@ -52,7 +53,7 @@ def brought_near(cube: xr.DataTree, *, memory: float = CUBE_MEMORY) -> xr.DataTr
     if any(group.chunks for group in groups.values()):
         return cube
     if sum(group.nbytes for group in groups.values()) <= memory:
-        near = {name: group.load() for name, group in groups.items()}
+        near = {name: group.compute() for name, group in groups.items()}
     else:
         near = {
             name: group.chunk(time=-1, y=SHARD // ratio, x=SHARD // ratio)
@@ -107,7 +108,7 @@ def scene_on(group: xr.Dataset, day: pd.Timestamp) -> Scene | None:
     valid: Mask = np.asarray(usable.all(axis=1))
     if "valid" in read:
         valid = valid & read["valid"].values.astype(bool)
-    merged = mosaic(pixels, valid, [len(places)])
+    merged = mosaic(Series(pixels, valid), [len(places)])
     return Scene(merged.pixels[0], merged.valid[0], bands_of(group))
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tamrf_xr.errors import MemoryBudgetError, MethodError, ModelError, OptionError
-from tamrf_xr.fuser import Cost, Crop, Episode, FuserSpec, Pixels, Series
+from tamrf_xr.fuser import Cost, Crop, Episode, FuserSpec, Packing, Pixels, Series
 from tamrf_xr.methods.registry import Bands, Request
 from tamrf_xr.sensors import LANDSAT, SENSORS
 
@@ -34,6 +34,9 @@ MAKES: Bands = {
 }
 KELVIN = 1e-3
 """The network's unit of temperature is 1000 kelvin."""
+
+GPU_TILES = 4
+"""Tiles in hand for a GPU: it fuses one in the time in which a core reads a third of one."""
 
 DATES_AT_ONCE = 4
 """Dates encoded together: what a GPU is busy with; a CPU takes them one by one."""
@@ -74,8 +77,9 @@ def plan(request: Request) -> FuserSpec:
             ("precision", request.precision),
         ),
         cost=_cost(config.latent),
-        at_once=2,
-        computing=1,  # the other reads
+        at_once=2 if _device(request.device) == "cpu" else GPU_TILES,
+        computing=1,  # the others read
+        packed=True,
         prepare="tamrf_xr.methods.tamrf:use_cores",
         provenance=(
             ("weights", weights if isinstance(weights, str) else "in memory"),
@@ -210,24 +214,27 @@ class TamrfFuser:
         rows, cols = (_clip(s) for s in crop.within(sensor, margin=self._margin))
         parts = []
         for first in range(0, len(seen.pixels), DATES_AT_ONCE):
-            images = self._standardise(sensor, seen.pixels[first : first + DATES_AT_ONCE])
-            parts.append(encode(torch.from_numpy(images))[:, rows, cols].clone())
+            pixels = self._engine.upload(seen.pixels[first : first + DATES_AT_ONCE])
+            images = self._standardise(sensor, pixels, seen.packing)
+            parts.append(encode(images)[:, rows, cols].clone())
         return torch.cat(parts)
 
-    def _standardise(self, sensor: str, pixels: Pixels) -> Pixels:
-        stream = STREAMS[sensor]
-        mean, std = (
-            self._model.get_buffer(f"{stream}_{kind}").numpy()[:, None, None]
-            for kind in ("mean", "std")
-        )
-        scale = np.ones_like(mean)
+    def _standardise(self, sensor: str, pixels: Tensor, packing: Packing | None) -> Tensor:
+        """Return (date, band, y, x) as the network wants it, from physical values or integers."""
+        mean, std = (self._statistic(sensor, kind) for kind in ("mean", "std"))
+        unit = mean.new_ones(mean.shape)
         if sensor == LANDSAT.name:
-            scale[-1] = KELVIN
-        out: Pixels = pixels * scale
-        out -= mean
-        out /= std
-        out[np.isnan(out)] = 0.0
-        return out
+            unit[-1] = KELVIN
+        if packing is None:
+            missing, physical = pixels.isnan(), pixels
+        else:
+            scale = mean.new_tensor(packing.scale)[:, None, None]
+            missing, physical = pixels == packing.fill, pixels * scale
+        return (physical * unit).sub_(mean).div_(std).masked_fill_(missing, 0.0)
+
+    def _statistic(self, sensor: str, kind: str) -> Tensor:
+        found = self._model.get_buffer(f"{STREAMS[sensor]}_{kind}")
+        return found.to(self._engine.device)[:, None, None]
 
     def _answer(
         self, episode: Episode, features: Mapping[str, Tensor], core: tuple[slice, slice]
@@ -238,7 +245,7 @@ class TamrfFuser:
         }
         channels = [self._channel(name, band) for name in self._makes for band in self._makes[name]]
         bands = self._engine.reconstruct(given, list(episode.query_days), channels=channels)
-        answer: Pixels = bands[:, :, core[0], core[1]].cpu().numpy()
+        answer: Pixels = self._engine.download(bands[:, :, core[0], core[1]]).numpy()
         return answer
 
     def _core(self, crop: Crop, sensor: str) -> tuple[slice, slice]:
@@ -282,14 +289,15 @@ def _engine(weights: str | bytes, digest: str, placing: tuple[str, str]) -> tupl
                 f"expected {digest[:12]}...; plan it anew"
             )
         model = load_model(weights)
-    device, precision = placing
-    device = _best_device() if device == "auto" else device
+    device, precision = _device(placing[0]), placing[1]
     if precision == "auto":
         precision = "float32" if device == "cpu" else "bfloat16"
     return Engine(model, device=device, precision=precision), model  # type: ignore[arg-type]
 
 
-def _best_device() -> str:
+def _device(asked: str) -> str:
     import torch
 
+    if asked != "auto":
+        return asked
     return "cuda" if torch.cuda.is_available() else "cpu"

@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -78,6 +79,7 @@ class Engine:
         self.config = model.config
         self.device, self.dtype = device, dtype or fastest_type(device, precision)
         on_cpu = device.type == "cpu"
+        self._copies = _stream(device)
         self.pixels = pixels
         self.placement = Placement(
             device,
@@ -94,6 +96,46 @@ class Engine:
             torch.cat([model.get_buffer(f"{s}_{k}") for s in ORDER]) for k in ("std", "mean")
         )
         self._decoder = FastDecoder((model.out1, model.out2), std, mean, self.placement)
+
+    def upload(self, images: npt.NDArray[Any]) -> Tensor:
+        """Bring an array to the device, beside what the device is computing.
+
+        Parameters
+        ----------
+        images
+            Any shape and type: integers travel as integers.
+
+        Returns
+        -------
+        Tensor
+            On a CPU, the same memory.
+        """
+        tensor = torch.from_numpy(images)
+        if self._copies is None:
+            return tensor.to(self.device)
+        with torch.cuda.stream(self._copies):
+            there = tensor.pin_memory().to(self.device, non_blocking=True)
+        now = torch.cuda.current_stream(self.device)
+        now.wait_stream(self._copies)
+        there.record_stream(now)
+        return there
+
+    def download(self, bands: Tensor) -> Tensor:
+        """Bring a tensor to the CPU, through memory that the device writes directly.
+
+        Parameters
+        ----------
+        bands
+            Any tensor of the device.
+
+        Returns
+        -------
+        Tensor
+            Contiguous, on the CPU.
+        """
+        pinned = self.device.type == "cuda"
+        here = torch.empty(bands.shape, dtype=bands.dtype, pin_memory=pinned)
+        return here.copy_(bands)
 
     @torch.inference_mode()
     def encode_hr(self, x: Tensor) -> Tensor:
@@ -339,6 +381,12 @@ class _Task:
     def queries(self) -> int:
         """Q."""
         return len(self.asked.query)
+
+
+def _stream(device: torch.device) -> torch.cuda.Stream | None:
+    if device.type != "cuda":
+        return None
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 def fastest_type(device: torch.device, precision: Precision) -> torch.dtype:

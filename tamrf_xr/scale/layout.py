@@ -15,13 +15,13 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 import zarr
 
-from tamrf_xr.cube import FILL, SCALES, groups_of, packing
+from tamrf_xr.cube import groups_of, packing
 from tamrf_xr.fuser import Pixels
+from tamrf_xr.packed import pack
 from tamrf_xr.scale.product import Part, build_product, parts_of
 from tamrf_xr.scale.tilework import FuseJob
 from tamrf_xr.tiles import Window
@@ -146,20 +146,6 @@ def _array(path: Path) -> zarr.Array[Any]:
 def _open(path: Path, written: int) -> zarr.Array[Any]:  # noqa: ARG001  (part of the key)
     array: zarr.Array[Any] = zarr.open_array(path, mode="r+")
     return array
-
-
-def pack(pixels: Pixels, variable: str) -> npt.NDArray[np.int16]:
-    """Pack as `tamrf_xr.save_cube` does: clipped to what int16 holds, rounded, NaN to the fill.
-
-    Examples
-    --------
-    >>> pack(np.array([0.1234, np.nan, 99], np.float32), "reflectance").tolist()
-    [1234, -32768, 32767]
-    """
-    scale = np.float32(SCALES[variable])
-    limit = np.float32(-FILL - 1) * scale
-    units = np.rint(np.clip(pixels, -limit, limit) / scale)
-    return np.where(np.isnan(units), np.float32(FILL), units).astype(np.int16)
 
 
 def remove_partials(store: Path) -> None:

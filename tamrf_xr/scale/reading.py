@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from itertools import accumulate, product
 from typing import Any, Protocol, cast
 
@@ -12,7 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from tamrf_xr.fuser import Mask, Pixels, Series
+from tamrf_xr.cube import FILL, SCALES
+from tamrf_xr.fuser import Mask, Packing, Pixels, Series
+from tamrf_xr.packed import integers, unpack
 from tamrf_xr.sensors import SENSORS
 from tamrf_xr.tiles import Window
 
@@ -123,7 +126,7 @@ class SensorSource:
     order: tuple[int, ...]
     """Positions of the cube's bands in the order of the sensor table."""
 
-    def series(self, window: Window, days: Days) -> Series:
+    def series(self, window: Window, days: Days, *, packed: bool = False) -> Series:
         """Read what the sensor saw of a window.
 
         Parameters
@@ -132,6 +135,8 @@ class SensorSource:
             Pixels of the sensor's own grid.
         days
             Per day, positions of its acquisitions.
+        packed
+            Leave integers as they are stored, where all arrays are read from a store.
 
         Returns
         -------
@@ -141,20 +146,37 @@ class SensorSource:
         """
         positions = [position for day in days for position in day]
         times = _as_slice(positions)
-        read = {name: array.read(times, window) for name, array in self.arrays.items()}
-        pixels, valid = self._join(read)
-        return mosaic(pixels, valid, [len(day) for day in days])
+        with integers() if packed else nullcontext():
+            read = {name: array.read(times, window) for name, array in self.arrays.items()}
+        return mosaic(self._join(read), [len(day) for day in days])
 
-    def _join(self, read: Mapping[str, Array]) -> tuple[Pixels, Mask]:
-        parts: list[Array] = []
+    def _join(self, read: Mapping[str, Array]) -> Series:
+        parts: dict[str, Array] = {}
         if "reflectance" in read:
-            parts.append(_in_order(read["reflectance"], self.order))
+            parts["reflectance"] = _in_order(read["reflectance"], self.order)
         if "surface_temperature" in read:
-            parts.append(read["surface_temperature"][:, None])
-        usable = cast("Mask", np.isfinite(parts[0]).all(axis=1))
+            parts["surface_temperature"] = read["surface_temperature"][:, None]
+        if all(part.dtype == np.int16 for part in parts.values()):
+            scales = [SCALES[name] for name, part in parts.items() for _ in range(part.shape[1])]
+            packing = Packing(tuple(scales), FILL)
+        else:
+            packing = None
+            parts = {name: _as_float(part, name) for name, part in parts.items()}
+        usable: Mask = np.all(_present(next(iter(parts.values()))), axis=1)
         if "valid" in read:
             usable = usable & read["valid"].astype(bool)
-        return np.concatenate(parts, axis=1, dtype=np.float32), usable
+        together = [*parts.values()]
+        pixels = together[0] if len(together) == 1 else np.concatenate(together, axis=1)
+        return Series(pixels, usable, packing)
+
+
+def _as_float(part: Array, variable: str) -> Pixels:
+    return unpack(part, variable) if part.dtype == np.int16 else part.astype(np.float32, copy=False)
+
+
+def _present(pixels: Array) -> Mask:
+    present: Mask = pixels != FILL if pixels.dtype == np.int16 else np.isfinite(pixels)
+    return present
 
 
 def _in_order(bands: Array, order: tuple[int, ...]) -> Array:
@@ -168,13 +190,13 @@ def _as_slice(positions: list[int]) -> slice | list[int]:
     return positions
 
 
-def mosaic(pixels: Pixels, valid: Mask, counts: Sequence[int]) -> Series:
+def mosaic(series: Series, counts: Sequence[int]) -> Series:
     """Merge acquisitions of one day: each pixel is the first valid one, else the first.
 
     Parameters
     ----------
-    pixels, valid
-        ``(acquisition, band, y, x)`` and ``(acquisition, y, x)``, day by day.
+    series
+        Acquisitions, day by day.
     counts
         Acquisitions on each day.
 
@@ -183,22 +205,22 @@ def mosaic(pixels: Pixels, valid: Mask, counts: Sequence[int]) -> Series:
     Series
         One image a day.
     """
-    if len(counts) == len(pixels):
-        return Series(pixels, valid)
+    if len(counts) == len(series.pixels):
+        return series
     merged, seen, start = [], [], 0
     for count in counts:
-        day = slice(start, start + count)
-        merged.append(_merge(pixels[day], valid[day]))
-        seen.append(valid[day].any(axis=0))
+        day = series.at(range(start, start + count))
+        merged.append(_merge(day))
+        seen.append(day.valid.any(axis=0))
         start += count
-    return Series(np.stack(merged), np.stack(seen))
+    return replace(series, pixels=np.stack(merged), valid=np.stack(seen))
 
 
-def _merge(pixels: Pixels, valid: Mask) -> Pixels:
+def _merge(day: Series) -> Pixels:
     # Rank: valid, then at least there, then missing; argmax takes the first of the best.
-    rank = 2 * valid.astype(np.int8) + np.isfinite(pixels[:, 0])
+    rank = 2 * day.valid.astype(np.int8) + _present(day.pixels[:, 0])
     best = rank.argmax(axis=0)
-    return cast("Pixels", np.take_along_axis(pixels, best[None, None], axis=0)[0])
+    return cast("Pixels", np.take_along_axis(day.pixels, best[None, None], axis=0)[0])
 
 
 def source_of(sensor: str, group: xr.Dataset) -> SensorSource:

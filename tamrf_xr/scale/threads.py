@@ -15,8 +15,8 @@ GRACE = 3.0
 
 
 def crew_size(spec: FuserSpec, cores: int) -> int:
-    """Return how many threads keep a process busy: beside those at work, one writes."""
-    return spec.at_once + 1 if spec.at_once else cores
+    """Return how many threads keep a process busy: one computes, others read, as many write."""
+    return spec.at_once + max(spec.at_once - 1, 1) if spec.at_once else cores
 
 
 class OnThreads:

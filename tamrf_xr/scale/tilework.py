@@ -76,7 +76,9 @@ def fuse_tile(
         with _turn(job.spec):
             with watch("reading"):
                 series: dict[str, Series] = {
-                    name: source.series(tile.reads[name], job.dates.reads[name])
+                    name: source.series(
+                        tile.reads[name], job.dates.reads[name], packed=job.spec.packed
+                    )
                     for name, source in sources.items()
                 }
             with _computing(job.spec), watch("computing"):

@@ -1,0 +1,118 @@
+"""int16 as a store holds it, and float32 as users see it: the conversions, and lazy reading.
+
+A GPU fed with float32 waits for the CPU that makes it out of int16, and for twice the bytes. So
+what `open_cube` gives reads as float32, and inside `integers` as the integers of the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from xarray.backends import BackendArray
+from xarray.core import indexing
+
+from tamrf_xr.cube import FILL, SCALES
+
+Integers = npt.NDArray[np.int16]
+Floats = npt.NDArray[np.float32]
+
+_INTEGERS: ContextVar[bool] = ContextVar("integers", default=False)
+
+
+@contextmanager
+def integers() -> Iterator[None]:
+    """Read packed variables of a store as int16 for the length of a context, in this thread."""
+    token = _INTEGERS.set(True)
+    try:
+        yield
+    finally:
+        _INTEGERS.reset(token)
+
+
+def pack(pixels: Floats, variable: str) -> Integers:
+    """Pack as `tamrf_xr.save_cube` does: clipped to what int16 holds, rounded, NaN to the fill.
+
+    Examples
+    --------
+    >>> pack(np.array([0.1234, np.nan, 99], np.float32), "reflectance").tolist()
+    [1234, -32768, 32767]
+    """
+    scale = np.float32(SCALES[variable])
+    limit = np.float32(-FILL - 1) * scale
+    out = np.empty(pixels.shape, np.int16)
+    for source, target in _images(pixels, out):
+        units = np.clip(source, -limit, limit)
+        units /= scale
+        np.rint(units, out=units)
+        units[np.isnan(units)] = FILL
+        target[...] = units
+    return out
+
+
+def unpack(stored: Integers, variable: str) -> Floats:
+    """Return physical values, NaN where there is no data.
+
+    Examples
+    --------
+    >>> unpack(np.array([1234, -32768], np.int16), "reflectance").tolist()
+    [0.1234000027179718, nan]
+    """
+    scale = np.float32(SCALES[variable])
+    out = np.empty(stored.shape, np.float32)
+    for source, target in _images(stored, out):
+        np.multiply(source, scale, out=target, dtype=np.float32)
+        np.copyto(target, np.float32(np.nan), where=source == FILL)
+    return out
+
+
+def _images(*arrays: npt.NDArray[Any]) -> Iterator[tuple[npt.NDArray[Any], ...]]:
+    """Walk arrays image by image: all steps of a conversion then run in the cache."""
+    for index in np.ndindex(arrays[0].shape[:-2]):
+        yield tuple(array[index] for array in arrays)
+
+
+def is_packed(variable: xr.Variable, name: str) -> bool:
+    """Tell whether a variable of a store is packed as `tamrf_xr.save_cube` packs."""
+    attrs = variable.attrs
+    return (
+        variable.dtype == np.int16
+        and np.float32(attrs.get("scale_factor", np.nan)) == np.float32(SCALES.get(name, 0))
+        and attrs.get("_FillValue") == FILL
+        and not attrs.get("add_offset")
+    )
+
+
+def unpack_lazily(variable: xr.Variable, name: str) -> xr.Variable:
+    """Return a variable of float32, read when it is used; see `integers`."""
+    attrs = {
+        key: value
+        for key, value in variable.attrs.items()
+        if key not in {"scale_factor", "add_offset", "_FillValue"}
+    }
+    lazy = indexing.LazilyIndexedArray(_Unpacked(variable, name))
+    return xr.Variable(variable.dims, indexing.MemoryCachedArray(lazy), attrs)
+
+
+class _Unpacked(BackendArray):
+    """A packed variable of a store that reads as float32."""
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, variable: xr.Variable, name: str) -> None:
+        self._variable, self._name = variable, name
+        self.shape = variable.shape
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> npt.NDArray[Any]:
+        support = indexing.IndexingSupport.OUTER
+        found = indexing.explicit_indexing_adapter(key, self.shape, support, self._read)
+        return cast("npt.NDArray[Any]", found)
+
+    def _read(self, key: tuple[Any, ...]) -> npt.NDArray[Any]:
+        stored = self._variable[key].values
+        return stored if _INTEGERS.get() else unpack(stored, self._name)
