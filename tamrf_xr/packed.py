@@ -16,11 +16,16 @@ import numpy.typing as npt
 import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
+from zarr.codecs import BloscCodec
 
 from tamrf_xr.cube import FILL, SCALES
 
 Integers = npt.NDArray[np.int16]
 Floats = npt.NDArray[np.float32]
+
+COMPRESSOR = BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle")
+"""Of pixels. Against zarr's default (zstd), on 155 MB of a simulated series: 17 % smaller, half
+the time to write, as fast to read."""
 
 _INTEGERS: ContextVar[bool] = ContextVar("integers", default=False)
 

@@ -18,7 +18,7 @@ from dask.delayed import Delayed
 
 from tamrf_xr.cube import FILL, SCALES, grid_of, groups_of, packing, validate
 from tamrf_xr.errors import CubeError, OutputExistsError, SourceNotFoundError
-from tamrf_xr.packed import is_packed, unpack_lazily
+from tamrf_xr.packed import COMPRESSOR, is_packed, unpack_lazily
 
 CHUNK, SHARD = 120, 360
 """Fine pixels across a chunk and a shard on disk: small reads, few files."""
@@ -202,6 +202,7 @@ def _storable_group(group: xr.Dataset, *, ratio: int) -> xr.Dataset:
         stored.encoding = packing(str(name)) | {
             "chunks": tuple(chunk for chunk, _ in layout.values()),
             "shards": tuple(shard for _, shard in layout.values()),
+            "compressors": COMPRESSOR,
         }
         group[name] = stored
     return group

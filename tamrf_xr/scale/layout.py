@@ -21,7 +21,7 @@ import zarr
 
 from tamrf_xr.cube import groups_of, packing
 from tamrf_xr.fuser import Pixels
-from tamrf_xr.packed import pack
+from tamrf_xr.packed import COMPRESSOR, pack
 from tamrf_xr.scale.product import Part, build_product, parts_of
 from tamrf_xr.scale.tilework import FuseJob
 from tamrf_xr.tiles import Window
@@ -84,6 +84,7 @@ def _encoding(part: Part, job: FuseJob) -> dict[str, Any]:
     return packing(part.variable) | {
         "chunks": (1, *part.middle, *inner),
         "shards": (job.dates.queries, *part.middle, *tile),
+        "compressors": COMPRESSOR,
     }
 
 
