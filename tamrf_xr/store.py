@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import time
 import warnings
 from contextlib import AbstractContextManager, nullcontext
@@ -16,6 +17,7 @@ import xarray as xr
 import zarr
 from dask.delayed import Delayed
 
+from tamrf_xr import panchromatic
 from tamrf_xr.cube import FILL, SCALES, grid_of, groups_of, packing, validate
 from tamrf_xr.errors import CubeError, OutputExistsError, SourceNotFoundError
 from tamrf_xr.packed import COMPRESSOR, is_packed, unpack_lazily
@@ -111,8 +113,8 @@ def save_cube(
     target = Path(store)
     check_absent(target, overwrite=overwrite)
     target.parent.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(target)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    remove_abandoned(target)
+    partial = partial_of(target)
     try:
         pending = lay_out(cube, partial)
         with progress or nullcontext():
@@ -124,11 +126,17 @@ def save_cube(
         _remove(partial)
 
 
-def _remove_abandoned(target: Path) -> None:
-    """Remove what processes that were killed left beside a store."""
+def partial_of(target: Path) -> Path:
+    """Return the name under which this process writes a store before it renames it."""
+    return target.with_name(f".{target.name}.{socket.gethostname()}.{os.getpid()}.partial")
+
+
+def remove_abandoned(target: Path) -> None:
+    """Remove what processes of this host that were killed left beside a store."""
+    mine = partial_of(target).name.split(".")
     for partial in target.parent.glob(f".{target.name}.*.partial"):
-        owner = partial.name.split(".")[-2]
-        if owner.isdigit() and not psutil.pid_exists(int(owner)):
+        *place, owner, end = partial.name.split(".")
+        if [*place, end] == [*mine[:-2], end] and not psutil.pid_exists(int(owner)):
             shutil.rmtree(partial, ignore_errors=True)
 
 
@@ -212,5 +220,7 @@ def _layout(dim: str, size: int, ratio: int) -> tuple[int, int]:
     """Return the lengths of a chunk and of a shard along a dimension."""
     if dim in {"y", "x"}:
         return CHUNK // ratio, SHARD // ratio
+    if dim in panchromatic.AXES.values():
+        return CHUNK // ratio * panchromatic.RATIO, SHARD // ratio * panchromatic.RATIO
     length = min(size, TIME_CHUNK) if dim == "time" else size
     return length, length

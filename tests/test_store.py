@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import dask.array as da
 import numpy as np
 import pytest
@@ -99,9 +101,16 @@ def test_failure_leaves_nothing_and_loses_nothing(tmp_path):
 
 
 def test_what_a_killed_process_left_is_removed(tmp_path):
-    (tmp_path / ".c.zarr.999999999.partial").mkdir()
-    tamrf_xr.save_cube(random_cube(), tmp_path / "c.zarr")
-    assert [path.name for path in tmp_path.iterdir()] == ["c.zarr"]
+    here, there = socket.gethostname(), "elsewhere"
+    for host in (here, there):
+        (tmp_path / f".c.zarr.{host}.999999999.partial").mkdir()
+    cube = random_cube()
+    tamrf_xr.save_cube(cube, tmp_path / "c.zarr")
+    left = f".c.zarr.{there}.999999999.partial"
+    assert {path.name for path in tmp_path.iterdir()} == {left, "c.zarr"}
+    (tmp_path / f".job.zarr.{here}.999999999.partial").mkdir()
+    tamrf_xr.run_job(cube, tmp_path / "job.zarr", "2022-01-10", method="linear", progress=False)
+    assert {path.name for path in tmp_path.iterdir()} == {left, "c.zarr", "job.zarr"}
 
 
 def test_what_is_no_store_is_refused(tmp_path):

@@ -42,6 +42,7 @@ from tamrf_xr.scale.reading import source_of
 from tamrf_xr.scale.threads import OnThreads, crew_size
 from tamrf_xr.scale.tilework import FuseJob
 from tamrf_xr.scale.worker import FULL, Outcome, TileWork
+from tamrf_xr.store import partial_of, remove_abandoned
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -173,8 +174,9 @@ def _created(
     manifest: Manifest,
 ) -> Iterator[None]:
     """Lay a store out under a temporary name, locked, and put it in its place."""
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    partial = partial_of(target)
     target.parent.mkdir(parents=True, exist_ok=True)
+    remove_abandoned(target)
     me = Owner.me()
     try:
         attrs = provenance(manifest.asked, manifest.about)
