@@ -20,26 +20,8 @@ from tamrf_xr.simulate.sensing import degrade, move
 from tamrf_xr.simulate.spectra import BANDS, MATERIALS, material_spectra
 from tamrf_xr.simulate.weather import sun
 from tamrf_xr.store import open_cube
+from tests.simulate.configs import CALM, QUIET, TINY
 
-TINY = SceneConfig(size_px=30, sentinel2_revisit_days=60, landsat_revisit_days=60)
-CALM = SceneConfig(
-    size_px=72,
-    seed=2,
-    sentinel2_revisit_days=45,
-    landsat_revisit_days=45,
-    cloudiness=0.0,
-    registration_m=0.0,
-    partial_swath=0.0,
-)
-QUIET = replace(
-    CALM,
-    noise_reflectance=0.0,
-    noise_relative=0.0,
-    noise_kelvin=0.0,
-    offset_reflectance=0.0,
-    gain_relative=0.0,
-    offset_kelvin=0.0,
-)
 EDGE = {"sentinel2": 6, "landsat": 4}
 """Pixels at the edge whose blur reaches beyond the truth; nearly all of the kernels' weight."""
 
@@ -188,7 +170,7 @@ def test_masks_without_errors_are_the_truth():
 
 def test_clear_and_overcast_dates_are_common_and_broken_ones_there():
     covers = [
-        draw_sky(seed, "sentinel2", day, (60, 60), cloudiness=0.4).spoils.mean()
+        draw_sky(SceneConfig(seed=seed), "sentinel2", day, (60, 60)).spoils.mean()
         for seed in range(3)
         for day in range(0, 365, 8)
     ]
@@ -201,12 +183,9 @@ def test_clear_and_overcast_dates_are_common_and_broken_ones_there():
 def test_cloudiness_sets_the_mean_cover():
     means = [
         np.mean(
-            [
-                draw_sky(0, "landsat", day, (45, 45), cloudiness=cloudiness).opacity.mean()
-                for day in range(0, 360, 9)
-            ]
+            [draw_sky(config, "landsat", day, (45, 45)).opacity.mean() for day in range(0, 360, 9)]
         )
-        for cloudiness in (0.0, 0.3, 0.8, 1.0)
+        for config in (SceneConfig(cloudiness=c) for c in (0.0, 0.3, 0.8, 1.0))
     ]
     assert means[0] == 0
     assert means == sorted(means)
@@ -325,6 +304,9 @@ def test_streams_of_two_purposes_differ():
         ({"noise_kelvin": -0.1}, "noise_kelvin"),
         ({"landsat_revisit_days": 0}, "landsat_revisit_days"),
         ({"year": 20}, "year is 20"),
+        ({"years": 0}, "years is 0"),
+        ({"lost_dates": 1.5}, "lost_dates is 1.5"),
+        ({"top": 8e6}, "72 degrees north"),
     ],
 )
 def test_nonsense_is_refused(change, message):

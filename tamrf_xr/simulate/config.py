@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -27,7 +28,10 @@ class SceneConfig:
     """Edge of the scene in 10 m pixels: a multiple of 3, at least 30."""
 
     year: int = 2022
-    """Acquisitions are those of this calendar year."""
+    """Acquisitions are those of this calendar year, and of more if `years` says so."""
+
+    years: int = 1
+    """How many calendar years the series last."""
 
     seed: int = 0
     """Of every draw: land, weather, clouds, noise. Not negative."""
@@ -37,6 +41,15 @@ class SceneConfig:
 
     landsat_revisit_days: int = 8
     """Days between acquisitions of Landsat 8 and 9 together, each every second time."""
+
+    sentinel2_overlap: bool = False
+    """Whether two orbits of Sentinel-2 see the scene: then it is acquired every 2 or 3 days."""
+
+    landsat_overlap: bool = False
+    """Whether two paths of Landsat see the scene, 7 days apart."""
+
+    lost_dates: float = 0.0
+    """Fraction of the dates that never reached the archive, 0..1."""
 
     cloudiness: float = 0.4
     """Mean cloud cover of the dates, 0..1; most dates are nearly clear or overcast."""
@@ -62,8 +75,16 @@ class SceneConfig:
     offset_kelvin: float = 0.7
     """Standard deviation of the offset of a date's surface temperature, in K."""
 
+    haze_reflectance: float = 0.006
+    """Mean haze that the correction of the atmosphere left, in blue reflectance: uneven by date."""
+
+    view_effect: float = 1.0
+    """Size of what the side changes from which a sensor looks, relative to usual ground."""
+
     registration_m: float = 2.5
-    """Standard deviation of the shift of a date along each axis, in metres."""
+    """Standard deviation of the shift of a date along each axis, in metres.
+
+    Landsat has one of this size that stays, beside that of each date."""
 
     partial_swath: float = 0.04
     """Fraction of the dates on which the edge of the swath crosses the scene, 0..1."""
@@ -72,7 +93,7 @@ class SceneConfig:
     """Western edge of the scene, in metres of EPSG:32631."""
 
     top: float = 4_830_000.0
-    """Northern edge of the scene, in metres of EPSG:32631."""
+    """Northern edge of the scene, in metres of EPSG:32631: sun and climate are those of there."""
 
     def __post_init__(self) -> None:
         """Check what would fail far from here, or give nonsense."""
@@ -82,16 +103,31 @@ class SceneConfig:
                 f"Landsat pixels nest; such as {max(30, 3 * round(self.size_px / 3))}"
             )
         _check_at_least(self, ("seed", "mask_errors"), 0)
-        _check_at_least(self, ("sentinel2_revisit_days", "landsat_revisit_days"), 1)
+        _check_at_least(self, ("years", "sentinel2_revisit_days", "landsat_revisit_days"), 1)
         _check_at_least(self, (n for n in self.__slots__ if n.startswith(_DEVIATIONS)), 0)
-        for name in ("cloudiness", "partial_swath"):
+        for name in ("cloudiness", "partial_swath", "lost_dates"):
             if not 0 <= getattr(self, name) <= 1:
                 raise OptionError(f"{name} is {getattr(self, name)}: expected a fraction, 0 to 1")
         if not 1900 <= self.year <= 2200:
             raise OptionError(f"year is {self.year}: expected one from 1900 to 2200")
+        if not 20 <= self.latitude <= 66:
+            raise OptionError(
+                f"top is {self.top:.0f} m, at {self.latitude:.0f} degrees north: expected 20 to 66 "
+                "(2.2 to 7.3 million m), where the sun is up at the overpass all year"
+            )
+
+    @property
+    def latitude(self) -> float:
+        """Degrees north."""
+        return self.top / 110_900.0
+
+    @property
+    def days(self) -> int:
+        """Length of the series."""
+        return (datetime.date(self.year + self.years, 1, 1) - datetime.date(self.year, 1, 1)).days
 
 
-_DEVIATIONS = ("noise_", "offset_", "gain_", "registration_")
+_DEVIATIONS = ("noise_", "offset_", "gain_", "registration_", "haze_", "view_")
 
 
 def _check_at_least(config: SceneConfig, names: Iterable[str], least: int) -> None:

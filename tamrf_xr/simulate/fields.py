@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft, sparse
+from scipy import fft, ndimage, sparse
 
 Field = NDArray[np.float32]
 
@@ -81,6 +81,24 @@ def fractal(
     return np.asarray(values / values.std(), np.float32)
 
 
+def broad(
+    rng: np.random.Generator,
+    shape: tuple[int, int],
+    *,
+    slope: float,
+    longest: float,
+    stretch: float = 1.0,
+) -> Field:
+    """Draw a field as `fractal` does, without what is narrow: every sixth pixel, then between."""
+    few = (-(-shape[0] // _STEP) + 2, -(-shape[1] // _STEP) + 2)
+    field = fractal(rng, few, slope=slope, longest=longest / _STEP, stretch=stretch)
+    fine = ndimage.zoom(field, _STEP, order=1)
+    return np.asarray(fine[: shape[0], : shape[1]], np.float32)
+
+
+_STEP = 6
+
+
 def fractal_line(
     rng: np.random.Generator, count: int, *, slope: float, longest: float
 ) -> NDArray[np.float64]:
@@ -115,3 +133,38 @@ def cell_means(labels: NDArray[np.integer[Any]], factor: int, count: int) -> spa
     share = np.full(labels.size, 1 / factor**2, np.float32)
     entries = (share, (pixel.ravel(), labels.ravel()))
     return sparse.csr_array(sparse.coo_array(entries, shape=(height * width, count)))
+
+
+def soften(field: Field, share: float) -> Field:
+    """Give every pixel a share of each neighbour, along each axis; its deviation becomes 1 again.
+
+    Parameters
+    ----------
+    field
+        Shape (y, x).
+    share
+        Of each neighbour, 0 to 1/3.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (y, x).
+    """
+    taps = [share, 1 - 2 * share, share]
+    for axis in (0, 1):
+        field = ndimage.correlate1d(field, taps, axis=axis, mode="nearest")
+    return np.asarray(field / field.std(), np.float32)
+
+
+def soften_means(means: sparse.csr_array, width: int, share: float) -> sparse.csr_array:
+    """Mix every pixel with its neighbours, as `soften` does, in a matrix of `cell_means`."""
+    ones = np.full(width, share, np.float32)
+    line = sparse.diags_array(
+        [ones[1:], np.full(width, 1 - 2 * share, np.float32), ones[1:]], offsets=[-1, 0, 1]
+    ).tolil()
+    line[0, 0] = line[-1, -1] = 1 - share
+    line = line.tocsr().astype(np.float32)
+    mixer = sparse.kron(sparse.eye_array(width, dtype=np.float32), line, format="csr")
+    mixed = mixer @ means
+    mixer = sparse.kron(line, sparse.eye_array(width, dtype=np.float32), format="csr")
+    return sparse.csr_array(mixer @ mixed)

@@ -1,9 +1,13 @@
 """The ground without sky: every band and the temperature of every 10 m pixel, on any day.
 
 Parcels are mixed from pure materials, then pixels from parcels: one sparse product a date. Two
-fields of texture are added in proportion to what each parcel is that day:
+fields of texture are added in proportion to what each parcel is that day, and hills turn parts of
+it towards the sun:
 
     pixel = W (spectrum) + vigour * W (canopy - ground) + grain * W (roughness * spectrum)
+    seen = pixel * (diffuse + direct * cos(incidence) / cos(sun zenith))
+
+Spectra change with the directions of sun and view by `tamrf_xr.simulate.brdf`.
 """
 
 from __future__ import annotations
@@ -13,19 +17,34 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from tamrf_xr.sensors import SENSORS
 from tamrf_xr.simulate import spectra
+from tamrf_xr.simulate.brdf import anisotropy
 from tamrf_xr.simulate.fields import Field, stream
 from tamrf_xr.simulate.landscape import Landscape, draw_landscape
+from tamrf_xr.simulate.orbits import View, nadir
 from tamrf_xr.simulate.phenology import Phenology, draw_phenology
-from tamrf_xr.simulate.weather import Weather, draw_weather, sun
+from tamrf_xr.simulate.weather import LATITUDE, Weather, draw_weather, sun
 
-VIGOUR = 0.09
+VIGOUR = 0.08
 """Deviation of green cover within a parcel when half of it is green."""
 
 DARKEST = 0.001
 """Least reflectance: correction of the atmosphere leaves hardly less over deep water."""
+
+DIMMEST, BRIGHTEST = 0.15, 1.9
+"""Least and most sun on a slope relative to flat ground: products leave no more than that."""
+
+LAPSE = 0.0065
+"""K that air cools per metre of height."""
+
+SLOPE_HEAT = 9.0
+"""K that ground under twice the sun is warmer, at midsummer."""
+
+HIGHEST_SUN_ZENITH = np.radians(72.0)
+"""Kernels of reflectance are not used beyond it."""
 
 Parcels = NDArray[np.float32]
 """One row a parcel; columns are materials, or bands."""
@@ -50,6 +69,9 @@ class Ground:
     below: NDArray[np.intp]
     """Of each parcel, the material of its ground; -1 for soil, dry or wet as the weather has it."""
 
+    textured: sparse.csr_array
+    """Shape (pixels, 3 x parcels): the mixing of parcels, that times vigour, that times grain."""
+
     spectra: Parcels
     """Shape (materials, bands)."""
 
@@ -59,7 +81,10 @@ class Ground:
     tilts: Parcels
     """Shape (parcels, bands): colour of each parcel, relative."""
 
-    def image(self, sensor: str, day: float) -> Field:
+    rough: NDArray[np.float32]
+    """Of each parcel: how much directions of sun and view change it, relative to usual ground."""
+
+    def image(self, sensor: str, day: float, *, view: View | None = None) -> Field:
         """Return what one sensor would see at 10 m, without sky, blur or noise.
 
         Parameters
@@ -67,25 +92,53 @@ class Ground:
         sensor
             Its name.
         day
-            Of the scene's year: 0 is the start of 1 January.
+            Of the series: 0 is the start of 1 January of its first year.
+        view
+            Directions and hour; by default from above, at the usual hour of the overpass.
 
         Returns
         -------
         numpy.ndarray
             Shape (band, y, x): reflectance bands, 0..1, then for Landsat the temperature, in K.
         """
+        view = view or nadir(sensor)
         cover = self._materials(day)
         bands = spectra.columns(sensor)
-        parts = self._reflectance(cover, bands)
+        light = self._light(day, view)
+        parts = self._reflectance(cover, bands, self._turned(day, view)[:, bands])
         if SENSORS[sensor].thermal:
-            parts = [
-                np.column_stack([a, b]) for a, b in zip(parts, self._heat(cover, day), strict=True)
-            ]
-        count = parts[0].shape[1]
-        mixed = (self.land.mixing @ np.concatenate(parts, axis=1)).T.reshape(-1, *self.land.shape)
-        image = mixed[:count] + self.land.vigour * mixed[count : 2 * count]
-        image += self.land.grain * mixed[2 * count :]
-        return np.asarray(np.maximum(image, np.float32(DARKEST)), np.float32)
+            heat = self._heat(cover, day, view.hour)
+            parts = [np.column_stack([a, b]) for a, b in zip(parts, heat, strict=True)]
+        mixed = self.textured @ np.concatenate(parts)
+        image = np.ascontiguousarray(mixed.T).reshape(-1, *self.land.shape)
+        for band, direct in zip(image, 1 - spectra.SKYLIGHT[bands], strict=False):
+            band *= 1 + direct * (light - 1)
+        if SENSORS[sensor].thermal:
+            image[-1] += self._slope_heat(day, view, light)
+        return np.asarray(np.maximum(image, np.float32(DARKEST), out=image))
+
+    def _light(self, day: float, view: View) -> Field:
+        """Return the direct sun on every pixel, relative to flat ground."""
+        zenith, azimuth = sun(day, self.weather.latitude, view.hour)
+        towards = np.tan(min(zenith, HIGHEST_SUN_ZENITH)) * np.array(
+            [np.cos(azimuth), np.sin(azimuth)], np.float32
+        )
+        north, east = self.land.slope
+        light = 1 - np.float32(towards[0]) * north - np.float32(towards[1]) * east
+        return np.asarray(np.clip(light, DIMMEST, BRIGHTEST, out=light))
+
+    def _turned(self, day: float, view: View) -> Parcels:
+        """Return the reflectance of parcels relative to the reference directions, by band."""
+        zenith, azimuth = sun(day, self.weather.latitude, view.hour)
+        zenith = min(zenith, HIGHEST_SUN_ZENITH)
+        seen = anisotropy(zenith, view.zenith, view.azimuth - azimuth)
+        return np.asarray(1 + self.rough[:, None] * (seen - 1), np.float32)
+
+    def _slope_heat(self, day: float, view: View, light: Field) -> Field:
+        power = SLOPE_HEAT * self.weather.sunshine(day, view.hour)
+        return np.asarray(
+            np.float32(power) * (light - 1) - np.float32(LAPSE) * self.land.height, np.float32
+        )
 
     def _materials(self, day: float) -> Parcels:
         """Return the share of every material in every parcel; rows sum to 1."""
@@ -109,9 +162,9 @@ class Ground:
         share[:, snow] += white
         return share
 
-    def _reflectance(self, cover: Parcels, bands: slice) -> list[Parcels]:
+    def _reflectance(self, cover: Parcels, bands: slice, turned: Parcels) -> list[Parcels]:
         """Return of each parcel the spectrum, its change with vigour, its grain."""
-        colours, tilts = self.spectra[:, bands], self.tilts[:, bands]
+        colours, tilts = self.spectra[:, bands], self.tilts[:, bands] * turned
         shown = cover * self.gains
         mean = (shown @ colours) * tilts
         green = cover[:, _CANOPIES].sum(axis=1, keepdims=True)
@@ -123,33 +176,33 @@ class Ground:
         grain = self.land.of("grain")[:, None].astype(np.float32)
         return [mean, change, mean * grain]
 
-    def _heat(self, cover: Parcels, day: float) -> list[Parcels]:
+    def _heat(self, cover: Parcels, day: float, hour: float) -> list[Parcels]:
         """Return of each parcel the temperature, its change with vigour, its grain."""
-        sunny, air = sunshine(day), float(self.weather.air[int(day)])
+        air, heating = self.weather.warmth(day, hour), self.weather.heating(day, hour)
         soaked = 1 - 0.35 * self.weather.moisture[int(day)]
-        excess = (cover * self.gains) @ (spectra.HEAT * np.float32(sunny * soaked))
+        excess = (cover * self.gains) @ (spectra.HEAT * np.float32(heating * soaked))
         water = cover[:, _WATERS].sum(axis=1)
-        lake = 285.0 + 8.0 * np.cos(2 * np.pi * (day - 218) / 365.25)
-        warm = (1 - water) * (air + excess) + water * np.float32(lake)
+        warm = (1 - water) * (air + excess) + water * np.float32(self._lake(day))
         white = cover[:, _SNOW].sum(axis=1)
         warm = (1 - white) * warm + white * np.minimum(warm, np.float32(272.0))
         dry = 1 - water
-        change = -1.2 * sunny * dry
-        return [part.astype(np.float32) for part in (warm, change, 0.6 * sunny * dry)]
+        change = -1.2 * heating * dry
+        return [part.astype(np.float32) for part in (warm, change, 0.6 * heating * dry)]
+
+    def _lake(self, day: float) -> float:
+        """Return the temperature of open water, in K: it lags the year by a month."""
+        cold = 0.55 * (self.weather.latitude - LATITUDE)
+        return float(285.0 - cold + 8.0 * np.cos(2 * np.pi * (day - 218) / 365.25))
 
 
 _CANOPIES = spectra.index("crop", "grass", "broadleaf", "conifer", "flower")
 _WATERS = spectra.index("water", "silt")
 _SNOW = spectra.index("snow")
 _INERT = spectra.index("water", "silt", "tile", "slate", "steel", "asphalt", "snow")
+_FLAT = ["water", "silt", "tile", "slate", "steel", "asphalt"]
 
 
-def sunshine(day: float) -> float:
-    """Return the sun's power on flat ground at the overpass, 1 at midsummer."""
-    return float(np.cos(sun(day)[0]) / np.cos(sun(172)[0]))
-
-
-def draw_ground(seed: int, count: int) -> Ground:
+def draw_ground(seed: int, count: int, *, years: int = 1, latitude: float = LATITUDE) -> Ground:
     """Draw the ground of a scene.
 
     Parameters
@@ -158,6 +211,10 @@ def draw_ground(seed: int, count: int) -> Ground:
         Of the scene.
     count
         10 m pixels along the edge.
+    years
+        Length of the series.
+    latitude
+        Degrees north.
 
     Returns
     -------
@@ -173,14 +230,28 @@ def draw_ground(seed: int, count: int) -> Ground:
     rng = stream(seed, "colours")
     return Ground(
         land=land,
-        phenology=draw_phenology(seed, land),
+        phenology=draw_phenology(seed, land, years=years, latitude=latitude),
         canopy=_rows(land.of("canopy")),
         below=_rows(land.of("ground")),
-        weather=draw_weather(seed),
-        spectra=spectra.material_spectra(),
+        textured=_textured(land),
+        weather=draw_weather(seed, days=366 * years, latitude=latitude),
+        spectra=spectra.draw_spectra(stream(seed, "spectra")),
         gains=_draw_gains(rng, land),
         tilts=_draw_tilts(rng, land.covers.size),
+        rough=_draw_roughness(rng, land),
     )
+
+
+def _textured(land: Landscape) -> sparse.csr_array:
+    fields = (sparse.diags_array(field.ravel()) for field in (land.vigour, land.grain))
+    parts = [land.mixing, *(field @ land.mixing for field in fields)]
+    return sparse.csr_array(sparse.hstack(parts, format="csr"), dtype=np.float32)
+
+
+def _draw_roughness(rng: np.random.Generator, land: Landscape) -> NDArray[np.float32]:
+    """Draw how anisotropic parcels are: plants as usual ground is, walls and water less."""
+    usual = rng.uniform(0.5, 1.5, land.covers.size)
+    return np.asarray(np.where(np.isin(land.of("ground"), _FLAT), 0.4, 1.0) * usual, np.float32)
 
 
 def _rows(names: NDArray[Any]) -> NDArray[np.intp]:

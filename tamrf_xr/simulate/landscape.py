@@ -10,12 +10,27 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from tamrf_xr.simulate.fields import Field, cell_means, fractal, stream
+from tamrf_xr.simulate.fields import (
+    Field,
+    cell_means,
+    fractal,
+    soften,
+    soften_means,
+    stream,
+)
 from tamrf_xr.simulate.landcover import ARABLE, COVERS
 from tamrf_xr.simulate.shapes import Canvas, Cells, Line, Mask, Metres, blobs, cells, winding
 
 DETAIL = 3
 """Samples along the edge of a 10 m pixel: roads and houses are smaller than it."""
+
+SOFTNESS = 0.13
+"""Share of each neighbour in a 10 m pixel, along each axis.
+
+The MTF of Sentinel-2 in its 10 m bands is near 0.3 at Nyquist (0.23 to 0.33, ESA's annual data
+quality reports); averaging over the pixel gives 0.64, and neighbours of 0.13 the rest. The truth
+is what an instrument of 10 m sees in every band.
+"""
 
 COVER_NAMES = tuple(COVERS)
 
@@ -39,9 +54,49 @@ class Landscape:
     grain: Field
     """Texture from pixel to pixel: mean 0, standard deviation 1."""
 
+    height: Field
+    """Of the ground above the mean of the scene, in metres."""
+
+    slope: Field
+    """Shape (2, y, x): metres gained per metre towards north and towards east."""
+
     def of(self, attribute: str) -> NDArray[Any]:
         """Look an attribute of `Cover` up for each parcel."""
         return np.array([getattr(COVERS[name], attribute) for name in COVER_NAMES])[self.covers]
+
+
+@dataclass(frozen=True, slots=True)
+class _Character:
+    """What makes one region unlike another."""
+
+    fields: float
+    """Size of fields and blocks, relative."""
+
+    dampness: float
+    """How much of the open land is grass: in standard deviations, 0 for half."""
+
+    woods: float
+    """Fraction of woods."""
+
+    conifers: float
+    """Fraction of the stands that are of conifers."""
+
+    towns: float
+    """Density of settlements, relative."""
+
+    steepness: float
+    """Root mean square of the slope of the ground, in metres per metre."""
+
+
+def _draw_character(rng: np.random.Generator) -> _Character:
+    return _Character(
+        fields=float(np.clip(rng.lognormal(0, 0.35), 0.5, 2.2)),
+        dampness=rng.normal(-0.6, 0.4),
+        woods=0.04 + 0.5 * rng.beta(1.2, 3.0),
+        conifers=rng.beta(1.0, 2.2),
+        towns=float(np.clip(rng.lognormal(0, 0.5), 0.3, 3.0)),
+        steepness=float(np.clip(rng.lognormal(np.log(0.035), 0.9), 0.005, 0.25)),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,23 +135,37 @@ def draw_landscape(seed: int, count: int) -> Landscape:
     True
     """
     canvas = Canvas(count * DETAIL, 10.0 / DETAIL)
-    blocks = _blocks(stream(seed, "blocks"), canvas)
+    character = _draw_character(stream(seed, "character"))
+    blocks = _blocks(stream(seed, "blocks"), canvas, character)
     layers = [
-        *_farmland(stream(seed, "fields"), canvas, blocks),
-        *_woods(stream(seed, "woods"), canvas),
+        *_farmland(stream(seed, "fields"), canvas, blocks, character),
+        *_woods(stream(seed, "woods"), canvas, character),
         *_waters(stream(seed, "water"), canvas),
-        *_settlements(stream(seed, "towns"), canvas),
+        *_settlements(stream(seed, "towns"), canvas, character),
         *_roads(stream(seed, "roads"), canvas, blocks),
     ]
     labels, covers = _paint(stream(seed, "classes"), canvas, layers)
-    rng = stream(seed, "texture")
+    rng, shape = stream(seed, "texture"), (count, count)
+    height, slope = _relief(stream(seed, "relief"), count, character.steepness)
     return Landscape(
-        shape=(count, count),
+        shape=shape,
         covers=covers,
-        mixing=cell_means(labels, DETAIL, len(covers)),
-        vigour=fractal(rng, (count, count), slope=2.6, longest=25),
-        grain=fractal(rng, (count, count), slope=1.2, longest=6),
+        mixing=soften_means(cell_means(labels, DETAIL, len(covers)), count, SOFTNESS),
+        vigour=soften(fractal(rng, shape, slope=3.1, longest=30), SOFTNESS),
+        grain=soften(fractal(rng, shape, slope=1.2, longest=6), SOFTNESS),
+        height=height,
+        slope=slope,
     )
+
+
+def _relief(rng: np.random.Generator, count: int, steepness: float) -> tuple[Field, Field]:
+    """Draw hills: their height, in metres, and their slope towards north and east."""
+    # Wider than the scene, as fields are periodic; valleys are some 3 km apart.
+    wide = count + 60
+    height = fractal(rng, (wide, wide), slope=4.2, longest=300)[:count, :count]
+    down, right = np.gradient(height, np.float32(10))
+    scale = np.float32(steepness / np.sqrt(np.mean(down**2 + right**2)))
+    return (height - height.mean()) * scale, np.stack([-down, right]) * scale
 
 
 def _paint(
@@ -116,32 +185,37 @@ def _paint(
     return labels_seen.reshape(labels.shape), np.concatenate(covers)[seen]
 
 
-def _blocks(rng: np.random.Generator, canvas: Canvas) -> Cells:
+def _blocks(rng: np.random.Generator, canvas: Canvas, character: _Character) -> Cells:
     """Cut the land along gently bent lines into blocks of fields."""
     down, right = (canvas.noise(rng, slope=4.5, longest_m=1500) for _ in range(2))
-    return cells(rng, canvas, 620.0, bend=(50 * down, 50 * right))
+    return cells(rng, canvas, 620.0 * character.fields, bend=(50 * down, 50 * right))
 
 
-def _farmland(rng: np.random.Generator, canvas: Canvas, blocks: Cells) -> list[_Layer]:
-    keys = _strips(rng, canvas, blocks)
+def _farmland(
+    rng: np.random.Generator, canvas: Canvas, blocks: Cells, character: _Character
+) -> list[_Layer]:
+    keys = _strips(rng, canvas, blocks, character.fields)
     parcels, number = np.unique(keys, return_inverse=True)
     # Grassland comes in stretches, along valleys; the rest is ploughed.
     damp = canvas.noise(rng, slope=3.4, longest_m=2500).ravel()
     damp_of = np.bincount(number.ravel(), damp) / np.bincount(number.ravel())
-    green = (damp_of + 0.6 * rng.standard_normal(len(parcels)) > 0.75)[number].reshape(keys.shape)
+    grassy = damp_of + 0.6 * rng.standard_normal(len(parcels)) > -1.2 * character.dampness
+    green = grassy[number].reshape(keys.shape)
     return [
         _Layer(keys, {ARABLE: 1}),
         _Layer(keys, {"meadow": 0.6, "pasture": 0.4}, green),
     ]
 
 
-def _strips(rng: np.random.Generator, canvas: Canvas, blocks: Cells) -> NDArray[np.int64]:
+def _strips(
+    rng: np.random.Generator, canvas: Canvas, blocks: Cells, scale: float
+) -> NDArray[np.int64]:
     """Cut every block into rows of fields along its own direction."""
     y, x = canvas.positions()
     count = len(blocks.sites)
     angle = rng.uniform(0, np.pi) + rng.normal(0, 0.4, count)
-    length = np.clip(rng.lognormal(np.log(270), 0.35, count), 120, 600)
-    width = np.clip(rng.lognormal(np.log(135), 0.4, count), 50, 320)
+    length = scale * np.clip(rng.lognormal(np.log(270), 0.35, count), 120, 600)
+    width = scale * np.clip(rng.lognormal(np.log(135), 0.4, count), 50, 320)
     dy, dx = y - blocks.sites[blocks.own, 0], x - blocks.sites[blocks.own, 1]
     cos, sin = np.cos(angle)[blocks.own], np.sin(angle)[blocks.own]
     row = np.floor((dy * cos - dx * sin) / length[blocks.own] + 20).astype(int) % 40
@@ -152,12 +226,12 @@ def _strips(rng: np.random.Generator, canvas: Canvas, blocks: Cells) -> NDArray[
     return np.asarray((blocks.own * 40 + row) * 80 + column, np.int64)
 
 
-def _woods(rng: np.random.Generator, canvas: Canvas) -> list[_Layer]:
-    cover = rng.uniform(0.10, 0.24)
+def _woods(rng: np.random.Generator, canvas: Canvas, character: _Character) -> list[_Layer]:
     height = canvas.noise(rng, slope=3.6, longest_m=1300)
-    where = height > np.quantile(height, 1 - cover)
+    where = height > np.quantile(height, 1 - character.woods)
     stands = cells(rng, canvas, 170.0, where=where)
-    return [_Layer(stands.own, {"broadleaf": 0.72, "conifer": 0.28}, where)]
+    odds = {"broadleaf": 1 - character.conifers, "conifer": character.conifers}
+    return [_Layer(stands.own, odds, where)]
 
 
 def _waters(rng: np.random.Generator, canvas: Canvas) -> list[_Layer]:
@@ -193,8 +267,8 @@ def _along(rng: np.random.Generator, line: Line, canvas: Canvas, longest_m: floa
     return np.asarray(series[line.along], np.float32)
 
 
-def _settlements(rng: np.random.Generator, canvas: Canvas) -> list[_Layer]:
-    share = (canvas.edge / 3300) ** 2
+def _settlements(rng: np.random.Generator, canvas: Canvas, character: _Character) -> list[_Layer]:
+    share = character.towns * (canvas.edge / 3300) ** 2
     towns, farms = 1 + rng.poisson(0.9 * share), rng.poisson(7 * share)
     centres = rng.uniform(0, canvas.edge, (towns + farms, 2))
     radii = np.concatenate([rng.uniform(180, 460, towns), rng.uniform(35, 80, farms)])

@@ -11,12 +11,21 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from tamrf_xr.simulate.fields import stream
-from tamrf_xr.simulate.landcover import ARABLE, CATCH_CROP, COVERS, CROPS, Crop
+from tamrf_xr.simulate.landcover import (
+    ARABLE,
+    BEFORE_SOWING,
+    CATCH_CROP,
+    CATCH_ODDS,
+    COVERS,
+    CROPS,
+    SAME_AGAIN,
+    Crop,
+)
 from tamrf_xr.simulate.landscape import COVER_NAMES, Landscape
+from tamrf_xr.simulate.weather import LATITUDE, YEAR
 
 Values = NDArray[np.float64]
 
-YEAR = 365.25
 AFTER_LAST_CUT = 1e6
 """Day of a cut that never comes."""
 
@@ -77,10 +86,12 @@ class Phenology:
     """Of the ploughed ones, whichever year they are harvested in; catch crops too."""
 
     curves: Values
-    """Shape (6, others): low, high, rise, fall, drought of the others, and how long falls take."""
+    """Shape (years, 6, others): low, high, rise, fall, drought, length of the fall of the others.
+
+    Days are of each year."""
 
     cuts: Values
-    """Shape (3, others): days on which they are mown."""
+    """Shape (cuts, others): days on which they are mown."""
 
     def at(self, day: float) -> Canopy:
         """Return the canopy on a day (from 1 January, 0).
@@ -106,16 +117,20 @@ class Phenology:
         return out
 
     def _perennial(self, day: float) -> tuple[Values, Values]:
-        low, high, rise, fall, drought, slow = self.curves
-        season = expit((day - rise) / 9) * expit((fall - day) / slow)
-        parched = drought * np.exp(-(((day - 222) / 32) ** 2))
+        year = min(int(day / YEAR), len(self.curves) - 1)
+        low, high, rise, fall, drought, slow = self.curves[year]
+        today = day - year * YEAR
+        season = expit((today - rise) / 9) * expit((fall - today) / slow)
+        parched = drought * np.exp(-(((today - 222) / 32) ** 2))
         green = low + (high - low) * season - parched
         since = day - self.cuts
         mown = np.where(since >= 0, 0.5 * np.exp(-np.maximum(since, 0) / 16), 0).max(axis=0)
         return green * (1 - mown), 0.6 * parched + 0.5 * green * mown
 
 
-def draw_phenology(seed: int, land: Landscape) -> Phenology:
+def draw_phenology(
+    seed: int, land: Landscape, *, years: int = 1, latitude: float = LATITUDE
+) -> Phenology:
     """Draw the growth of every parcel: its crops, its dates, its vigour.
 
     Parameters
@@ -124,6 +139,10 @@ def draw_phenology(seed: int, land: Landscape) -> Phenology:
         Of the scene.
     land
         The parcels.
+    years
+        Length of the series.
+    latitude
+        Degrees north: springs are later there.
 
     Returns
     -------
@@ -132,21 +151,39 @@ def draw_phenology(seed: int, land: Landscape) -> Phenology:
     """
     rng = stream(seed, "phenology")
     arable = land.covers == COVER_NAMES.index(ARABLE)
-    late = rng.normal(0, 4)
-    harvests = [_draw_season(rng, int(arable.sum()), year, late) for year in (-1, 0, 1)]
+    # Springs come some 2.5 days later a degree further north, and 5 days about that by the year.
+    late = 2.5 * (latitude - LATITUDE) + rng.normal(0, 5, years + 2)
+    harvests = _draw_rotation(rng, int(arable.sum()), late)
     catches = [_draw_catch(rng, before, after) for before, after in pairwise(harvests)]
     return Phenology(
         arable=arable,
         seasons=(*harvests, *catches),
-        curves=_draw_curves(rng, land, ~arable, late),
-        cuts=_draw_cuts(rng, land.covers[~arable]),
+        curves=_draw_curves(rng, land, ~arable, late[1:-1]),
+        cuts=_draw_cuts(rng, land.covers[~arable], late[1:-1]),
     )
 
 
-def _draw_season(rng: np.random.Generator, count: int, year: int, late: float) -> Season:
-    weights = np.array([crop.weight for crop in CROPS])
+def _draw_rotation(rng: np.random.Generator, count: int, late: Values) -> list[Season]:
+    """Draw the crops of all years, from the one before the first to the one after the last."""
+    weights = np.array([crop.weight for crop in CROPS]) * rng.lognormal(0, 0.6, len(CROPS))
+    odds = _followers(weights)
     crop = rng.choice(len(CROPS), size=count, p=weights / weights.sum())
-    return _vary(rng, [CROPS[i] for i in crop], year * YEAR + late)
+    seasons = []
+    for year, shift in enumerate(late, start=-1):
+        seasons.append(_vary(rng, [CROPS[i] for i in crop], year * YEAR + shift))
+        crop = (odds[crop].cumsum(axis=1) > rng.random((count, 1))).argmax(axis=1)
+    return seasons
+
+
+def _followers(weights: Values) -> Values:
+    """Return the odds of each crop (columns) after each (rows); rows sum to 1."""
+    emergence = np.array([crop.emergence for crop in CROPS])
+    harvest = np.array([crop.harvest for crop in CROPS])
+    in_time = emergence + YEAR - harvest[:, None] > BEFORE_SOWING
+    odds = weights * in_time
+    again = np.array([SAME_AGAIN.get(crop.name, 0.05) for crop in CROPS])
+    np.fill_diagonal(odds, np.diag(odds) * again)
+    return np.asarray(odds / odds.sum(axis=1, keepdims=True))
 
 
 def _vary(rng: np.random.Generator, crops: list[Crop], shift: float) -> Season:
@@ -155,16 +192,16 @@ def _vary(rng: np.random.Generator, crops: list[Crop], shift: float) -> Season:
     def of(name: str) -> Values:
         return np.array([getattr(crop, name) for crop in crops], float)
 
-    bloom, early = of("bloom"), of("early") * rng.uniform(0.5, 1.5, count)
-    ripeness = of("ripeness") + shift + rng.normal(0, 4, count)
-    lag = of("harvest") - of("ripeness") + np.abs(rng.normal(0, 5, count))
+    bloom, early = of("bloom"), of("early") * rng.uniform(0.5, 1.6, count)
+    ripeness = of("ripeness") + shift + rng.normal(0, 5, count)
+    lag = of("harvest") - of("ripeness") + np.abs(rng.normal(0, 6, count))
     return Season(
-        emergence=of("emergence") + shift + rng.normal(0, 7, count),
-        growth=of("growth") + shift + rng.normal(0, 6, count),
+        emergence=of("emergence") + shift + rng.normal(0, 8, count),
+        growth=of("growth") + shift + rng.normal(0, 7, count),
         ripeness=ripeness,
         harvest=ripeness + lag,
         early=early,
-        peak=np.clip(of("peak") * rng.uniform(0.88, 1.06, count), early, 0.985),
+        peak=np.clip(of("peak") * rng.uniform(0.84, 1.06, count), early, 0.985),
         bloom=np.where(bloom > 0, bloom + shift + rng.normal(0, 3, count), 0),
         straw=np.clip(of("straw") * rng.uniform(0.4, 1.4, count), 0, 0.85),
     )
@@ -175,7 +212,7 @@ def _draw_catch(rng: np.random.Generator, before: Season, after: Season) -> Seas
     count = len(before.harvest)
     season = _vary(rng, [CATCH_CROP] * count, 0.0)
     gone = np.minimum(before.harvest + season.harvest, after.emergence - 5)
-    sown = (rng.random(count) < 0.45) & (gone - before.harvest > 70)
+    sown = (rng.random(count) < CATCH_ODDS) & (gone - before.harvest > 70)
     return Season(
         emergence=before.harvest + season.emergence,
         growth=before.harvest + season.growth,
@@ -189,26 +226,30 @@ def _draw_catch(rng: np.random.Generator, before: Season, after: Season) -> Seas
 
 
 def _draw_curves(
-    rng: np.random.Generator, land: Landscape, others: NDArray[np.bool_], late: float
+    rng: np.random.Generator, land: Landscape, others: NDArray[np.bool_], late: Values
 ) -> Values:
     names = ("low", "high", "rise", "fall", "drought")
     low, high, rise, fall, drought = (land.of(name)[others] for name in names)
     count = low.size
-    vigour = rng.uniform(0.88, 1.06, count)
-    return np.stack(
-        [
+    vigour = rng.uniform(0.84, 1.06, count)
+    early, kept = rng.normal(0, 6, (2, count))
+    years = [
+        (
             low * vigour,
             high * vigour,
-            rise + late + rng.normal(0, 6, count),
-            fall + rng.normal(0, 6, count),
-            drought * rng.uniform(0.2, 1.2, count),
+            rise + shift + early + rng.normal(0, 2, count),
+            fall - 0.5 * shift + kept + rng.normal(0, 2, count),
+            drought * rng.uniform(0.2, 1.2, count) * rng.uniform(0.4, 1.4),
             rng.uniform(7, 12, count),
-        ]
-    )
+        )
+        for shift in late
+    ]
+    return np.array(years)
 
 
-def _draw_cuts(rng: np.random.Generator, covers: NDArray[np.intp]) -> Values:
+def _draw_cuts(rng: np.random.Generator, covers: NDArray[np.intp], late: Values) -> Values:
     mean = np.array([COVERS[name].cuts for name in COVER_NAMES])[covers]
-    usual = np.array([135.0, 190.0, 245.0])[:, None]
-    days = usual + rng.normal(0, 12, (3, covers.size))
-    return np.where(rng.random(days.shape) < mean / 3, days, AFTER_LAST_CUT)
+    usual = np.array([135.0, 190.0, 245.0])
+    spring = (np.arange(len(late)) * YEAR + late)[:, None] + usual
+    days = spring.reshape(-1, 1) + rng.normal(0, 12, (spring.size, covers.size))
+    return np.where(rng.random(days.shape) < mean / len(usual), days, AFTER_LAST_CUT)

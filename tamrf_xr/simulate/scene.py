@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +19,14 @@ from pyproj import CRS
 
 from tamrf_xr.cube import Grid, build_cube, build_group
 from tamrf_xr.dates import parse_dates
-from tamrf_xr.errors import DateError
+from tamrf_xr.errors import DateError, OptionError
 from tamrf_xr.sensors import FINE_GSD, SENSORS
 from tamrf_xr.simulate.atmosphere import Sky, draw_sky, through
 from tamrf_xr.simulate.config import SceneConfig
 from tamrf_xr.simulate.fields import Field, stream
 from tamrf_xr.simulate.ground import Ground, draw_ground
 from tamrf_xr.simulate.masks import any_of, detect, most_of, spoiled
+from tamrf_xr.simulate.orbits import Pass, nadir, passes
 from tamrf_xr.simulate.sensing import observe
 from tamrf_xr.store import check_absent, save_cube
 
@@ -32,6 +35,9 @@ MARGIN = 12
 
 MULTIPLE = 6
 """Pixels of 20 m and of 30 m must fill what is simulated."""
+
+MOST_THREADS = 4
+"""Acquisitions taken at once, at most: each needs some 0.6 GB for a megapixel."""
 
 Mask = NDArray[np.bool_]
 
@@ -58,7 +64,7 @@ class Simulation:
         Parameters
         ----------
         dates
-            As `tamrf_xr.fuse` takes them; within the year of the scene, in any order.
+            As `tamrf_xr.fuse` takes them; within the series, in any order.
 
         Returns
         -------
@@ -68,10 +74,10 @@ class Simulation:
         Raises
         ------
         DateError
-            If a date cannot be read, or lies outside the year.
+            If a date cannot be read, or lies outside the series.
         """
         asked = parse_dates(dates)
-        _check_year(asked, self.config.year)
+        _check_years(asked, self.config)
         days = (asked - pd.Timestamp(self.config.year, 1, 1)) / pd.Timedelta(days=1)
         grid = _grid(self.config, FINE_GSD)
         groups = {}
@@ -111,7 +117,7 @@ def simulate(config: SceneConfig) -> Simulation:
     (1, 30, 30)
     """
     count = -(-(config.size_px + 2 * MARGIN) // MULTIPLE) * MULTIPLE
-    ground = draw_ground(config.seed, count)
+    ground = draw_ground(config.seed, count, years=config.years, latitude=config.latitude)
     groups, clear = {}, {}
     for sensor in SENSORS:
         groups[sensor], clear[sensor] = _acquire(config, ground, sensor)
@@ -140,7 +146,7 @@ def write_scene(
     truth_zarr
         Store of the truth, if wanted.
     truth_dates
-        Dates of the truth; by default every 15 days of the year.
+        Dates of the truth; by default every 15 days of the series.
     overwrite
         Replace stores that exist.
 
@@ -149,38 +155,51 @@ def write_scene(
     OutputExistsError
         If a store exists and `overwrite` is False. Nothing is written then.
     DateError
-        If a date of the truth cannot be read, or lies outside the year.
+        If a date of the truth cannot be read, or lies outside the series.
     """
     for path in (out_zarr, truth_zarr):
         if path is not None:
             check_absent(Path(path), overwrite=overwrite)
-    year = config.year
-    dates = parse_dates(f"{year}-01-01/{year}-12-31/15D" if truth_dates is None else truth_dates)
-    _check_year(dates, year)
+    first, last = config.year, config.year + config.years - 1
+    dates = parse_dates(f"{first}-01-01/{last}-12-31/15D" if truth_dates is None else truth_dates)
+    _check_years(dates, config)
     scene = simulate(config)
     save_cube(scene.cube, out_zarr, overwrite=overwrite)
     if truth_zarr is not None:
         save_cube(scene.truth(dates), truth_zarr, overwrite=overwrite)
 
 
-def _check_year(dates: pd.DatetimeIndex, year: int) -> None:
-    outside = dates[dates.year != year]
+def _check_years(dates: pd.DatetimeIndex, config: SceneConfig) -> None:
+    last = config.year + config.years - 1
+    outside = dates[(dates.year < config.year) | (dates.year > last)]
     if len(outside):
+        span = f"{config.year}" + (f" to {last}" if config.years > 1 else "")
         raise DateError(
-            f"truth asked at {outside[0]:%Y-%m-%d}: the scene is of {year}; "
-            "ask for dates of that year, or simulate another"
+            f"truth asked at {outside[0]:%Y-%m-%d}: the scene is of {span}; "
+            "ask for dates of that time, or simulate another"
         )
 
 
 def _acquire(config: SceneConfig, ground: Ground, sensor: str) -> tuple[xr.Dataset, xr.DataArray]:
     """Take the whole series of one sensor."""
-    days = _passes(config, sensor)
+    found = passes(config, sensor)
+    if not found:
+        raise OptionError(
+            f"no acquisition of {sensor} is left in the series: the revisit is too long for "
+            f"{config.days} days, or lost_dates ({config.lost_dates}) too high; change them"
+        )
     grid = _grid(config, SENSORS[sensor].gsd)
-    images = np.empty((len(days), len(SENSORS[sensor].all_bands), *grid.shape), np.float32)
-    valid = np.empty((len(days), *grid.shape), bool)
+    images = np.empty((len(found), len(SENSORS[sensor].all_bands), *grid.shape), np.float32)
+    valid = np.empty((len(found), *grid.shape), bool)
     clear = np.empty_like(valid)
-    for i, day in enumerate(days.tolist()):
-        images[i], valid[i], clear[i] = _take(config, ground, sensor, day)
+
+    def take(place: int) -> None:
+        images[place], valid[place], clear[place] = _take(config, ground, sensor, found[place])
+
+    # Each date draws from streams of its own: threads change no byte.
+    with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, MOST_THREADS)) as pool:
+        deque(pool.map(take, range(len(found))), maxlen=0)
+    days = [one.day for one in found]
     times = pd.Timestamp(config.year, 1, 1) + pd.to_timedelta(days, unit="D")
     group = _group(sensor, images, times=times, grid=grid, valid=valid, attrs=_SIMULATED)
     return group, group["valid"].copy(data=clear).assign_attrs(long_name="truly clear")
@@ -189,24 +208,16 @@ def _acquire(config: SceneConfig, ground: Ground, sensor: str) -> tuple[xr.Datas
 _SIMULATED = {"source": "simulated"}
 
 
-def _passes(config: SceneConfig, sensor: str) -> NDArray[np.int64]:
-    """Return the days of the year on which a sensor passes."""
-    every = {
-        "sentinel2": config.sentinel2_revisit_days,
-        "landsat": config.landsat_revisit_days,
-    }[sensor]
-    first = int(stream(config.seed, "orbit " + sensor).integers(every))
-    length = 366 if pd.Timestamp(config.year, 1, 1).is_leap_year else 365
-    return np.arange(first, length, every)
-
-
-def _take(config: SceneConfig, ground: Ground, sensor: str, day: int) -> tuple[Field, Mask, Mask]:
+def _take(config: SceneConfig, ground: Ground, sensor: str, one: Pass) -> tuple[Field, Mask, Mask]:
     """Return one acquisition: the image, `valid` and what is truly clear, cropped."""
     row, grid = SENSORS[sensor], _grid(config, SENSORS[sensor].gsd)
-    rng = stream(config.seed, "acquisition " + sensor, day)
-    shape = ground.land.shape
-    sky = draw_sky(config.seed, sensor, day, shape, cloudiness=config.cloudiness)
-    image = observe(through(sky, ground.image(sensor, day), sensor), sensor, config, rng=rng)
+    rng = stream(config.seed, "acquisition " + sensor, one.day)
+    sky = draw_sky(config, sensor, one.day, ground.land.shape)
+    view = nadir(sensor)
+    if config.view_effect:
+        view = replace(one.view, zenith=config.view_effect * one.view.zenith)
+    seen = through(sky, ground.image(sensor, one.day, view=view), sensor)
+    image = observe(seen, sensor, config, rng=rng)
     gap = any_of(_draw_gap(rng, sky, config.partial_swath), row.ratio)
     bad = any_of(spoiled(sky, row.ratio), row.ratio)
     said = bad

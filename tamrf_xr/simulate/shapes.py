@@ -101,7 +101,7 @@ def cells(
     inside = np.ones(y.shape, bool) if where is None else where
     dy, dx = bend or (0, 0)
     points = np.stack([(y + dy)[inside], (x + dx)[inside]], axis=-1)
-    distance, found = cKDTree(sites).query(points, k=2)
+    distance, found = cKDTree(sites).query(points, k=2, workers=-1)
     (first, second), (near, far) = found.T, distance.T
     border = (far**2 - near**2) / (2 * np.linalg.norm(sites[second] - sites[first], axis=-1))
     own, other, away = (np.zeros(y.shape, kind) for kind in (np.intp, np.intp, np.float32))
@@ -128,13 +128,19 @@ def blobs(
     Returns
     -------
     numpy.ndarray
-        Negative outside.
+        Negative outside; minus infinity far outside.
     """
     y, x = canvas.positions()
     depth = np.full(y.shape, -np.inf, np.float32)
-    for (cy, cx), radius in zip(centres, radii, strict=True):
-        distance = np.hypot(y - np.float32(cy), x - np.float32(cx)) / np.float32(radius)
-        np.maximum(depth, 1 - distance + wobble, out=depth)
+    # Beyond twice the rim nothing is asked.
+    reach = (2 + float(wobble.max())) * radii / canvas.step
+    for (cy, cx), radius, far in zip(centres, radii, reach, strict=True):
+        box = tuple(
+            slice(max(0, int(c / canvas.step - far)), int(c / canvas.step + far) + 1)
+            for c in (cy, cx)
+        )
+        distance = np.hypot(y[box] - np.float32(cy), x[box] - np.float32(cx)) / np.float32(radius)
+        np.maximum(depth[box], 1 - distance + wobble[box], out=depth[box])
     return depth
 
 

@@ -1,7 +1,8 @@
 """What things look like: spectra of pure materials, and what each band makes of them.
 
 Reflectances were set by hand within the percentiles of clear Sentinel-2 L2A pixels of Belgium
-(tiles 31UFS and 31UDS); they are nobody's measurements.
+(tiles 31UFS and 31UDS); they are nobody's measurements. Soils and waters of a scene vary about
+them so far that bright ones reach the desert of tile 29RKH.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ _KNOTS = np.array([0.430, 0.490, 0.560, 0.600, 0.665, 0.705, 0.740, 0.783, 0.865
 """Wavelengths of the table below, in micrometres; straight lines between them."""
 
 _PERCENT: dict[str, tuple[float, ...]] = {
-    "crop": (1.8, 2.7, 6.1, 4.5, 2.3, 9.6, 36.5, 46.5, 50.0, 19.5, 8.8),
-    "grass": (2.4, 3.4, 7.0, 5.4, 3.3, 11.0, 33.0, 41.0, 43.0, 22.0, 11.6),
-    "broadleaf": (1.3, 2.0, 4.3, 3.3, 2.1, 7.4, 27.0, 34.5, 36.5, 15.5, 7.0),
+    "crop": (1.5, 2.2, 5.6, 3.8, 1.7, 9.0, 37.5, 48.0, 52.0, 19.5, 8.4),
+    "grass": (1.9, 2.8, 6.4, 4.7, 2.5, 10.6, 34.0, 43.0, 46.0, 22.5, 11.4),
+    "broadleaf": (1.1, 1.8, 4.1, 3.0, 1.7, 7.2, 28.0, 36.5, 39.0, 16.0, 7.0),
     "conifer": (1.1, 1.6, 3.0, 2.4, 1.9, 5.0, 14.5, 18.0, 19.5, 9.0, 4.2),
     "flower": (2.8, 4.5, 13.5, 14.0, 11.5, 19.0, 35.0, 42.0, 44.0, 20.0, 10.0),
     "straw": (6.0, 7.8, 11.2, 12.8, 15.0, 18.0, 21.0, 23.0, 26.5, 32.0, 24.5),
@@ -66,6 +67,11 @@ WAVELENGTHS = np.array(
     dtype=np.float32,
 )
 """Of `BANDS`, in micrometres."""
+
+SKYLIGHT = np.interp(
+    WAVELENGTHS, (0.44, 0.49, 0.66, 0.86, 1.61, 2.19), (0.40, 0.35, 0.28, 0.27, 0.25, 0.21)
+).astype(np.float32)
+"""Part of the light that reaches the ground in full shadow, by band."""
 
 _HEAT: dict[str, float] = {
     "crop": 3.0,
@@ -118,3 +124,35 @@ def material_spectra() -> NDArray[np.float32]:
     samples = WAVELENGTHS[:, None] + offsets * widths[:, None]
     passed = [np.interp(samples, _KNOTS, values).mean(axis=1) for values in _PERCENT.values()]
     return np.asarray(np.stack(passed) / 100, np.float32)
+
+
+_VARIES: dict[str, float] = {"soil_dry": 0.28, "soil_wet": 0.28, "water": 0.35, "silt": 0.35}
+_VARIES_ELSE = 0.08
+
+_REDDER: dict[str, float] = {"soil_dry": 0.16, "soil_wet": 0.16, "gravel": 0.16, "tile": 0.12}
+_REDDER_ELSE = 0.04
+
+
+def draw_spectra(rng: np.random.Generator) -> NDArray[np.float32]:
+    """Draw the materials of one region: `material_spectra`, brighter or darker, redder or bluer.
+
+    Parameters
+    ----------
+    rng
+        Source of randomness.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (materials, bands), 0..1.
+    """
+    table = material_spectra()
+    octaves = np.log2(WAVELENGTHS / 0.8).clip(-1, 0.6)
+    draws = rng.standard_normal((2, len(MATERIALS)))
+    # Dry and wet soil of a region are one soil.
+    draws[:, index("soil_wet")] = draws[:, index("soil_dry")]
+    bright = draws[0] * [_VARIES.get(name, _VARIES_ELSE) for name in MATERIALS]
+    red = draws[1] * [_REDDER.get(name, _REDDER_ELSE) for name in MATERIALS]
+    change = np.clip(bright[:, None] + np.outer(red, octaves), -0.7, 0.7)
+    change[index("snow")] = 0
+    return np.asarray(np.minimum(table * np.exp(change), 0.95), np.float32)

@@ -1,4 +1,4 @@
-"""The year's weather: air temperature, rain in the soil, snow, sun. A series of days."""
+"""The weather: air temperature, rain in the soil, snow, sun. A series of days."""
 
 from __future__ import annotations
 
@@ -10,38 +10,70 @@ from numpy.typing import NDArray
 from tamrf_xr.simulate.fields import stream
 
 LATITUDE = 44.0
-"""Degrees north, of the sun."""
+"""Degrees north, where none is told."""
 
-HOURS_BEFORE_NOON = 1.2
-"""Solar time of the overpass, which both sensors share to minutes."""
+HOUR = 10.8
+"""Solar time of the overpass, where none is told: both sensors pass within minutes of it."""
 
 SPIN_UP = 60
-"""Days simulated before the year, so that its first day is wet or dry already."""
+"""Days simulated before the first, so that it is wet or dry already."""
+
+YEAR = 365.25
+
+Series = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Weather:
-    """The weather at the overpass, one value a day of the year (day 0: 1 January)."""
+    """The weather, one value a day (day 0: 1 January of the first year)."""
 
-    air: NDArray[np.float64]
-    """Temperature of the air, in K."""
+    latitude: float
+    """Degrees north."""
 
-    moisture: NDArray[np.float64]
+    air: Series
+    """Mean temperature of the air, in K."""
+
+    swing: Series
+    """Half the difference of its warmest and coldest hours, in K."""
+
+    calm: Series
+    """How much sun and wind let the ground warm above the air, about 1."""
+
+    moisture: Series
     """Of the top of the soil, 0 (dry) to 1 (soaked)."""
 
-    snow: NDArray[np.float64]
+    snow: Series
     """Fraction of open ground under snow, 0..1."""
 
+    def warmth(self, day: float, hour: float = HOUR) -> float:
+        """Return the temperature of the air at an hour of solar time, in K: warmest at 15 h."""
+        today = int(day)
+        return float(self.air[today] + self.swing[today] * np.cos(np.pi * (hour - 15) / 12))
 
-def draw_weather(seed: int, days: int = 366) -> Weather:
-    """Draw the weather of a year.
+    def sunshine(self, day: float, hour: float = HOUR) -> float:
+        """Return the sun's power on flat ground, 1 at midsummer at the hour of the overpass."""
+        zenith = sun(day, self.latitude, hour)[0]
+        return float(max(np.cos(zenith), 0.0) / np.cos(sun(172)[0]))
+
+    def heating(self, day: float, hour: float = HOUR) -> float:
+        """Return how far the day's sun has warmed the ground above the air, relative.
+
+        The ground lags the sun by an hour and cools below the air at night.
+        """
+        return float(self.calm[int(day)] * (1.12 * self.sunshine(day, hour - 1) - 0.12))
+
+
+def draw_weather(seed: int, days: int = 366, latitude: float = LATITUDE) -> Weather:
+    """Draw the weather of some years.
 
     Parameters
     ----------
     seed
         Of the scene.
     days
-        Length of the year.
+        Length of the series.
+    latitude
+        Degrees north: it sets means and seasons.
 
     Returns
     -------
@@ -50,16 +82,20 @@ def draw_weather(seed: int, days: int = 366) -> Weather:
     """
     rng = stream(seed, "weather")
     day = np.arange(-SPIN_UP, days)
-    summer = np.cos(2 * np.pi * (day - 200) / 365.25)
-    air = 284.5 + 9.5 * summer + 3.0 * _memory(rng, day.size, 0.75)
+    summer = np.cos(2 * np.pi * (day - 200) / YEAR)
+    mean = 285.6 - 0.45 * (latitude - LATITUDE) + rng.normal(0, 1.2)
+    air = mean + rng.uniform(6.5, 10.5) * summer + 3.0 * _memory(rng, day.size, 0.75)
     wet = (_memory(rng, day.size, 0.6) > 0.55 + 0.3 * summer) * rng.gamma(1.2, 0.35, day.size)
     moisture = _store(wet, np.exp(-1 / (12 - 8 * summer)))
     snow = np.clip(_store(wet * (air < 271.4), np.where(air < 271.4, 0.9, 0.3)) * 3, 0, 1)
-    kept = slice(SPIN_UP, None)
-    return Weather(air[kept], moisture[kept], np.where(snow[kept] < 0.05, 0, snow[kept]))
+    snow = np.where(snow < 0.05, 0, snow)
+    swing = (4.5 + 2.0 * summer) * (1.25 - 0.5 * moisture) * rng.uniform(0.8, 1.2, day.size)
+    calm = np.clip(1 + 0.15 * _memory(rng, day.size, 0.3), 0.6, 1.4)
+    series = (part[SPIN_UP:] for part in (air, swing, calm, moisture, snow))
+    return Weather(latitude, *series)
 
 
-def _memory(rng: np.random.Generator, count: int, correlation: float) -> NDArray[np.float64]:
+def _memory(rng: np.random.Generator, count: int, correlation: float) -> Series:
     """Draw a series of standard deviation 1, each day correlated with the last."""
     series = rng.standard_normal(count)
     for i in range(1, count):
@@ -67,7 +103,7 @@ def _memory(rng: np.random.Generator, count: int, correlation: float) -> NDArray
     return series
 
 
-def _store(gains: NDArray[np.float64], kept: NDArray[np.float64]) -> NDArray[np.float64]:
+def _store(gains: Series, kept: Series) -> Series:
     """Fill a store of capacity 1 that loses a part of itself each day."""
     level, series = 0.5 * float(gains[0] > 0), np.empty_like(gains)
     for i, gain in enumerate(gains):
@@ -76,13 +112,17 @@ def _store(gains: NDArray[np.float64], kept: NDArray[np.float64]) -> NDArray[np.
     return series
 
 
-def sun(day: float) -> tuple[float, float]:
-    """Return where the sun is at the overpass.
+def sun(day: float, latitude: float = LATITUDE, hour: float = HOUR) -> tuple[float, float]:
+    """Return where the sun is.
 
     Parameters
     ----------
     day
-        Of the year, from 0.
+        From 1 January, 0.
+    latitude
+        Degrees north.
+    hour
+        Solar time: 12 is noon.
 
     Returns
     -------
@@ -94,12 +134,11 @@ def sun(day: float) -> tuple[float, float]:
     >>> bool(sun(172)[0] < sun(355)[0])
     True
     """
-    declination = np.radians(-23.44) * np.cos(2 * np.pi * (day + 10) / 365.25)
-    latitude, hour = np.radians(LATITUDE), np.radians(-15 * HOURS_BEFORE_NOON)
-    cosine = np.sin(latitude) * np.sin(declination)
-    cosine += np.cos(latitude) * np.cos(declination) * np.cos(hour)
-    zenith = np.arccos(cosine)
-    east = -np.cos(declination) * np.sin(hour)
-    north = np.cos(latitude) * np.sin(declination)
-    north -= np.sin(latitude) * np.cos(declination) * np.cos(hour)
-    return float(zenith), float(np.arctan2(east, north))
+    declination = np.radians(-23.44) * np.cos(2 * np.pi * (day + 10) / YEAR)
+    place, turned = np.radians(latitude), np.radians(15 * (hour - 12))
+    cosine = np.sin(place) * np.sin(declination)
+    cosine += np.cos(place) * np.cos(declination) * np.cos(turned)
+    east = -np.cos(declination) * np.sin(turned)
+    north = np.cos(place) * np.sin(declination)
+    north -= np.sin(place) * np.cos(declination) * np.cos(turned)
+    return float(np.arccos(cosine)), float(np.arctan2(east, north))

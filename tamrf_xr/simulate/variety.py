@@ -1,0 +1,106 @@
+"""Scenes unlike each other: place, sky and sensors drawn for each seed, to train and test on."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tamrf_xr.simulate.config import SceneConfig
+from tamrf_xr.simulate.fields import stream
+from tamrf_xr.simulate.scene import write_scene
+
+YEARS = (2018, 2025)
+"""First and last year drawn: those in which at least Landsat 8 and two Sentinel-2 were up."""
+
+
+def draw_config(seed: int, **fixed: Any) -> SceneConfig:
+    """Draw everything that a scene is made from, so that no two seeds are of one kind.
+
+    Land, soils and crops follow from the seed in any case; this draws latitude, year, orbits,
+    cloudiness and haze, errors of masks, noise, radiometry and registration too.
+
+    Parameters
+    ----------
+    seed
+        Of the scene.
+    fixed
+        Fields of `SceneConfig` to set instead, such as `size_px`.
+
+    Returns
+    -------
+    SceneConfig
+        The scene. What is fixed changes no other draw.
+
+    Examples
+    --------
+    >>> draw_config(3, size_px=120) == draw_config(3, size_px=120)
+    True
+    """
+    rng = stream(seed, "variety")
+    year = int(rng.integers(YEARS[0], YEARS[1] + 1))
+    drawn = {
+        "year": year,
+        "top": 60.0 * round(rng.uniform(4_100_000, 6_100_000) / 60),  # 37 to 55 degrees north
+        "sentinel2_overlap": bool(rng.random() < 0.35),
+        "landsat_overlap": bool(rng.random() < 0.40),
+        # Landsat 9 flies since autumn 2021.
+        "landsat_revisit_days": 8 if year >= 2022 else 16,
+        "lost_dates": rng.uniform(0.0, 0.15),
+        "cloudiness": rng.uniform(0.1, 0.55),
+        "mask_errors": _around(rng, 1.0, 0.3),
+        "noise_reflectance": _around(rng, 0.0015, 0.3),
+        "noise_relative": _around(rng, 0.01, 0.3),
+        "haze_reflectance": _around(rng, 0.010, 0.5),
+        "view_effect": rng.uniform(0.5, 1.3),
+        "offset_reflectance": _around(rng, 0.003, 0.4),
+        "gain_relative": _around(rng, 0.05, 0.5),
+        "offset_kelvin": _around(rng, 0.8, 0.3),
+        "registration_m": rng.uniform(1.0, 6.0),
+    }
+    return SceneConfig(**{"seed": seed, **drawn, **fixed})
+
+
+def write_scenes(
+    folder: str | os.PathLike[str], seeds: Iterable[int], *, workers: int = 1, **fixed: Any
+) -> list[Path]:
+    """Simulate scenes of `draw_config` and write each as ``scene-<seed>.zarr``.
+
+    Parameters
+    ----------
+    folder
+        Where to; made if it is absent.
+    seeds
+        One for each scene.
+    workers
+        Processes that simulate at once. A scene of 330 px takes some 0.7 GB, one of 990 px 4.5.
+    fixed
+        As in `draw_config`.
+
+    Returns
+    -------
+    list of pathlib.Path
+        The stores, in the order of `seeds`. Those that exist are left as they are.
+    """
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    stores = {Path(folder) / f"scene-{seed:05d}.zarr": draw_config(seed, **fixed) for seed in seeds}
+    missing = [path for path in stores if not path.exists()]
+    if workers == 1:
+        for path in missing:
+            write_scene(stores[path], path)
+    else:
+        # Spawned, as threads of numerical libraries do not survive a fork.
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(workers, mp_context=context) as pool:
+            deque(pool.map(write_scene, (stores[path] for path in missing), missing), maxlen=0)
+    return list(stores)
+
+
+def _around(rng: np.random.Generator, middle: float, spread: float) -> float:
+    return float(middle * np.exp(spread * rng.standard_normal()))
