@@ -1,0 +1,121 @@
+"""How a sensor would see a prediction: its blur and its grid, differentiable; the twin of `psf`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from tamrf_xr import psf
+from tamrf_xr.model.network import Tamrf
+from tamrf_xr.sensors import LANDSAT
+from tamrf_xr.training.views import View
+
+__all__ = ["SensorBands", "as_seen", "crop", "cropped", "degrade", "full_precision", "sensor_bands"]
+
+
+@dataclass(frozen=True, slots=True)
+class SensorBands:
+    """What the losses know of the bands of one sensor."""
+
+    mean: Tensor
+    """(B,): what was subtracted to standardise, in the unit of the band."""
+
+    std: Tensor
+    """(B,): what it was divided by."""
+
+    profiles: Tensor
+    """(B, 2k + 1): the point spread function along one axis, on the 10 m grid; each sums to 1."""
+
+    resolution: tuple[float, ...]
+    """Native resolution of each band, metres."""
+
+    ratio: int
+    """Pixels of 10 m across one pixel of the sensor's grid."""
+
+    @property
+    def reflectances(self) -> int:
+        """How many bands, from the first, are reflectances: the thermal one, coarser, is last."""
+        return sum(gsd <= LANDSAT.gsd for gsd in self.resolution)
+
+    def at(self, resolution: float) -> list[int]:
+        """Return the indices of the bands of one native resolution, in metres."""
+        return [band for band, found in enumerate(self.resolution) if found == resolution]
+
+
+def sensor_bands(model: Tamrf, sensor: Literal["hr", "lr"]) -> SensorBands:
+    """Read the bands of one sensor off the buffers of a network; tensors stay on its device."""
+    values = {name: model.get_buffer(f"{sensor}_{name}") for name in ("mean", "std")}
+    mtfs, gsds = (model.get_buffer(f"{sensor}_{n}").tolist() for n in ("mtf", "resolution"))
+    reach = psf.half_width(gsds)
+    kernels = [psf.kernel(m, g, reach=reach).sum(axis=0) for m, g in zip(mtfs, gsds, strict=True)]
+    profiles = torch.from_numpy(np.stack(kernels)).to(values["mean"])
+    ratio = model.config.ratio if sensor == "lr" else 1
+    return SensorBands(**values, profiles=profiles, resolution=tuple(gsds), ratio=ratio)
+
+
+def degrade(predicted: Tensor, bands: SensorBands) -> Tensor:
+    """Blur predictions by the sensor's PSF and bring them to its grid.
+
+    Parameters
+    ----------
+    predicted
+        (T, B, Y, X), on the 10 m grid.
+    bands
+        Of the sensor; reflect padding at the borders, as in `tamrf_xr.psf.blur`.
+
+    Returns
+    -------
+    Tensor
+        (T, B, Y / ratio, X / ratio), float32: bicubic, without antialiasing.
+    """
+    count, reach = len(bands.profiles), bands.profiles.shape[1] // 2
+    with full_precision(predicted):
+        padded = functional.pad(predicted.float(), (reach,) * 4, mode="reflect")
+        rows = functional.conv2d(padded, bands.profiles[:, None, :, None], groups=count)
+        blurred = functional.conv2d(rows, bands.profiles[:, None, None, :], groups=count)
+    if bands.ratio == 1:
+        return blurred
+    size = [side // bands.ratio for side in blurred.shape[-2:]]
+    return functional.interpolate(blurred, size=size, mode="bicubic", align_corners=False)
+
+
+def as_seen(view: View, bands: SensorBands, margin: int) -> View:
+    """Return the view on the sensor's own grid, its predictions degraded, its border cropped.
+
+    Parameters
+    ----------
+    view
+        As the network left it.
+    bands
+        Of the sensor.
+    margin
+        Pixels of 10 m to crop on every side.
+    """
+    degraded = replace(view, predicted=degrade(view.predicted, bands))
+    return cropped(degraded, margin // bands.ratio)
+
+
+def cropped(view: View, margin: int) -> View:
+    """Leave out `margin` pixels on every side of a view whose tensors share one grid."""
+    return replace(
+        view,
+        predicted=crop(view.predicted.float(), margin),
+        target=crop(view.target.float(), margin),
+        valid=crop(view.valid, margin),
+    )
+
+
+def crop(images: Tensor, margin: int) -> Tensor:
+    """Leave out `margin` pixels on every side of images (..., y, x)."""
+    height, width = images.shape[-2:]
+    return images[..., margin : height - margin, margin : width - margin]
+
+
+def full_precision(tensor: Tensor) -> torch.autocast:
+    """Switch autocast off on the device of a tensor, for sums that 8 bits do not carry."""
+    return torch.autocast(tensor.device.type, enabled=False)
