@@ -21,6 +21,8 @@ from tamrf_xr.model.network import Tamrf
 QUERIES = (12, 24, 48, 96)
 DATES = ((10, 6), (20, 12), (40, 24), (60, 45))
 USUAL = (20, 12)
+YEAR = (60, 45)
+"""Of a place with overlapping orbits; with 24 query dates, what `docs/scaling.md` reckons with."""
 TINY = NetworkConfig(latent=16, growth=8, positional=16, sensor_token=4, num_layers=1)
 
 
@@ -44,6 +46,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         },
         "queries": [_run(engine, size, USUAL, count) for count in QUERIES],
         "dates": [_run(engine, size, dates, 12) for dates in DATES],
+        "year": [_run(engine, size, YEAR, 24)],
     }
     _show(figures)
     if not options.tiny:
@@ -106,7 +109,7 @@ def _run(engine: Engine, size: int, dates: tuple[int, int], queries: int) -> dic
 def _show(figures: dict[str, Any]) -> None:
     for kind, found in figures["peak_gflops"].items():
         print(kind, ", ".join(f"{name} {value:.0f} GFLOP/s" for name, value in found.items()))
-    for row in figures["queries"] + figures["dates"]:
+    for row in figures["queries"] + figures["dates"] + figures["year"]:
         print(
             f"{row['hr_dates']:3} + {row['lr_dates']:2} dates, {row['queries']:3} queries: "
             f"encode {row['encode_s']:6.2f} s, answer {row['answer_s']:6.2f} s, "
