@@ -13,7 +13,7 @@ from tamrf_xr import accessor as _accessor  # registers `.tamrf`
 from tamrf_xr.cube import clip, validate
 from tamrf_xr.errors import TamrfError
 from tamrf_xr.fusion import fuse, run_job
-from tamrf_xr.harmonize import as_cube
+from tamrf_xr.harmonize import as_cube, with_panchromatic
 from tamrf_xr.store import open_cube, save_cube
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ __all__ = [
     "save_cube",
     "save_model",
     "validate",
+    "with_panchromatic",
 ]
 
 del _accessor

@@ -13,12 +13,13 @@ import xarray as xr
 from affine import Affine
 from pyproj import CRS
 
+from tamrf_xr import panchromatic
 from tamrf_xr.errors import CubeError
 from tamrf_xr.sensors import LANDSAT, SENSORS, Sensor, get_sensor
 
 CUBE_VERSION = "1"
 FILL = -32768
-SCALES = {"reflectance": 1e-4, "surface_temperature": 0.1}
+SCALES = {"reflectance": 1e-4, "surface_temperature": 0.1, panchromatic.NAME: 1e-4}
 """Physical units per stored unit, by variable."""
 
 
@@ -186,15 +187,16 @@ def _describe(group: xr.Dataset) -> xr.Dataset:
 
 def packing(variable: str) -> dict[str, Any]:
     """Return the encoding of a variable on disk: int16 with scale and fill value, or none."""
+    mapping = panchromatic.GRID_MAPPING if variable == panchromatic.NAME else "spatial_ref"
     if variable not in SCALES:
-        return {"grid_mapping": "spatial_ref"}
+        return {"grid_mapping": mapping}
     # Zarr's own fill_value too, or chunks that are missing would read as reflectance 0.
     return {
         "dtype": "int16",
         "scale_factor": SCALES[variable],
         "_FillValue": FILL,
         "fill_value": FILL,
-        "grid_mapping": "spatial_ref",
+        "grid_mapping": mapping,
     }
 
 
@@ -266,6 +268,7 @@ def _check_group(name: str, group: xr.Dataset) -> None:
         "reflectance": ("time", "band", "y", "x"),
         "valid": ("time", "y", "x"),
         "surface_temperature": ("time", "y", "x"),
+        panchromatic.NAME: ("time", *panchromatic.AXES.values()),
     }
     if not {"reflectance", "surface_temperature"} & set(group.data_vars):
         raise CubeError(f"/{name} has no 'reflectance'; found {list(map(str, group.data_vars))}")
@@ -277,6 +280,7 @@ def _check_group(name: str, group: xr.Dataset) -> None:
             )
     if "reflectance" in group:
         _check_bands(name, group)
+    panchromatic.check_nested(group)
 
 
 def _check_bands(name: str, group: xr.Dataset) -> None:
@@ -380,8 +384,8 @@ def clip(cube: xr.DataTree, bounds: tuple[float, float, float, float] | None = N
         raise CubeError(f"nothing left: no whole pixel of {step:g} m lies within {boxes}")
     cut = {}
     for name, group in groups.items():
-        inside = group.sel(x=slice(left, right), y=slice(top, bottom))
-        cut[name] = inside.rio.write_transform(grid_of(inside).transform)
+        inside = group.sel(panchromatic.slices(group, x=slice(left, right), y=slice(top, bottom)))
+        cut[name] = panchromatic.locate(inside.rio.write_transform(grid_of(inside).transform))
     tree = xr.DataTree.from_dict({"/": cube.to_dataset(), **cut})
     validate(tree)
     return tree

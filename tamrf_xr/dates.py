@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -223,6 +223,7 @@ def _episode(
         days={name: _count(days[name][list(chosen)], origin) for name, chosen in seen.items()},
         queries=tuple(queries),
         query_days=_count(pd.DatetimeIndex(list(queries.values())), origin),
+        origin=(origin.floor("D") - pd.Timestamp(0)).days,
     )
 
 
@@ -260,11 +261,12 @@ def _reads(
         for name, kept in used.items()
     }
     renumbered = tuple(
-        Episode(
-            {name: tuple(number[name][p] for p in chosen) for name, chosen in episode.seen.items()},
-            episode.days,
-            episode.queries,
-            episode.query_days,
+        replace(
+            episode,
+            seen={
+                name: tuple(number[name][p] for p in chosen)
+                for name, chosen in episode.seen.items()
+            },
         )
         for episode in episodes
     )

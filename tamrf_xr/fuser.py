@@ -48,10 +48,15 @@ class Series:
     """Set where `pixels` are int16 as stored, which only a method that is `FuserSpec.packed`
     gets to see."""
 
+    panchromatic: Pixels | None = None
+    """``(time, y, x)``, two pixels across one of `pixels`; None where there is none, or where
+    the method is not `FuserSpec.panchromatic`."""
+
     def at(self, positions: Sequence[int]) -> Series:
         """Return the acquisitions at `positions`."""
         index = list(positions)
-        return replace(self, pixels=self.pixels[index], valid=self.valid[index])
+        sharp = None if self.panchromatic is None else self.panchromatic[index]
+        return replace(self, pixels=self.pixels[index], valid=self.valid[index], panchromatic=sharp)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,9 @@ class Episode:
     query_days: tuple[float, ...]
     """Their days since the episode's origin."""
 
+    origin: int = 0
+    """Days from 1970-01-01 to that origin: for methods that know the season."""
+
 
 @dataclass(frozen=True, slots=True)
 class Crop:
@@ -83,6 +91,10 @@ class Crop:
 
     offset: Mapping[str, tuple[int, int]]
     """Per sensor: fine pixels (y, x) from that same corner to the corner of the sensor's array."""
+
+    origin: tuple[int, int] = (0, 0)
+    """Fine pixels (y, x) from the corner of the scene to that same corner: what lets a network
+    that halves its grid do so at the same places whatever the tile."""
 
     def within(self, sensor: str, *, margin: int = 0) -> tuple[slice, slice]:
         """Return the core grown by `margin`, in fine pixels from the corner of a sensor's array.
@@ -134,6 +146,9 @@ class Cost:
     per_query: float = 0.0
     """Per query date and fine pixel."""
 
+    per_pixel: float = 0.0
+    """Per fine pixel that is read, whatever the dates: the widest halo counts in full."""
+
     def bytes(self, *, pixels: int, dates: Mapping[str, int], queries: int) -> float:
         """Estimate the peak for a tile of so many fine pixels, halo included."""
         dated = sum(self.per_date.get(sensor, 0.0) * count for sensor, count in dates.items())
@@ -173,6 +188,9 @@ class FuserSpec:
 
     packed: bool = False
     """Give series as stored where a store holds integers; see `Series.packing`."""
+
+    panchromatic: bool = False
+    """Read the panchromatic band of Landsat; see `Series.panchromatic`."""
 
     prepare: str = ""
     """``"module:function"`` that a thread calls with its share of cores before it computes, where

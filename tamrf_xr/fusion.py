@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import xarray as xr
 
+from tamrf_xr import panchromatic
 from tamrf_xr.cube import groups_of, validate
 from tamrf_xr.dates import parse_dates
 from tamrf_xr.errors import CubeError, OptionError
@@ -53,8 +54,9 @@ def fuse(
         Weights for a method that needs them: a path, a loaded model, or ``"default"``.
     method
         ``"tamrf"``, the network; ``"linear"`` (or ``"naive"``), interpolation per pixel, without
-        weights; ``"stair"``, ``"sen2like"``, ``"dms"``: other published methods, which make the
-        bands and dates that they can and leave NaN elsewhere.
+        weights; ``"stair"``, ``"sen2like"``, ``"dms"``, ``"dsen2"``, ``"deepharmo"``, ``"dstfn"``,
+        ``"utilise"``: other published methods, which make the bands and dates that they can and
+        leave NaN elsewhere; see docs/methods.md.
     sensors
         Sensors whose bands to make; by default both.
     bands
@@ -71,11 +73,12 @@ def fuse(
         ``"float32"``, ``"bfloat16"``, or ``"auto"``: bfloat16 on GPUs, else float32.
     tile
         Edge of a tile in 10 m pixels. ``"auto"`` fits the memory there is. The result does not
-        depend on it, but for ``"dms"``, whose models are fitted per tile, and ``"sen2like"`` with
-        its default ``max_masked``, which is judged per tile.
+        depend on it, but for ``"dms"``, whose models are fitted per tile, ``"dstfn"``, whose
+        attention looks at a tile, and ``"sen2like"`` with its default ``max_masked``, which is
+        judged per tile.
     method_options
-        Options of the method itself, such as ``{"variant": "paper"}``; an unknown one is refused
-        with those that exist.
+        Options of the method itself, such as ``{"variant": "paper"}`` or ``{"weights": path}``
+        of methods that users bring weights for; an unknown one is refused with those that exist.
 
     Returns
     -------
@@ -107,7 +110,8 @@ def fuse(
         timing=Timing(origin, window),
         tile=tile,
     )
-    return fuse_lazily(cube, plan.spec, plan.queries, timing=plan.timing, tile=plan.tile)
+    read = _read_by(plan.spec, cube)
+    return fuse_lazily(read, plan.spec, plan.queries, timing=plan.timing, tile=plan.tile)
 
 
 def run_job(
@@ -184,7 +188,13 @@ def run_job(
         tile=tile,
     )
     return run_tiles(
-        cube, store, plan.spec, plan.queries, timing=plan.timing, tile=plan.tile, how=how
+        _read_by(plan.spec, cube),
+        store,
+        plan.spec,
+        plan.queries,
+        timing=plan.timing,
+        tile=plan.tile,
+        how=how,
     )
 
 
@@ -245,10 +255,28 @@ def _plan(
         device=choice.device,
         precision=choice.precision,
         options=choice.options,
+        panchromatic=_has_panchromatic(cube),
         days=_days_of(cube),
     )
     spec = plan_method(choice.method, request)
     return Plan(spec, parse_dates(query_dates), timing, _parse_tile(tile))
+
+
+def _has_panchromatic(cube: xr.DataTree) -> bool:
+    return any(panchromatic.NAME in group for group in groups_of(cube).values())
+
+
+def _read_by(spec: FuserSpec, cube: xr.DataTree) -> xr.DataTree:
+    """Drop the panchromatic band where a method has no use for it: reading it takes time."""
+    if spec.panchromatic or not _has_panchromatic(cube):
+        return cube
+    groups = groups_of(cube)
+    kept = {
+        name: group.drop_vars(panchromatic.NAME, errors="ignore") for name, group in groups.items()
+    }
+    read = xr.DataTree.from_dict({"/": cube.to_dataset(), **kept}, name=cube.name)
+    read.encoding = cube.encoding
+    return read
 
 
 def _bands_of(cube: xr.DataTree) -> dict[str, tuple[str, ...]]:

@@ -224,7 +224,7 @@ def downsample(images: Array, factor: int = 3) -> Array:
     return _resample(values, float(factor))
 
 
-def upsample(images: Array, factor: int = 3) -> Array:
+def upsample(images: Array, factor: float = 3) -> Array:
     """Bring images to a grid `factor` times finer: bicubic, borders repeated.
 
     Parameters
@@ -262,7 +262,7 @@ def _floating(images: Array) -> Array:
     return values if np.issubdtype(values.dtype, np.floating) else values.astype(np.float64)
 
 
-def _check_factor(factor: int) -> None:
+def _check_factor(factor: float) -> None:
     if factor < 1:
         raise ValueError(f"factor is {factor}; expected a ratio of resolutions of at least 1")
 

@@ -8,6 +8,7 @@ from math import ceil
 
 from tamrf_xr.errors import MemoryBudgetError
 from tamrf_xr.fuser import Cost, Crop, FuserSpec
+from tamrf_xr.sensors import SENSORS
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,7 @@ class TileGrid:
             slice(core.y.start - top, core.y.stop - top),
             slice(core.x.start - left, core.x.stop - left),
             {name: (y - top, x - left) for name, (y, x) in corners.items()},
+            (top, left),
         )
 
 
@@ -176,8 +178,12 @@ def plan_tile(
 def tile_bytes(spec: FuserSpec, work: Workload, tile: int) -> float:
     """Estimate the bytes that one tile takes while it is computed."""
     halo = max((spec.halo_of(name) for name in work.dates), default=0)
-    pixels = 1
-    for size in work.shape:
-        pixels *= min(tile + 2 * halo, size)
+    fine = max((spec.halo_of(name) * SENSORS[name].ratio for name in work.dates), default=0)
     cost: Cost = spec.cost
-    return cost.bytes(pixels=pixels, dates=work.dates, queries=work.queries)
+    return cost.per_pixel * _area(work.shape, tile + 2 * fine) + cost.bytes(
+        pixels=_area(work.shape, tile + 2 * halo), dates=work.dates, queries=work.queries
+    )
+
+
+def _area(shape: tuple[int, int], size: int) -> int:
+    return min(size, shape[0]) * min(size, shape[1])

@@ -8,10 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tamrf_xr.cube import build_cube, build_group, groups_of
+from tamrf_xr import with_panchromatic
+from tamrf_xr.cube import build_cube, build_group, grid_of, groups_of
 from tamrf_xr.dates import plan_dates
 from tamrf_xr.errors import MethodError
 from tamrf_xr.fuser import Crop, Episode, Series
@@ -77,8 +79,19 @@ def series_of(cube) -> dict[str, Series]:
         valid = group["valid"].values & np.isfinite(parts[0]).all(axis=1)
         pixels.setflags(write=False)
         valid.setflags(write=False)
-        series[name] = Series(pixels, valid)
+        sharp = group["panchromatic"].values if "panchromatic" in group else None
+        series[name] = Series(pixels, valid, panchromatic=sharp)
     return series
+
+
+def with_sharp(cube, *, seed=7):
+    """The cube with a panchromatic band of noise on every date of Landsat."""
+    group = groups_of(cube)["landsat"]
+    finer = grid_of(group).zoom(2)
+    pixels = np.random.default_rng(seed).random((group.sizes["time"], *finer.shape)) * 0.5
+    coords = {"time": group["time"].values, **finer.coords()}
+    band = xr.DataArray(pixels.astype(np.float32), coords=coords, dims=("time", "y", "x"))
+    return with_panchromatic(cube, band)
 
 
 def whole_of(series) -> Crop:
@@ -210,7 +223,7 @@ class FuserTests:
             hole = (..., slice(0, 18 // SENSORS[name].ratio), slice(0, 18 // SENSORS[name].ratio))
             pixels, valid = seen.pixels.copy(), seen.valid.copy()
             pixels[hole], valid[hole] = np.nan, False
-            holed[name] = Series(pixels, valid)
+            holed[name] = replace(seen, pixels=pixels, valid=valid)
         before = run(spec, cube, QUERIES, series=series)
         after = run(spec, cube, QUERIES, series=holed)
         reach = 18 + max(
@@ -224,7 +237,9 @@ class FuserTests:
     def test_nothing_but_nan_gives_nan(self):
         cube = self.cube()
         void = {
-            name: Series(np.full_like(seen.pixels, np.nan), np.zeros_like(seen.valid))
+            name: replace(
+                seen, pixels=np.full_like(seen.pixels, np.nan), valid=np.zeros_like(seen.valid)
+            )
             for name, seen in series_of(cube).items()
         }
         made = run(self.spec(cube), cube, QUERIES, series=void)

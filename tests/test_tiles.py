@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tamrf_xr.errors import MemoryBudgetError
-from tamrf_xr.fuser import Cost
+from tamrf_xr.fuser import Cost, FuserSpec
 from tamrf_xr.tiles import TileGrid, Workload, plan_tile, tile_bytes
 from tests.numpy_fusers import blur_spec
 
@@ -73,3 +73,25 @@ def test_tile_is_never_larger_than_the_scene():
     assert plan_tile(blur_spec(), Workload((30, 60), {}, 1), tile=500, budget=1e9) == (30, 60)
     with pytest.raises(MemoryBudgetError, match="a tile of 500 px needs"):
         plan_tile(blur_spec(cost=Cost(fixed=2e9)), Workload((30, 60), {}, 1), tile=500, budget=1e9)
+
+
+def test_memory_per_pixel_counts_the_widest_halo_in_full():
+    spec = FuserSpec(
+        "m", "a:b", (), halo=(("landsat", 10), ("sentinel2", 5)), cost=Cost(per_pixel=2.0)
+    )
+    work = Workload((1000, 1000), {"landsat": 3, "sentinel2": 4}, queries=2)
+    assert tile_bytes(spec, work, 40) == 2.0 * 100**2
+    assert tile_bytes(spec, Workload((50, 1000), work.dates, 2), 40) == 2.0 * 50 * 100
+
+
+def test_a_tile_says_where_it_lies_in_the_scene():
+    grid = TileGrid(
+        (90, 90), (30, 30), {"sentinel2": 1, "landsat": 3}, {"sentinel2": 4, "landsat": 2}
+    )
+    for row, column in ((0, 0), (1, 2)):
+        tile = grid[row, column]
+        top, left = tile.crop.origin
+        assert (tile.crop.y.start + top, tile.crop.x.start + left) == (
+            tile.core.y.start,
+            tile.core.x.start,
+        )

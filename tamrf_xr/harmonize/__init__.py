@@ -5,5 +5,6 @@ The way of the data: `layers` names what is there, `georeference` says where and
 """
 
 from tamrf_xr.harmonize.assemble import as_cube
+from tamrf_xr.harmonize.panchromatic import with_panchromatic
 
-__all__ = ["as_cube"]
+__all__ = ["as_cube", "with_panchromatic"]

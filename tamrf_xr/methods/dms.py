@@ -41,6 +41,7 @@ from tamrf_xr.methods.pairing import (
     check_needs,
     on_day,
     on_fine,
+    over_coarse,
 )
 from tamrf_xr.methods.registry import Bands, Request
 
@@ -157,7 +158,7 @@ class Sharpener(EpisodeFuser):
         """Answer query by query."""
         size = (crop.y.stop - crop.y.start, crop.x.stop - crop.x.start)
         out = np.full((len(query_days), 1, *size), np.nan, np.float32)
-        fine = _over_coarse(series, crop, self._predictors)
+        fine = over_coarse(series, crop, self._predictors)
         rows, cols = crop.within(COARSE)
         for position, day in enumerate(query_days):
             index = on_day(days[COARSE], day)
@@ -168,15 +169,6 @@ class Sharpener(EpisodeFuser):
                 predictors = closest(fine, days[FINE], day)
                 out[position, 0] = sharpen(coarse, predictors, self._sharpen)[rows, cols]
         return dict.fromkeys(self._makes, out)
-
-
-def _over_coarse(series: Mapping[str, Series], crop: Crop, bands: list[int]) -> Series:
-    """Cut the fine series to what the coarse one covers."""
-    height, width = (size * RATIO for size in series[COARSE].valid.shape[1:])
-    top, left = (crop.offset[COARSE][axis] - crop.offset[FINE][axis] for axis in (0, 1))
-    place = (slice(top, top + height), slice(left, left + width))
-    fine = series[FINE]
-    return Series(fine.pixels[(slice(None), bands, *place)], fine.valid[(slice(None), *place)])
 
 
 def closest(fine: Series, days: Days, day: float) -> Pixels:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tamrf_xr.errors import MethodError, OptionError
-from tamrf_xr.fuser import Crop, Days, Mask, Series
+from tamrf_xr.fuser import Crop, Days, Mask, Pixels, Series
 from tamrf_xr.methods.registry import Request
 from tamrf_xr.sensors import LANDSAT, SENTINEL2
 
@@ -122,6 +122,44 @@ def check_variant(method: str, request: Request, known: Sequence[str]) -> str:
     return str(variant)
 
 
+def check_panchromatic(method: str, request: Request) -> None:
+    """Check that a cube has the panchromatic band, as far as is known.
+
+    Raises
+    ------
+    MethodError
+        If it has not.
+    """
+    if request.panchromatic is False:
+        raise MethodError(_no_panchromatic(method))
+
+
+def panchromatic_of(method: str, seen: Series) -> Pixels:
+    """Return the panchromatic band (time, y, x) of a tile.
+
+    Raises
+    ------
+    MethodError
+        If there is none.
+    """
+    if seen.panchromatic is None:
+        raise MethodError(_no_panchromatic(method))
+    return seen.panchromatic
+
+
+def _no_panchromatic(method: str) -> str:
+    return (
+        f"method {method!r} needs the panchromatic band of Landsat (15 m), and the cube has no "
+        "/landsat/panchromatic; add it with tamrf_xr.with_panchromatic(cube, band)"
+    )
+
+
+def in_cells(sharp: Pixels) -> Pixels:
+    """Return a panchromatic image as (y, 2, x, 2): the pixels of each of 30 m."""
+    height, width = sharp.shape
+    return sharp.reshape(height // 2, 2, width // 2, 2)
+
+
 def on_day(days: Days, day: float) -> int | None:
     """Return the position of the acquisition of a day, or None."""
     found = np.flatnonzero(days == day)
@@ -194,6 +232,15 @@ def _along(images: Array, factor: int, axis: int) -> Array:
     first = moved[..., low]
     made: Array = np.moveaxis(first + weight * (moved[..., high] - first), -1, axis)
     return made
+
+
+def over_coarse(series: Mapping[str, Series], crop: Crop, bands: list[int]) -> Series:
+    """Cut bands of the fine series to what the coarse one covers."""
+    height, width = (size * RATIO for size in series[COARSE].valid.shape[1:])
+    top, left = (crop.offset[COARSE][axis] - crop.offset[FINE][axis] for axis in (0, 1))
+    place = (slice(top, top + height), slice(left, left + width))
+    fine = series[FINE]
+    return Series(fine.pixels[(slice(None), bands, *place)], fine.valid[(slice(None), *place)])
 
 
 def aligned(fine: Series, crop: Crop) -> tuple[Series, tuple[slice, slice]]:

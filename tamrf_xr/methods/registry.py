@@ -21,6 +21,10 @@ METHODS: Mapping[str, str] = {
     "stair": "tamrf_xr.methods.stair",
     "sen2like": "tamrf_xr.methods.sen2like",
     "dms": "tamrf_xr.methods.dms",
+    "dsen2": "tamrf_xr.methods.dsen2",
+    "deepharmo": "tamrf_xr.methods.deepharmo",
+    "dstfn": "tamrf_xr.methods.dstfn",
+    "utilise": "tamrf_xr.methods.utilise",
 }
 """Per name, the module whose ``plan(request)`` gives the `FuserSpec`; its ``OPTIONS``, if it has
 any, are the method's own options with their defaults. "naive" is the paper's name of "linear"."""
@@ -50,6 +54,9 @@ class Request:
 
     options: Mapping[str, Any] = field(default_factory=dict)
     """The method's own options; `plan_method` adds the defaults of those not named."""
+
+    panchromatic: bool | None = None
+    """Whether the cube has the panchromatic band of Landsat, where that is known."""
 
     days: Mapping[str, tuple[int, ...]] | None = None
     """Per sensor, days of its acquisitions, from any origin, where they are known: what lets a

@@ -215,26 +215,9 @@ class TamrfFuser:
         parts = []
         for first in range(0, len(seen.pixels), DATES_AT_ONCE):
             pixels = self._engine.upload(seen.pixels[first : first + DATES_AT_ONCE])
-            images = self._standardise(sensor, pixels, seen.packing)
-            parts.append(encode(images)[:, rows, cols].clone())
+            images, missing = standardise(self._model, sensor, pixels, seen.packing)
+            parts.append(encode(images.masked_fill_(missing, 0.0))[:, rows, cols].clone())
         return torch.cat(parts)
-
-    def _standardise(self, sensor: str, pixels: Tensor, packing: Packing | None) -> Tensor:
-        """Return (date, band, y, x) as the network wants it, from physical values or integers."""
-        mean, std = (self._statistic(sensor, kind) for kind in ("mean", "std"))
-        unit = mean.new_ones(mean.shape)
-        if sensor == LANDSAT.name:
-            unit[-1] = KELVIN
-        if packing is None:
-            missing, physical = pixels.isnan(), pixels
-        else:
-            scale = mean.new_tensor(packing.scale)[:, None, None]
-            missing, physical = pixels == packing.fill, pixels * scale
-        return (physical * unit).sub_(mean).div_(std).masked_fill_(missing, 0.0)
-
-    def _statistic(self, sensor: str, kind: str) -> Tensor:
-        found = self._model.get_buffer(f"{STREAMS[sensor]}_{kind}")
-        return found.to(self._engine.device)[:, None, None]
 
     def _answer(
         self, episode: Episode, features: Mapping[str, Tensor], core: tuple[slice, slice]
@@ -267,6 +250,43 @@ class TamrfFuser:
                 made[name][:, names.index("LST")] /= KELVIN
             first += len(names)
         return made
+
+
+def standardise(
+    model: Tamrf, sensor: str, pixels: Tensor, packing: Packing | None
+) -> tuple[Tensor, Tensor]:
+    """Bring pixels to what the network sees, on the device where they are.
+
+    Parameters
+    ----------
+    model
+        Its buffers are the mean and deviation of each band.
+    sensor
+        Name of the group.
+    pixels
+        (date, band, y, x): physical values, NaN where there is no data, or integers.
+    packing
+        How integers stand for physical values.
+
+    Returns
+    -------
+    images, missing : Tensor
+        (date, band, y, x): standardised, and where there is no data (there, images have no
+        meaning).
+    """
+    mean, std = (
+        model.get_buffer(f"{STREAMS[sensor]}_{kind}").to(pixels.device)[:, None, None]
+        for kind in ("mean", "std")
+    )
+    unit = mean.new_ones(mean.shape)
+    if sensor == LANDSAT.name:
+        unit[-1] = KELVIN
+    if packing is None:
+        missing, physical = pixels.isnan(), pixels
+    else:
+        missing = pixels == packing.fill
+        physical = pixels * mean.new_tensor(packing.scale)[:, None, None]
+    return (physical * unit).sub_(mean).div_(std), missing
 
 
 def _clip(wanted: slice) -> slice:

@@ -36,6 +36,7 @@ from tamrf_xr.scale.reading import (
     blocks_touched,
     order_of,
     source_of,
+    window_of,
 )
 from tamrf_xr.scale.tilework import FuseJob, fuse_tile
 from tamrf_xr.sensors import SENSORS
@@ -168,7 +169,7 @@ def _run_tile(
 
 
 def _block_source(sensor: str, group: xr.Dataset, window: Window) -> Task:
-    arrays = {str(v): _blocks(array.data, window) for v, array in group.items()}
+    arrays = {str(v): _blocks(array.data, window_of(str(v), window)) for v, array in group.items()}
     return Task(None, SensorSource, Dict(arrays), order_of(sensor, group))
 
 

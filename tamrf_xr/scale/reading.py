@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import accumulate, product
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import dask.array as da
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from tamrf_xr import panchromatic
 from tamrf_xr.cube import FILL, SCALES
 from tamrf_xr.fuser import Mask, Packing, Pixels, Series
 from tamrf_xr.packed import integers, unpack
@@ -20,7 +21,7 @@ from tamrf_xr.sensors import SENSORS
 from tamrf_xr.tiles import Window
 
 Array = npt.NDArray[Any]
-READABLE = ("reflectance", "valid", "surface_temperature")
+READABLE = ("reflectance", "valid", "surface_temperature", panchromatic.NAME)
 """Variables of a group that a tile reads."""
 
 Days = Sequence[Sequence[int]]
@@ -44,7 +45,9 @@ class Stored:
 
     def read(self, times: slice | list[int], window: Window) -> Array:
         """Read the window; nothing else is touched."""
-        return np.asarray(self.variable.isel(time=times, y=window.y, x=window.x).values)
+        down, across = self.variable.dims[-2:]
+        place = {"time": times, down: window.y, across: window.x}
+        return np.asarray(self.variable.isel(place).values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +150,10 @@ class SensorSource:
         positions = [position for day in days for position in day]
         times = _as_slice(positions)
         with integers() if packed else nullcontext():
-            read = {name: array.read(times, window) for name, array in self.arrays.items()}
+            read = {
+                name: array.read(times, window_of(name, window))
+                for name, array in self.arrays.items()
+            }
         return mosaic(self._join(read), [len(day) for day in days])
 
     def _join(self, read: Mapping[str, Array]) -> Series:
@@ -167,7 +173,19 @@ class SensorSource:
             usable = usable & read["valid"].astype(bool)
         together = [*parts.values()]
         pixels = together[0] if len(together) == 1 else np.concatenate(together, axis=1)
-        return Series(pixels, usable, packing)
+        sharp = read.get(panchromatic.NAME)
+        return Series(
+            pixels, usable, packing, None if sharp is None else _as_float(sharp, panchromatic.NAME)
+        )
+
+
+def window_of(variable: str, window: Window) -> Window:
+    """Return a window of a group's grid in pixels of one of its variables."""
+    if variable != panchromatic.NAME:
+        return window
+    ratio = panchromatic.RATIO
+    rows, cols = (slice(s.start * ratio, s.stop * ratio) for s in (window.y, window.x))
+    return Window(rows, cols)
 
 
 def _as_float(part: Array, variable: str) -> Pixels:
@@ -207,20 +225,31 @@ def mosaic(series: Series, counts: Sequence[int]) -> Series:
     """
     if len(counts) == len(series.pixels):
         return series
-    merged, seen, start = [], [], 0
+    merged, start = [], 0
     for count in counts:
-        day = series.at(range(start, start + count))
-        merged.append(_merge(day))
-        seen.append(day.valid.any(axis=0))
+        merged.append(_merge(series.at(range(start, start + count))))
         start += count
-    return replace(series, pixels=np.stack(merged), valid=np.stack(seen))
+    sharp = [day.panchromatic for day in merged if day.panchromatic is not None]
+    return replace(
+        series,
+        pixels=np.stack([day.pixels for day in merged]),
+        valid=np.stack([day.valid for day in merged]),
+        panchromatic=np.stack(sharp) if sharp else None,
+    )
 
 
-def _merge(day: Series) -> Pixels:
+def _merge(day: Series) -> Series:
+    """Return one image: the arrays without time."""
     # Rank: valid, then at least there, then missing; argmax takes the first of the best.
     rank = 2 * day.valid.astype(np.int8) + _present(day.pixels[:, 0])
     best = rank.argmax(axis=0)
-    return cast("Pixels", np.take_along_axis(day.pixels, best[None, None], axis=0)[0])
+    pixels = np.take_along_axis(day.pixels, best[None, None], axis=0)[0]
+    sharp = day.panchromatic
+    if sharp is not None:
+        finer = best.repeat(panchromatic.RATIO, 0).repeat(panchromatic.RATIO, 1)
+        sharp = np.take_along_axis(sharp, finer[None], axis=0)[0]
+    seen = np.asarray(day.valid.any(axis=0))
+    return replace(day, pixels=pixels, valid=seen, panchromatic=sharp)
 
 
 def source_of(sensor: str, group: xr.Dataset) -> SensorSource:
