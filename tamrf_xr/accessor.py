@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import xarray as xr
 
 from tamrf_xr.cube import clip
 from tamrf_xr.fusion import fuse
 from tamrf_xr.harmonize import as_cube
+
+if TYPE_CHECKING:
+    from tamrf_xr.model.network import Tamrf
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -40,6 +43,15 @@ class TamrfTree:
     def fuse(self, query_dates: Any, **options: Any) -> xr.DataTree:
         """Fuse."""
         return fuse(self._tree, query_dates, **options)
+
+    def adapt(self, *, model: Any = "default", progress: bool = True, **how: Any) -> Tamrf:
+        """Fine-tune a network on this cube; see `tamrf_xr.training.adapt`.
+
+        ``steps=``, ``lr=`` and the others are those of `tamrf_xr.training.adapt.Adaptation`.
+        """
+        from tamrf_xr.training.adapt import Adaptation, adapt
+
+        return adapt(self._tree, model=model, how=Adaptation(**how), progress=progress)
 
     @_documented_by(clip)
     def clip(self, bounds: tuple[float, float, float, float] | None = None) -> xr.DataTree:

@@ -57,7 +57,15 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=version("tamrf-xr"))
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for add in (_add_ingest, _add_info, _add_simulate, _add_fuse, _add_quicklook, _add_weights):
+    for add in (
+        _add_ingest,
+        _add_info,
+        _add_simulate,
+        _add_fuse,
+        _add_quicklook,
+        _add_adapt,
+        _add_weights,
+    ):
         add(commands)
     add_evaluate(commands)
     return parser
@@ -291,6 +299,37 @@ def _quicklook(options: argparse.Namespace) -> int:
         overwrite=options.overwrite,
     )
     print(f"drew {options.out}")
+    return 0
+
+
+def _add_adapt(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "adapt",
+        _adapt,
+        about="fine-tune weights on cubes of one's own",
+        example="  tamrf-xr adapt scene.zarr mine.safetensors --model published.ckpt --steps 500",
+    )
+    parser.add_argument("cubes", nargs="+", metavar="CUBE.zarr")
+    parser.add_argument("out", type=Path, metavar="OUT.safetensors")
+    parser.add_argument("--model", default="default", help="weights to start from")
+    parser.add_argument("--steps", type=int, default=300, help="(default: %(default)s)")
+    parser.add_argument("--lr", type=float, default=3e-4, help="(default: %(default)s)")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--overwrite", action="store_true")
+
+
+def _adapt(options: argparse.Namespace) -> int:
+    from tamrf_xr.model.checkpoint import save_model
+    from tamrf_xr.store import check_absent, open_cube
+    from tamrf_xr.training.adapt import Adaptation, adapt, provenance
+
+    check_absent(options.out, overwrite=options.overwrite)
+    how = Adaptation(steps=options.steps, lr=options.lr, device=options.device)
+    adapted = adapt([open_cube(cube) for cube in options.cubes], model=options.model, how=how)
+    told = provenance(how, options.model)
+    save_model(adapted, options.out, overwrite=options.overwrite, metadata=told)
+    print(f"wrote {options.out}")
     return 0
 
 

@@ -10,7 +10,6 @@ import xarray as xr
 
 from tamrf_xr.cube import groups_of
 from tamrf_xr.fuser import Mask, Pixels, Series
-from tamrf_xr.fuser import Series
 from tamrf_xr.scale.reading import mosaic
 from tamrf_xr.sensors import SENSORS
 from tamrf_xr.store import SHARD

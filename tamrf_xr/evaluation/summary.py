@@ -40,7 +40,7 @@ class Block:
     """Column of the table."""
 
     values: pd.DataFrame
-    """One row a run, one column a band and the average of the reflectance bands."""
+    """One row a run, one column a band and the average of the reflectance bands of all runs."""
 
     counts: pd.DataFrame
     """One row a run: dates ``asked``, ``scored``, and ``cloudy`` (no usable pixel)."""
@@ -66,8 +66,8 @@ def summarize(table: pd.DataFrame) -> pd.DataFrame:
     -------
     pandas.DataFrame
         One row per run, sensor, kind of dates (``clear``: given, ``masked``: left out), metric
-        and band, ``average`` being the mean over reflectance bands: ``value``, and the dates
-        ``asked``, ``scored`` and ``cloudy``. NaN is left out of means.
+        and band, ``average`` being the mean over the reflectance bands that every run makes:
+        ``value``, and the dates ``asked``, ``scored`` and ``cloudy``. NaN is left out of means.
     """
     return pd.DataFrame([row for block in blocks(table) for row in _long(block)])
 
@@ -104,13 +104,14 @@ def _long(block: Block) -> Iterator[dict[str, object]]:
 def common_dates(table: pd.DataFrame) -> pd.DataFrame:
     """Keep the rows of dates and bands that every run answered, so that means compare.
 
-    Rows of failures are dropped, and so are bands that a run does not make at all.
+    Every run that answered anything of that sensor on that kind of dates; a band that one of them
+    does not make is dropped.
     """
     rows = table[(table["failed"] == "") & table["rmse"].notna()]
-    runs = rows["run"].nunique()
-    keys = ["cube", "sensor", "band", "date"]
-    shared = rows.groupby(keys)["rmse"].transform("size") == runs
-    return rows[shared]
+    kind = ["sensor", "is_input"]
+    runs = rows.groupby(kind)["run"].transform("nunique")
+    shared = rows.groupby([*kind, "cube", "band", "date"])["rmse"].transform("size")
+    return rows[shared == runs]
 
 
 def _means(chosen: pd.DataFrame, metric: str, sensor: str) -> pd.DataFrame:
@@ -121,7 +122,10 @@ def _means(chosen: pd.DataFrame, metric: str, sensor: str) -> pd.DataFrame:
     means = means[present]
     optical = [band for band in present if band != "LST"]
     if optical:
-        means.insert(0, AVERAGE, means[optical].mean(axis=1))
+        # Over the bands that every run makes: a run of the easy bands alone is no better for it.
+        answered = means[optical].dropna(how="all")
+        shared = [band for band in optical if answered[band].notna().all()]
+        means.insert(0, AVERAGE, means[shared].mean(axis=1))
     return means
 
 
@@ -218,14 +222,14 @@ def _aligned(cells: pd.DataFrame, style: Sequence[str]) -> list[str]:
         max([len(str(name)), *(len(text) for text, _ in cells.iloc[:, place])])
         for place, name in enumerate(cells)
     ]
-    head = "  ".join(
-        [" " * first, *(f"{name!s:>{w}}" for name, w in zip(cells, widths, strict=True))]
-    )
+    head = " " * first
+    head += "".join(f"{name!s:>{width + 2}}" for name, width in zip(cells, widths, strict=True))
     rows = []
     for name, row in zip(names, cells.itertuples(index=False), strict=True):
-        texts = [
-            (style[0] + f"{text:>{width}}" + style[1]) if bold else f"{text:>{width}}"
-            for (text, bold), width in zip(row, widths, strict=True)
-        ]
-        rows.append("  ".join([f"{name:<{first}}", *texts]))
+        line = f"{name:<{first}}"
+        for (text, bold), width in zip(row, widths, strict=True):
+            marked = style[0] + text + style[1] if bold else text
+            seen = len(text) + (len(style[0]) if bold and style[0].isprintable() else 0)
+            line += " " * (width + 2 - seen) + marked
+        rows.append(line)
     return ["  " + line for line in [head, *rows]]

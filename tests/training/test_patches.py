@@ -1,0 +1,118 @@
+"""Samples: the same whoever reads them; dates as the paper draws them; validation kept apart."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import tamrf_xr
+from tamrf_xr.cube import build_cube, groups_of
+from tamrf_xr.errors import CubeError
+from tamrf_xr.training.config import DataConfig
+from tamrf_xr.training.patches import Patches, draw_dates, hold_back, places_of, read_ahead
+from tests.scenes import random_cube
+
+DATA = DataConfig(patch_m=240, dates=12, validation_share=0.2)
+
+
+@pytest.fixture(scope="module")
+def cubes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cubes")
+    for seed in range(2):
+        tamrf_xr.save_cube(
+            random_cube((96, 120), hr=14, lr=9, seed=seed, nan=0.1), folder / f"{seed}.zarr"
+        )
+    return [tamrf_xr.open_cube(folder / f"{seed}.zarr") for seed in range(2)]
+
+
+def patches(cubes, **options):
+    train, _ = places_of(cubes, DATA)
+    return Patches(cubes, train, DATA, seed=3, count=20, **options)
+
+
+def same(one, other):
+    assert (one.number, one.strategy) == (other.number, other.strategy)
+    for name, seen in one.observed.items():
+        theirs = other.observed[name]
+        np.testing.assert_array_equal(seen.series.pixels, theirs.series.pixels)
+        np.testing.assert_array_equal(seen.days, theirs.days)
+        np.testing.assert_array_equal(seen.given, theirs.given)
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_samples_are_the_same_whoever_reads_them(cubes, threads):
+    numbers = [7, 3, 3, 19, 0]
+    read = list(read_ahead(patches(cubes), numbers, threads=threads))
+    for number, sample in zip(numbers, read, strict=True):
+        same(sample, patches(cubes)[number])
+
+
+def test_samples_differ_by_number_and_seed(cubes):
+    one, two = patches(cubes)[0], patches(cubes)[1]
+    other = Patches(cubes, places_of(cubes, DATA)[0], DATA, seed=4, count=20)[0]
+    prints = {s.observed["sentinel2"].series.pixels.tobytes() for s in (one, two, other)}
+    assert len(prints) == 3
+
+
+def test_a_sample_is_what_the_cube_holds_there(cubes):
+    train, _ = places_of(cubes, DATA)
+    place = [train[0]]
+    sample = Patches(cubes, place, DATA, seed=0, count=1)[0]
+    y, x = (3 * start for start in place[0].corner)
+    cube = cubes[place[0].part.cube]
+    seen = sample.observed["sentinel2"]
+    days = place[0].part.days["sentinel2"].tolist()
+    at = [days.index(day) for day in seen.days]
+    expected = cube["sentinel2/reflectance"].values[at, :, y : y + 24, x : x + 24]
+    stored = seen.series.pixels.astype(np.float32)
+    stored[stored == seen.series.packing.fill] = np.nan
+    np.testing.assert_array_equal(stored * np.float32(1e-4), expected)
+    assert sample.observed["landsat"].series.pixels.shape[-2:] == (8, 8)
+
+
+def test_validation_is_kept_apart_and_stays_where_it_is(cubes):
+    train, kept = places_of(cubes, DATA)
+    where = lambda places: {(p.part.cube, p.corner) for p in places}  # noqa: E731
+    assert not where(train) & where(kept)
+    assert len(train) + len(kept) == 2 * 4 * 5
+    first_train, first_kept = places_of(cubes[:1], DATA)
+    assert where(first_train) == {w for w in where(train) if w[0] == 0}
+    assert where(first_kept) == {w for w in where(kept) if w[0] == 0}
+
+
+def test_dates_are_shared_in_proportion():
+    days = {"landsat": np.arange(30), "sentinel2": np.arange(90)}
+    drawn = draw_dates(days, 40, np.random.default_rng(0))
+    assert {name: len(chosen) for name, chosen in drawn.items()} == {"landsat": 10, "sentinel2": 30}
+    assert all((np.diff(chosen) > 0).all() for chosen in drawn.values())
+    everything = draw_dates(days, 500, np.random.default_rng(0))
+    assert len(everything["sentinel2"]) == 90
+
+
+def test_strategies_are_those_of_the_paper():
+    days = {name: np.arange(0, 360, 10) for name in ("landsat", "sentinel2")}
+    drawn = [hold_back(days, "all", np.random.default_rng(seed))[0] for seed in range(300)]
+    assert set(drawn) == {"RANDOM", "GAPS", "NOHR", "NOLR", "FORECAST", "BACKCAST"}
+    assert 0.35 < drawn.count("RANDOM") / 300 < 0.65
+    assert {hold_back(days, "random", np.random.default_rng(s))[0] for s in range(9)} == {"RANDOM"}
+
+
+def test_something_is_always_given():
+    days = {"landsat": np.array([200]), "sentinel2": np.array([210])}
+    for seed in range(200):
+        _, given = hold_back(days, "all", np.random.default_rng(seed))
+        assert any(kept.any() for kept in given.values())
+
+
+def test_cubes_that_cannot_be_trained_on_are_refused(cubes):
+    with pytest.raises(CubeError, match="no patch of 3000 m"):
+        places_of(cubes, replace(DATA, patch_m=3000))
+    with pytest.raises(CubeError, match="lower data.patch_m or data.min_dates"):
+        places_of(cubes, replace(DATA, min_dates=50))
+    with pytest.raises(CubeError, match="lacks /landsat"):
+        places_of([random_cube(sensors=("sentinel2",))], DATA)
+    bare = build_cube({n: g.drop_vars("valid") for n, g in groups_of(random_cube()).items()})
+    with pytest.raises(CubeError, match="no 'valid'"):
+        places_of([bare], DATA)
