@@ -7,10 +7,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 EXAMPLES = """examples:
   tamrf-xr evaluate scene.zarr --task gap-filling --methods naive,stair --out report
   tamrf-xr evaluate cubes/*.zarr --task gap-filling --methods naive,tamrf --model W --out report
+  tamrf-xr evaluate scene.zarr --task band-sharpening --option dsen2.weights=L2A20M.pt --out report
   tamrf-xr evaluate scene.zarr --task thermal-sharpening --methods dms --margin 6 --out report
+interrupted? the same command again does what is left
 """
 ABOUT = "compare methods on cubes by one of the paper's tasks, and write a report"
 
@@ -34,7 +38,15 @@ def add_evaluate(commands: Any) -> None:
     parser.add_argument(
         "--viewer-dates", type=int, default=24, metavar="N", help="default: %(default)s"
     )
-    parser.add_argument("--model", default="default", help="weights (default: %(default)s)")
+    parser.add_argument("--model", default="default", help="tamrf's weights (default: %(default)s)")
+    parser.add_argument(
+        "--option",
+        action="append",
+        type=_option,
+        default=[],
+        metavar="METHOD.NAME=VALUE",
+        help="an option of one of the methods; may be repeated",
+    )
     parser.add_argument("--window", default="365D", help="or 'none' (default: %(default)s)")
     parser.add_argument("--device", default="auto", help="default: %(default)s")
     parser.add_argument("--debug", action="store_true", help="log everything, show tracebacks")
@@ -63,6 +75,21 @@ def _words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
+def _option(word: str) -> tuple[str, str, Any]:
+    name, equals, value = word.partition("=")
+    method, dot, option = name.partition(".")
+    if not (equals and dot and method and option):
+        raise argparse.ArgumentTypeError(f"{word!r} is not METHOD.NAME=VALUE")
+    return method, option, yaml.safe_load(value)
+
+
+def _by_method(found: list[tuple[str, str, Any]]) -> dict[str, dict[str, Any]]:
+    return {
+        method: {name: value for owner, name, value in found if owner == method}
+        for method, _, _ in found
+    }
+
+
 def _evaluate(options: argparse.Namespace) -> int:
     from dataclasses import replace
 
@@ -87,6 +114,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         compensate=options.compensate,
         write_images=options.write_images,
         viewer_dates=options.viewer_dates,
+        method_options=_by_method(options.option),
         progress=not options.quiet,
         model=options.model,
         window=None if options.window == "none" else options.window,

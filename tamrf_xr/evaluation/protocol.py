@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import xarray as xr
+from dask.base import tokenize
 from tqdm import tqdm
 
 from tamrf_xr.cube import groups_of, validate
@@ -23,8 +24,6 @@ from tamrf_xr.errors import (
     SourceNotFoundError,
     TileError,
 )
-from tamrf_xr.evaluation.acquisitions import brought_near
-from tamrf_xr.evaluation.pictures import Painter, painter_of
 from tamrf_xr.evaluation.report import Study, write_report
 from tamrf_xr.evaluation.results import (
     Result,
@@ -66,6 +65,7 @@ def evaluate(
     compensate: bool = False,
     write_images: bool = False,
     viewer_dates: int = 24,
+    method_options: Mapping[str, Mapping[str, Any]] | None = None,
     progress: bool = True,
     **fusing: Any,
 ) -> pd.DataFrame:
@@ -82,7 +82,8 @@ def evaluate(
         ``<task>-summary.csv``, and below ``<task>/`` a folder per cube and run. What is complete
         there and was made with the same parameters is not made again.
     methods
-        Methods to compare; by default those of the task.
+        Methods to compare. By default those of the task, of which those that lack weights or
+        bands are left out, which the report says.
     strategy
         Strategy for all of them; by default those of the task.
     settings
@@ -95,6 +96,8 @@ def evaluate(
         Write predictions as Cloud Optimized GeoTIFFs into the folder of each run.
     viewer_dates
         Dates a sensor in the viewer of the report, evenly chosen; 0 for no viewer.
+    method_options
+        Per method, options of its own: ``{"dsen2": {"weights": path}}``.
     progress
         Show a bar on standard error.
     **fusing
@@ -104,12 +107,16 @@ def evaluate(
     -------
     pandas.DataFrame
         The table of `score` with ``cube``, ``task``, ``method``, ``strategy``, ``compensated``
-        in front. A method that failed on a cube has one row there, whose ``failed`` says why.
+        in front. A method that failed on a cube, or cannot work on it, has one row there, whose
+        ``failed`` says why.
 
     Raises
     ------
     MethodError
-        If task, method, strategy or metric do not exist, or pyarrow is not installed.
+        If task, method, strategy or metric do not exist, or pyarrow is not installed; if a
+        method that is named lacks a sensor, band or conjunction it needs on every cube.
+    ModelError, SourceNotFoundError
+        If a method that is named lacks its weights.
     CubeError
         If a cube is none, or has no ``valid``.
     OptionError
@@ -128,6 +135,7 @@ def evaluate(
     found = find_task(task)
     check_strategy(strategy)
     chosen = check_methods(methods, found)
+    options = _options(method_options or {}, chosen)
     require_parquet()
     if unknown := [name for name in fusing if name not in FUSING]:
         raise OptionError(f"no option {', '.join(unknown)}; fuse takes {', '.join(FUSING)}")
@@ -138,20 +146,29 @@ def evaluate(
         settings or found.settings,
         replace(scoring, metrics=kept),
         fusing,
+        options,
         write_images,
         viewer_dates,
     )
     subjects = tuple(_subject(name, cube, plan) for name, cube in _named(cubes).items())
-    runs = found.runs(chosen, strategy=strategy, compensate=compensate)
-    study = Study(plan, runs, subjects, Path(out))
-    results: dict[tuple[str, Run], Result] = {}
-    with tqdm(total=0, disable=not progress, unit="date") as bar:
-        for subject in subjects:
-            for run in runs:
-                bar.set_description(f"{subject.name}, {run.slug}")
-                place = Path(out) / found.name / subject.name / run.slug
-                results[subject.name, run] = _result(subject, run, plan, place=place, bar=bar)
-    return write_report(study, results)
+    study = Study(
+        plan, found.runs(chosen, strategy=strategy, compensate=compensate), subjects, Path(out)
+    )
+    jobs = [_job(subject, run, study) for subject in subjects for run in study.runs]
+    if methods is not None:
+        _check_possible(jobs)
+    return write_report(study, _results(jobs, plan, progress=progress))
+
+
+def _options(
+    asked: Mapping[str, Mapping[str, Any]], methods: Sequence[str]
+) -> Mapping[str, Mapping[str, Any]]:
+    if unknown := [name for name in asked if name not in methods]:
+        raise OptionError(
+            f"options of {', '.join(unknown)}, which is not compared; compared are: "
+            f"{', '.join(methods)}"
+        )
+    return asked
 
 
 def _named(cubes: Any) -> dict[str, Any]:
@@ -196,10 +213,11 @@ def _subject(name: str, source: Any, plan: Plan) -> Subject:
             check_margin(plan.scoring, sensor, group)
         corner = [float(group[axis].values[end]) for axis in ("x", "y") for end in (0, -1)]
         stamp[sensor] = [list(map(str, group["time"].values)), corner]
-    if not isinstance(source, xr.DataTree):
+    if isinstance(source, xr.DataTree):
+        stamp["content"] = [tokenize(group) for group in groups_of(cube).values()]
+    else:
         stamp["written"] = _written(Path(source))
-    near = brought_near(cube)
-    return Subject(name, near, stamp, painter_of(near) if plan.viewer_dates else Painter())
+    return Subject(name, cube, stamp)
 
 
 def _written(path: Path) -> int:
@@ -207,69 +225,119 @@ def _written(path: Path) -> int:
     return file.stat().st_mtime_ns if file.exists() else 0
 
 
-def _parameters(plan: Plan, run: Run, stamp: Mapping[str, Any]) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run on one cube."""
+
+    subject: Subject
+    """The cube."""
+
+    run: Run
+    """The method under its strategy."""
+
+    place: Path
+    """Folder of the result."""
+
+    held: Held | None = None
+    """What the method is given and asked; None where it cannot work."""
+
+    error: Exception | None = None
+    """Why it cannot."""
+
+
+def _job(subject: Subject, run: Run, study: Study) -> Job:
+    place = study.out / study.plan.task.name / subject.name / run.slug
+    try:
+        return Job(subject, run, place, hold_out(subject.cube, run, study.plan))
+    except FAILURES as error:
+        return Job(subject, run, place, error=error)
+
+
+def _check_possible(jobs: Sequence[Job]) -> None:
+    """Refuse a method that can work on none of the cubes, before the others take their time."""
+    possible = {job.run.method for job in jobs if job.held is not None}
+    for job in jobs:
+        if job.error is not None and job.run.method not in possible:
+            raise job.error
+
+
+def _results(jobs: Sequence[Job], plan: Plan, *, progress: bool) -> dict[tuple[str, Run], Result]:
+    """Take the results that are there and make the others, cube by cube."""
+    results = {(job.subject.name, job.run): _there(job, plan) for job in jobs}
+    missing = [job for job in jobs if results[job.subject.name, job.run] is None]
+    near = None
+    with tqdm(total=sum(map(_dates, missing)), disable=not progress, unit="date") as bar:
+        for job in missing:
+            bar.set_description(f"{job.subject.name}, {job.run.slug}")
+            if near is None or near.name != job.subject.name:
+                near = job.subject.brought_near()
+            results[near.name, job.run] = _made(job, near, plan, step=bar.update)
+    return {what: result for what, result in results.items() if result is not None}
+
+
+def _there(job: Job, plan: Plan) -> Result | None:
+    """Return a result that was made before, or a row that says why there is none."""
+    if job.error is not None:
+        return _failed(job, plan.task, job.error)
+    return load_result(job.place, _parameters(job, plan))
+
+
+def _parameters(job: Job, plan: Plan) -> dict[str, Any]:
     """Return all that a result depends on, so that another one is not taken for it."""
-    model = plan.fusing.get("model")
-    weights = Path(model) if isinstance(model, str | os.PathLike) else None
+    spec = None if job.held is None else job.held.spec
     return {
         "task": plan.task.name,
         "sensors": plan.task.sensors,
         "bands": plan.task.bands,
-        "run": asdict(run),
+        "run": asdict(job.run),
         "settings": asdict(plan.settings),
         "metrics": plan.scoring.metrics,
         "margin": plan.scoring.margin,
         "frr_clear_rate": plan.scoring.frr_clear_rate,
         "degrade": plan.scoring.degrade,
         "brisque": plan.scoring.support() is not None,
-        "fusing": dict(plan.fusing),
-        "weights_written": _written(weights) if weights else 0,
+        # Of weights their hash, and only where the method has any.
+        "method": None if spec is None else [spec.options, spec.provenance],
+        "fusing": {name: value for name, value in plan.fusing.items() if name != "model"},
         "write_images": plan.write_images,
         "viewer_dates": plan.viewer_dates,
-        "cube": stamp,
+        "cube": job.subject.stamp,
     }
 
 
-def _result(subject: Subject, run: Run, plan: Plan, *, place: Path, bar: Any) -> Result:
-    """Take a result that is there, or run: what stops one method becomes a row that tells so."""
-    parameters = _parameters(plan, run, subject.stamp)
-    found = load_result(place, parameters)
-    if found is not None:
-        return found
-    what = (subject.name, run)
+def _made(job: Job, near: Subject, plan: Plan, *, step: Any) -> Result:
+    """Run: what stops one method becomes a row that tells so."""
     try:
-        held = hold_out(subject.cube, run, plan)
-        bar.total += _dates(held)
-        with fresh_folder(place) as folder:
-            made = run_method(held, run, plan, folder=folder, subject=subject, step=bar.update)
+        held = hold_out(near.cube, job.run, plan)
+        with fresh_folder(job.place) as folder:
+            made = run_method(held, job.run, plan, folder=folder, subject=near, step=step)
             result = Result(
-                _labelled(made.table, what, plan.task).assign(failed=""),
-                _labelled(made.profiles, what, plan.task),
+                _labelled(made.table, job, plan.task).assign(failed=""),
+                _labelled(made.profiles, job, plan.task),
                 made.pictures,
             )
-            write_result(folder, result, parameters)
+            write_result(folder, result, _parameters(job, plan))
     except FAILURES as error:
-        return _failed(what, plan.task, error)
+        return _failed(job, plan.task, error)
     return result
 
 
-def _dates(held: Held) -> int:
-    return sum(len(days) for days in held.asked.values())
+def _dates(job: Job) -> int:
+    return 0 if job.held is None else sum(len(days) for days in job.held.asked.values())
 
 
-def _failed(what: tuple[str, Run], task: Task, error: Exception) -> Result:
+def _failed(job: Job, task: Task, error: Exception) -> Result:
     row = pd.DataFrame({"sensor": [""], "band": [""], "date": [pd.NaT], "failed": [str(error)]})
-    return Result(_labelled(row, what, task), pd.DataFrame(), {})
+    return Result(_labelled(row, job, task), pd.DataFrame(), {})
 
 
-def _labelled(table: pd.DataFrame, what: tuple[str, Run], task: Task) -> pd.DataFrame:
-    name, run = what
+def _labelled(table: pd.DataFrame, job: Job, task: Task) -> pd.DataFrame:
     labels = {
-        "cube": name,
+        "cube": job.subject.name,
         "task": task.name,
-        "method": run.method,
-        "strategy": run.strategy,
-        "compensated": run.compensated,
+        "method": job.run.method,
+        "strategy": job.run.strategy,
+        "compensated": job.run.compensated,
     }
     rest = {str(column): table[column] for column in table.columns}
     return pd.DataFrame({**labels, **rest}, index=table.index)

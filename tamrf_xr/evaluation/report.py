@@ -156,11 +156,11 @@ def _failures(table: pd.DataFrame) -> str:
     if rows.empty:
         return ""
     items = "".join(
-        f"<li><b>{html.escape(row['run'])}</b> on {html.escape(row['cube'])}: "
+        f"<li><b>{html.escape(row['run'])}</b> on {html.escape(row['cubes'])}: "
         f"{html.escape(row['reason'])}</li>"
         for _, row in rows.iterrows()
     )
-    return f'<section class="failures"><h2>What failed</h2><ul>{items}</ul></section>'
+    return f'<section class="failures"><h2>Left out</h2><ul>{items}</ul></section>'
 
 
 def _summary(table: pd.DataFrame) -> Iterator[str]:

@@ -103,5 +103,9 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
 
 
 def _plain(parameters: Mapping[str, Any]) -> Any:
-    """Return parameters as JSON gives them back."""
-    return json.loads(json.dumps(parameters, default=str, sort_keys=True))
+    """Return parameters as JSON gives them back; of weights in memory their hash stands beside."""
+    return json.loads(json.dumps(parameters, default=_words, sort_keys=True))
+
+
+def _words(value: object) -> str:
+    return "in memory" if isinstance(value, bytes) else str(value)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,24 @@ from tamrf_xr.evaluation.acquisitions import (
     Scene,
     SceneReader,
     bands_by_sensor,
+    brought_near,
     days_of,
     predicted,
 )
 from tamrf_xr.evaluation.compensate import compensate, degrade
-from tamrf_xr.evaluation.pictures import Painter, paint_difference, spread, views_of
+from tamrf_xr.evaluation.pictures import (
+    Painter,
+    paint_difference,
+    painter_of,
+    spread,
+    views_of,
+)
 from tamrf_xr.evaluation.results import PREDICTIONS, Pictures, Result
 from tamrf_xr.evaluation.score import Scorer, Scores, Scoring, join
 from tamrf_xr.evaluation.split import Dates, SplitSettings, give, split_by
 from tamrf_xr.evaluation.tasks import Run, Task
 from tamrf_xr.export.cog import write_cog
+from tamrf_xr.fuser import FuserSpec
 from tamrf_xr.fusion import fuse
 from tamrf_xr.methods.registry import Request, plan_method
 
@@ -48,6 +57,9 @@ class Plan:
     fusing: Mapping[str, Any] = field(default_factory=dict)
     """Options of `tamrf_xr.fuse`: model, window, device, precision, tile."""
 
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Per method, options of its own."""
+
     write_images: bool = False
     """Whether predictions are written as Cloud Optimized GeoTIFFs."""
 
@@ -55,7 +67,7 @@ class Plan:
     """Dates a sensor shown in the viewer; 0 for no pictures."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Subject:
     """What all runs on one cube share."""
 
@@ -68,11 +80,17 @@ class Subject:
     stamp: Mapping[str, Any]
     """What tells its content from another's."""
 
-    painter: Painter = field(default_factory=Painter)
-    """Black and white of its pictures."""
-
     naturalness: dict[tuple[str, pd.Timestamp, tuple[str, ...]], Any] = field(default_factory=dict)
     """BRISQUE of references that are scored already."""
+
+    @cached_property
+    def painter(self) -> Painter:
+        """Black and white of its pictures."""
+        return painter_of(self.cube)
+
+    def brought_near(self) -> Subject:
+        """Return the subject with a cube that is read from quickly; see `brought_near`."""
+        return replace(self, cube=brought_near(self.cube))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +126,9 @@ class Held:
     bands: Mapping[str, tuple[str, ...]]
     """Bands asked: those that the task scores, the method makes and the cube has."""
 
+    spec: FuserSpec
+    """The method, all options and weights included."""
+
 
 def hold_out(cube: xr.DataTree, run: Run, plan: Plan) -> Held:
     """Split a cube for a run, and ask of the method what it can make.
@@ -116,10 +137,16 @@ def hold_out(cube: xr.DataTree, run: Run, plan: Plan) -> Held:
     ------
     MethodError
         If strategy or method lack something they need: which, is said.
+    ModelError, SourceNotFoundError
+        If weights are not there, or not those of the method.
+    OptionError
+        If the method has no such option.
     """
     given, asked = split_by(cube, run.strategy, plan.settings)
-    request = Request(given=bands_by_sensor(given), **_planning(plan.fusing))
-    makes = plan_method(run.method, request).bands
+    options = plan.options.get(run.method, {})
+    request = Request(given=bands_by_sensor(given), options=options, **_planning(plan.fusing))
+    spec = plan_method(run.method, request)
+    makes = spec.bands
     scored = plan.task.bands
     bands = {
         sensor: tuple(
@@ -133,7 +160,10 @@ def hold_out(cube: xr.DataTree, run: Run, plan: Plan) -> Held:
     bands = {sensor: names for sensor, names in bands.items() if names}
     if not bands:
         raise MethodError(_nothing_to_score(run, plan.task, asked, makes))
-    return Held(cube, given, {name: asked[name] for name in bands}, bands)
+    held = Held(cube, given, {name: asked[name] for name in bands}, bands, spec)
+    if run.compensated:
+        _check_compensable(held, run)
+    return held
 
 
 def _planning(fusing: Mapping[str, Any]) -> dict[str, Any]:
@@ -178,10 +208,11 @@ def run_method(
         Tables without the columns that name cube and run.
     """
     scorer = Scorer(plan.scoring, days_given(held.given), naturalness=subject.naturalness)
-    album = Album(subject.painter, held.asked, plan.viewer_dates)
+    painter = subject.painter if plan.viewer_dates else Painter()
+    album = Album(painter, held.asked, plan.viewer_dates)
     grid = fine_grid(held.cube)
     parts: list[Scores] = []
-    for made, truth in predictions(held, run, plan.fusing):
+    for made, truth in predictions(held, run, plan):
         parts.append(scorer.date((made.sensor, made.day), made.made, truth, given=made.given))
         album.add(made, truth)
         if plan.write_images:
@@ -192,12 +223,8 @@ def run_method(
     return Result(scores.table, scores.profiles, album.pictures)
 
 
-def predictions(
-    held: Held, run: Run, fusing: Mapping[str, Any]
-) -> Iterator[tuple[Prediction, Scene | None]]:
+def predictions(held: Held, run: Run, plan: Plan) -> Iterator[tuple[Prediction, Scene | None]]:
     """Predict what is asked, date by date, a batch in memory at a time; with the references."""
-    if run.compensated:
-        _check_compensable(held, run)
     for sensor, days in held.asked.items():
         reader = SceneReader(groups_of(held.cube)[sensor], days)
         for batch, given in _batches(held, run, sensor):
@@ -207,7 +234,8 @@ def predictions(
                 method=run.method,
                 sensors=sensor,
                 bands={sensor: held.bands[sensor]},
-                **fusing,
+                method_options=plan.options.get(run.method, {}),
+                **plan.fusing,
             )
             group = groups_of(fused)[sensor].load()
             kept = days_given(given)

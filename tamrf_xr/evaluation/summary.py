@@ -23,6 +23,10 @@ TITLES = {
     "frr": "FRR (dB)",
     "brisque": "BRISQUE",
 }
+FEW = 3
+"""Names of cubes that are listed."""
+
+UNLIKE = "  on unlike dates; the report has the means of dates that every method answered"
 BOLD, PLAIN = "\033[1m", "\033[0m"
 
 
@@ -141,11 +145,17 @@ def _counts(chosen: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 
 def failures(table: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per run and cube that failed: cube, run, reason."""
+    """Return one row per run and reason for which it failed: run, cubes (as text), reason."""
     failed = table[table["failed"] != ""]
     if failed.empty:
-        return pd.DataFrame(columns=["cube", "run", "reason"])
-    return failed[["cube", "run", "failed"]].set_axis(["cube", "run", "reason"], axis=1)
+        return pd.DataFrame(columns=["run", "cubes", "reason"])
+    cubes = failed.groupby(["run", "failed"], sort=False)["cube"].agg(_few).reset_index()
+    return cubes.set_axis(["run", "reason", "cubes"], axis=1)
+
+
+def _few(names: pd.Series) -> str:
+    more = f" and {len(names) - FEW} more" if len(names) > FEW else ""
+    return ", ".join(map(str, names[:FEW])) + more
 
 
 def summary_text(table: pd.DataFrame, *, style: Sequence[str] = (BOLD, PLAIN)) -> str:
@@ -174,10 +184,11 @@ def summary_text(table: pd.DataFrame, *, style: Sequence[str] = (BOLD, PLAIN)) -
         lines += [
             title + (f", {cloudy} of them fully cloudy" if cloudy else ""),
             *_lines(found, style),
+            *([UNLIKE] if found[0].counts["scored"].nunique() > 1 else []),
             "",
         ]
     lines += [
-        f"failed: {row.run} on {row.cube}: {row.reason}" for row in failures(table).itertuples()
+        f"left out: {row.run} on {row.cubes}: {row.reason}" for row in failures(table).itertuples()
     ]
     return "\n".join(lines).rstrip()
 

@@ -67,15 +67,15 @@ def train(config: TrainConfig, folder: str | Path, *, progress: bool = True) -> 
     folder = Path(folder)
     with world(device) as processes:
         first = processes.rank == 0
+        cubes = [open_cube(path) for path in find_cubes(config.data.cubes)]
+        trainer = Trainer(config, cubes, build(config, cubes, device), processes)
         if first:
             _claim(folder, config)
         processes.wait()
-        cubes = [open_cube(path) for path in find_cubes(config.data.cubes)]
-        trainer = Trainer(config, cubes, build(config, cubes, device), processes)
         if (folder / LAST).exists():
             trainer.restore(torch.load(folder / LAST, map_location=device, weights_only=True))
-        run = _Run(trainer, folder) if first else None
-        _follow(trainer, run, progress=progress and first)
+        with _Run(trainer, folder) if first else contextlib.nullcontext() as run:
+            _follow(trainer, run, progress=progress and first)
         return best_of(folder)
 
 
@@ -182,6 +182,12 @@ class _Run:
         self._trainer, self._folder = trainer, folder
         self.log = Log(folder, tensorboard=trainer.config.run.tensorboard)
 
+    def __enter__(self) -> _Run:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.log.close()
+
     def keep(self, losses: Partials) -> None:
         """Log a validation, keep its weights if they are among the best, write a checkpoint."""
         trainer, best = self._trainer, self._folder / BEST
@@ -190,7 +196,11 @@ class _Run:
             trainer.best_model,
             best / f"{trainer.step:07d}.safetensors",
             overwrite=True,
-            metadata={"loss": losses["total"], "step": trainer.step, **as_tree(trainer.config)},
+            metadata={
+                "validation_loss": losses["total"],
+                "step": trainer.step,
+                "training": as_tree(trainer.config),
+            },
         )
         for path in ranked(self._folder)[trainer.config.run.keep :]:
             path.unlink()
@@ -209,7 +219,7 @@ def ranked(folder: Path) -> list[Path]:
 
     def loss(path: Path) -> float:
         told: dict[str, Any] = json.loads(path.with_suffix(".json").read_text())
-        return float(told["metadata"]["loss"])
+        return float(told["metadata"]["validation_loss"])
 
     return sorted((folder / BEST).glob("*.safetensors"), key=loss)
 

@@ -1,0 +1,67 @@
+"""Adaptation: learns a cube, leaves its inputs alone, says what is wrong."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import tamrf_xr
+from tamrf_xr.cli import main
+from tamrf_xr.cube import build_cube, groups_of
+from tamrf_xr.errors import CubeError, OptionError
+from tamrf_xr.model.config import NetworkConfig
+from tamrf_xr.model.network import Tamrf
+from tests.scenes import random_cube
+
+SMALL = NetworkConfig(
+    latent=8, growth=4, positional=8, sensor_token=0, num_layers=1, num_heads=2, decoder_heads=2
+)
+
+
+@pytest.fixture
+def model():
+    return Tamrf(SMALL, generator=torch.Generator().manual_seed(0)).eval()
+
+
+@pytest.fixture
+def cube():
+    """A cube that does not change: what there is to know can be known."""
+    groups = groups_of(random_cube((48, 60), hr=12, lr=8))
+    for group in groups.values():
+        group["reflectance"][:] = 0.2 + 0.1 * group["reflectance"].values[0]
+    return build_cube(groups)
+
+
+def error(model, cube):
+    fused = cube.tamrf.fuse(cube["sentinel2"]["time"].values, model=model)
+    seen = cube["sentinel2/reflectance"].values
+    return float(np.nanmean((fused["sentinel2/reflectance"].values - seen) ** 2))
+
+
+def test_an_adapted_network_knows_its_cube_better(model, cube):
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    adapted = cube.tamrf.adapt(model=model, steps=30, lr=5e-3, progress=False)
+    assert error(adapted, cube) < 0.5 * error(model, cube)
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(value, before[name], rtol=0, atol=0)
+    assert not adapted.training
+
+
+def test_the_command_writes_weights_that_fuse(model, cube, tmp_path):
+    tamrf_xr.save_cube(cube, tmp_path / "c.zarr")
+    tamrf_xr.save_model(model, tmp_path / "w.safetensors")
+    words = ["adapt", tmp_path / "c.zarr", tmp_path / "mine.safetensors"]
+    words += ["--model", tmp_path / "w.safetensors", "--steps", 2]
+    assert main([str(word) for word in words]) == 0
+    cube.tamrf.fuse("2022-02-01", model=tmp_path / "mine.safetensors")
+    assert main([str(word) for word in words]) != 0  # it is there already
+
+
+def test_what_cannot_be_adapted_to_is_refused(model, cube):
+    with pytest.raises(CubeError, match="expected at least 240 m"):
+        random_cube((18, 18)).tamrf.adapt(model=model, progress=False)
+    with pytest.raises(CubeError, match="lacks /landsat"):
+        random_cube((48, 48), sensors=("sentinel2",)).tamrf.adapt(model=model, progress=False)
+    with pytest.raises(OptionError, match="expected more than 0"):
+        cube.tamrf.adapt(model=model, lr=0.0, progress=False)

@@ -1,0 +1,227 @@
+"""Runs: learn, stop, resume and share their work, and end the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import tamrf_xr
+from tamrf_xr.errors import JobError, OptionError, SourceNotFoundError
+from tamrf_xr.train import main
+from tamrf_xr.training.config import OptimConfig, TrainConfig, override
+from tamrf_xr.training.loop import Trainer, learning_rate
+from tamrf_xr.training.patches import Observed, Sample
+from tamrf_xr.training.processes import World
+from tamrf_xr.training.recipes import RECIPES, recipe
+from tamrf_xr.training.running import BEST, LAST, Stopped, build, ranked, train, try_out
+from tests.scenes import random_cube
+
+TINY = [
+    "model.latent=8",
+    "model.growth=4",
+    "model.positional=8",
+    "model.sensor_token=0",
+    "model.num_layers=1",
+    "data.patch_m=240",
+    "data.dates=8",
+    "data.threads=2",
+    "data.validation_share=0.2",
+    "optim.steps=6",
+    "optim.batch=2",
+    "optim.dropout=0.1",
+    "optim.warmup=2",
+    "run.validate_every=3",
+    "run.validation_samples=2",
+    "loss.perceptual=smooth_l1",
+]
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory):
+    path = tmp_path_factory.mktemp("scene") / "scene.zarr"
+    tamrf_xr.save_cube(random_cube((96, 120), hr=14, lr=9, nan=0.05), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def config(scene):
+    return override(recipe("quick"), [*TINY, f"data={scene}"])
+
+
+def logged(folder, kind="train"):
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [
+        {key: value for key, value in line.items() if key not in {"kind", "time"}}
+        for line in lines
+        if line["kind"] == kind
+    ]
+
+
+def weights(path):
+    return tamrf_xr.load_model(path).state_dict()
+
+
+def assert_same_weights(one, other, **tolerance):
+    one, other = weights(one), weights(other)
+    for name, value in one.items():
+        torch.testing.assert_close(other[name], value, **tolerance)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(config, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run") / "whole"
+    train(config, folder, progress=False)
+    return folder
+
+
+def test_a_run_leaves_weights_a_log_and_its_configuration(undisturbed, config):
+    assert [line["step"] for line in logged(undisturbed)] == [1, 2, 3, 4, 5, 6]
+    assert [line["step"] for line in logged(undisturbed, "validation")] == [3, 6]
+    kept = ranked(undisturbed)
+    assert len(kept) == config.run.keep == 1
+    told = json.loads(kept[0].with_suffix(".json").read_text())["metadata"]
+    best = min(line["total"] for line in logged(undisturbed, "validation"))
+    assert told["validation_loss"] == best
+    assert told["training"]["optim"]["steps"] == 6
+    cube = tamrf_xr.open_cube(config.data.cubes[0])
+    fused = cube.tamrf.fuse("2022-02-01", model=kept[0], bands={"sentinel2": ["B04"]})
+    assert np.isfinite(fused["sentinel2/reflectance"].values).all()
+
+
+@pytest.mark.parametrize("stop", [1, 3, 4])
+def test_a_run_that_was_interrupted_ends_the_same(config, undisturbed, tmp_path, stop, monkeypatch):
+    step = Trainer._step
+
+    def interrupted(self, samples):
+        losses = step(self, samples)
+        if self.step == stop:
+            signal.raise_signal(signal.SIGUSR1)
+        return losses
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_step", interrupted)
+        with pytest.raises(Stopped, match=f"stopped at step {stop} of 6; run again"):
+            train(config, tmp_path / "run", progress=False)
+    train(config, tmp_path / "run", progress=False)
+    assert logged(tmp_path / "run") == logged(undisturbed)  # to the last bit
+    assert logged(tmp_path / "run", "validation") == logged(undisturbed, "validation")
+    for path in (undisturbed / BEST).glob("*.safetensors"):
+        assert_same_weights(path, tmp_path / "run" / BEST / path.name, rtol=0, atol=0)
+
+
+@pytest.mark.slow
+def test_two_processes_are_one(config, undisturbed, tmp_path):
+    command = [
+        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"),
+        *("-m", "tamrf_xr.train", "--config-name", "quick", f"--output={tmp_path / 'run'}"),
+        *TINY,
+        f"data={config.data.cubes[0]}",
+    ]
+    subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, timeout=300)
+    for ours, alone in zip(logged(tmp_path / "run"), logged(undisturbed), strict=True):
+        assert ours == pytest.approx(alone, rel=2e-4, abs=1e-6)
+    for path in (undisturbed / BEST).glob("*.safetensors"):
+        assert_same_weights(path, tmp_path / "run" / BEST / path.name, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_stops_the_command_with_a_checkpoint(config, tmp_path, sign):
+    command = [
+        *(sys.executable, "-m", "tamrf_xr.train", "--config-name", "quick", *TINY),
+        *(f"data={config.data.cubes[0]}", f"output={tmp_path / 'run'}", "optim.steps=100000"),
+    ]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        log, deadline = tmp_path / "run" / "log.jsonl", time.monotonic() + 120
+        while not (log.exists() and log.read_text()):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(sign)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 75
+    assert "run again to go on" in said
+    reached = torch.load(tmp_path / "run" / LAST, weights_only=True)["step"]
+    assert reached == logged(tmp_path / "run")[-1]["step"]
+
+
+def test_series_of_any_length_go_together(config):
+    """A batch gives the mean of what its samples give alone, whatever their dates."""
+    cubes = [tamrf_xr.open_cube(config.data.cubes[0])]
+    trainer = Trainer(config, cubes, build(config, cubes, torch.device("cpu")), World())
+    one, two = trainer.patches[0], trainer.patches[1]
+    seen = two.observed["landsat"]
+    short = Observed(seen.series.at([0, 1]), seen.days[:2], seen.given[:2])
+    two = Sample(two.number, {**two.observed, "landsat": short}, two.strategy)
+    alone = [float(trainer.loss(trainer.model.eval(), sample)[0].detach()) for sample in (one, two)]
+    calm = replace(config, optim=replace(config.optim, dropout=0.0))
+    together = Trainer(calm, cubes, build(calm, cubes, torch.device("cpu")), World())
+    assert together._step([one, two])["total"] == pytest.approx(sum(alone) / 2, rel=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in RECIPES if name.startswith("ablation")])
+def test_every_ablation_takes_two_steps(scene, name):
+    words = [f"data={scene}", "data.patch_m=570", "data.dates=4", "run.device=cpu"]
+    asked = override(recipe(name), words)
+    if asked.loss.perceptual == "lpips":  # its weights are the user's
+        asked = override(asked, ["loss.perceptual=smooth_l1"])
+    said = try_out(asked)
+    assert "step 2" in said
+    assert "parameters" in said
+
+
+def test_learning_rate_is_that_of_the_paper():
+    optim = OptimConfig()
+    assert learning_rate(0, optim) == pytest.approx(1e-4 / 3)
+    assert learning_rate(2018, optim) == pytest.approx(1e-4)
+    assert learning_rate(2018 + 40_360 - 1, optim) == pytest.approx(2e-5, rel=1e-3)
+    assert learning_rate(2018 + 40_360, optim) == pytest.approx(1e-4)
+    assert learning_rate(2018 + 3 * 40_360, optim) == pytest.approx(1e-4)
+    once = OptimConfig(steps=1000, warmup=0, period=0, floor=0.0)
+    assert learning_rate(1000, once) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_a_folder_of_another_run_is_refused(config, undisturbed, tmp_path):
+    other = override(config, ["optim.lr=0.5", "loss.beta=0.2"])
+    with pytest.raises(JobError, match=r"loss\.beta \(0\.1 there, 0\.2 asked\), optim\.lr"):
+        train(other, undisturbed, progress=False)
+    (tmp_path / "letters.txt").write_text("dear")
+    with pytest.raises(JobError, match="holds no run"):
+        train(config, tmp_path, progress=False)
+
+
+def test_bad_requests_leave_nothing_behind(config, tmp_path, capsys):
+    assert main(["data=nowhere/*.zarr", f"output={tmp_path / 'run'}"]) == 2
+    assert "no cube matches nowhere/*.zarr" in capsys.readouterr().err
+    assert main([f"output={tmp_path / 'run'}"]) == 2
+    assert "set data=CUBES" in capsys.readouterr().err
+    assert main(["experiment=none"]) == 2
+    assert "ablation_mae" in capsys.readouterr().err
+    with pytest.raises(SourceNotFoundError, match="no cube matches"):
+        train(override(config, ["data=none.zarr"]), tmp_path / "run", progress=False)
+    with pytest.raises(OptionError, match="which is not there"):
+        train(override(config, ["run.device=nonesuch"]), tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_statistics_of_the_data_standardise_it(config):
+    asked = override(config, ["data.statistics=data"])
+    cubes = [tamrf_xr.open_cube(config.data.cubes[0])]
+    model = build(asked, cubes, torch.device("cpu"))
+    group = cubes[0]["sentinel2"].to_dataset()
+    seen = group["reflectance"].where(group["valid"]).transpose("band", ...).values
+    np.testing.assert_allclose(model.hr_mean, np.nanmean(seen, axis=(1, 2, 3)), rtol=1e-5)
+    np.testing.assert_allclose(model.hr_std, np.nanstd(seen, axis=(1, 2, 3)), rtol=1e-5)
+
+
+def test_defaults_are_the_papers():
+    assert recipe("published") == TrainConfig()
