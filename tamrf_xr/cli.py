@@ -150,9 +150,18 @@ def _add_simulate(commands: Any) -> None:
         _simulate,
         about="make a clouded scene of both sensors whose truth is known",
         example="  tamrf-xr simulate scene.zarr --size 330 --year 2022 --seed 1\n"
-        "  tamrf-xr simulate scene.zarr --truth truth.zarr --dates 2022-01-01/2022-12-31/30D",
+        "  tamrf-xr simulate scene.zarr --truth truth.zarr --dates 2022-01-01/2022-12-31/30D\n"
+        "  tamrf-xr simulate cubes --scenes 20 --size 240 --workers 2",
     )
     parser.add_argument("out", type=Path, metavar="OUT.zarr")
+    parser.add_argument(
+        "--scenes",
+        type=int,
+        metavar="N",
+        help="make N scenes of drawn places, years and weather in the folder OUT, to train on; "
+        "those that exist are left",
+    )
+    parser.add_argument("--workers", type=int, default=1, help="processes for --scenes")
     parser.add_argument("--size", type=int, default=330, help="10 m pixels (default: %(default)s)")
     parser.add_argument("--year", type=int, default=2022, help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
@@ -164,8 +173,13 @@ def _add_simulate(commands: Any) -> None:
 
 
 def _simulate(options: argparse.Namespace) -> int:
-    from tamrf_xr.simulate import SceneConfig, write_scene
+    from tamrf_xr.simulate import SceneConfig, write_scene, write_scenes
 
+    if options.scenes is not None:
+        seeds = range(options.seed, options.seed + options.scenes)
+        made = write_scenes(options.out, seeds, workers=options.workers, size_px=options.size)
+        print(f"{len(made)} scenes in {options.out}")
+        return 0
     write_scene(
         SceneConfig(size_px=options.size, year=options.year, seed=options.seed),
         options.out,

@@ -133,3 +133,13 @@ def test_the_command_is_installed():
         [sys.executable, "-m", "tamrf_xr.cli", "--version"], check=False
     ).returncode
     assert code == 0
+
+
+def test_scenes_to_train_on_are_made_once(tmp_path, capsys):
+    words = ["simulate", str(tmp_path / "cubes"), "--scenes", "2", "--size", "30", "--seed", "7"]
+    assert main(words) == 0
+    made = {path: path.stat().st_mtime_ns for path in (tmp_path / "cubes").iterdir()}
+    assert [path.name for path in sorted(made)] == ["scene-00007.zarr", "scene-00008.zarr"]
+    assert main(words) == 0
+    assert made == {path: path.stat().st_mtime_ns for path in (tmp_path / "cubes").iterdir()}
+    assert "2 scenes in" in capsys.readouterr().out

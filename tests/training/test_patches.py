@@ -109,7 +109,7 @@ def test_something_is_always_given():
 def test_cubes_that_cannot_be_trained_on_are_refused(cubes):
     with pytest.raises(CubeError, match="no patch of 3000 m"):
         places_of(cubes, replace(DATA, patch_m=3000))
-    with pytest.raises(CubeError, match="lower data.patch_m or data.min_dates"):
+    with pytest.raises(CubeError, match=r"lower data\.patch_m or data\.min_dates"):
         places_of(cubes, replace(DATA, min_dates=50))
     with pytest.raises(CubeError, match="lacks /landsat"):
         places_of([random_cube(sensors=("sentinel2",))], DATA)

@@ -1,0 +1,87 @@
+"""How fast patches are read, against threads and the chunks of the store, and what a GPU asks for.
+
+``python benchmarks/loader.py`` takes a few minutes. The rate that an H100 asks for is computed,
+not measured: three times the work of a forward pass (``work`` of ``inference.py``) over an assumed
+rate.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+from inference import work
+from machine import keep
+from scenes import noise_cube
+
+import tamrf_xr
+from tamrf_xr import store
+from tamrf_xr.cube import build_cube, groups_of
+from tamrf_xr.model.config import NetworkConfig
+from tamrf_xr.training.config import DataConfig
+from tamrf_xr.training.patches import Patches, places_of, read_ahead
+
+H100_TFLOPS = 200.0
+"""Assumed of one H100 in training, bfloat16: a fifth of its 990."""
+
+
+def main(arguments: list[str] | None = None) -> dict[str, Any]:
+    """Measure, print, keep."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--threads", type=int, nargs="+", default=(1, 2, 4))
+    parser.add_argument("--chunks", type=int, nargs="+", default=(60, 120, 360))
+    parser.add_argument("--dates", type=int, nargs=2, default=(60, 45))
+    parser.add_argument("--samples", type=int, default=40)
+    parser.add_argument("--tiny", action="store_true", help="a test-sized run, kept nowhere")
+    options = parser.parse_args(arguments)
+    if options.tiny:
+        options.chunks, options.dates, options.samples = [120], (12, 8), 4
+    figures: dict[str, Any] = {"asked_by_one_h100": asked(), "rows": []}
+    with tempfile.TemporaryDirectory() as folder:
+        for chunk in options.chunks:
+            path = Path(folder) / f"{chunk}.zarr"
+            _write(path, chunk, options)
+            for threads in options.threads:
+                rate = measure(tamrf_xr.open_cube(path), threads, options.samples)
+                figures["rows"].append({"chunk_px": chunk, "threads": threads, "per_s": rate})
+                print(f"chunks of {chunk} px, {threads} threads: {rate:.1f} patches/s")
+    print(f"one H100 at {H100_TFLOPS:.0f} TFLOP/s would ask for {asked():.0f} patches/s (computed)")
+    if not options.tiny:
+        keep("loader", figures)
+    return figures
+
+
+def _write(path: Path, chunk: int, options: argparse.Namespace) -> None:
+    hr, lr = options.dates
+    store.CHUNK = chunk
+    groups = groups_of(noise_cube((720, 720), hr=hr, lr=lr))
+    clear = {
+        n: g.assign(valid=xr.ones_like(g["reflectance"][:, 0], bool)) for n, g in groups.items()
+    }
+    tamrf_xr.save_cube(build_cube(clear), path)
+
+
+def measure(cube: xr.DataTree, threads: int, samples: int) -> float:
+    """Return patches of 1650 m and 50 dates read in a second."""
+    data = DataConfig(validation_share=0.0)
+    train, _ = places_of([cube], data)
+    patches = Patches([cube], train, data, count=samples)
+    start = time.perf_counter()
+    for _ in read_ahead(patches, range(samples), threads=threads):
+        pass
+    return samples / (time.perf_counter() - start)
+
+
+def asked() -> float:
+    """Return the patches a second that one H100 trains on: half of 50 dates given, all asked."""
+    patch = argparse.Namespace(size=165, hr_dates=14, lr_dates=11, queries=50)
+    forward = sum(work(NetworkConfig(), patch).values())
+    return H100_TFLOPS * 1e12 / (3 * forward)
+
+
+if __name__ == "__main__":
+    main()
