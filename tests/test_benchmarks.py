@@ -17,6 +17,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
         ["laziness.py", "--tiny"],
         ["memory.py", "--method", "linear", "--widths", "60", "--height", "60"],
         ["overlap.py", "--tiny", "--method", "linear", "--shape", "60", "120", "--tile", "60"],
+        ["learning.py", "--tiny"],
         ["loader.py", "--tiny"],
         ["scaling.py", "--tiny"],
     ],

@@ -125,7 +125,8 @@ def _budget(spec: FuserSpec, tile: int | None) -> float:
     available = psutil.virtual_memory().available
     if tile is not None:
         return 0.8 * available
-    tiles = 1 if spec.at_once else (os.cpu_count() or 1)
+    # Of the tiles in hand, one computes; the others hold but what they read.
+    tiles = max(spec.at_once - 1, 1) if spec.at_once else (os.cpu_count() or 1)
     return min(TILE_MEMORY, 0.5 * available / tiles)
 
 

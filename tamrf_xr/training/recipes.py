@@ -60,7 +60,7 @@ def quick() -> TrainConfig:
         loss=LossConfig(margin=6, perceptual="off"),
         data=DataConfig(patch_m=360, dates=24, validation_share=0.1),
         optim=OptimConfig(
-            steps=600, lr=2e-3, warmup=30, period=0, clip=1.0, dropout=0.0, average=0.98
+            steps=1200, lr=2e-3, warmup=30, period=0, clip=1.0, dropout=0.0, average=0.98
         ),
         run=RunConfig(validate_every=100, validation_samples=16, keep=1),
     )

@@ -74,7 +74,7 @@ def train(config: TrainConfig, folder: str | Path, *, progress: bool = True) -> 
         processes.wait()
         if (folder / LAST).exists():
             trainer.restore(torch.load(folder / LAST, map_location=device, weights_only=True))
-        with _Run(trainer, folder) if first else contextlib.nullcontext() as run:
+        with _Run(trainer, folder) as run:
             _follow(trainer, run, progress=progress and first)
         return best_of(folder)
 
@@ -157,41 +157,48 @@ def _flat(config: TrainConfig) -> dict[str, Any]:
     }
 
 
-def _follow(trainer: Trainer, run: _Run | None, *, progress: bool) -> None:
+def _follow(trainer: Trainer, run: _Run, *, progress: bool) -> None:
     """Step, validate, keep; stop where a signal came in any process."""
     every, last = trainer.config.run.validate_every, trainer.config.optim.steps
     with _signals() as signalled, step_bar(trainer, shown=progress) as show:
+        if trainer.step == 0:
+            run.write("validation", trainer.validate())  # what learning starts from
         for losses in trainer.steps():
             show(losses)
-            if run:
-                run.log.write("train", trainer.step, losses)
+            run.write("train", losses)
             if trainer.step % every == 0 or trainer.step == last:
-                found = trainer.validate()
-                if run:
-                    run.keep(found)
+                run.keep(trainer.validate())
             if trainer.world.agree(flag=bool(signalled)) and trainer.step < last:
-                if run:
-                    run.save()
+                run.save()
                 raise Stopped(f"stopped at step {trainer.step} of {last}; run again to go on")
 
 
 class _Run:
-    """What the first process writes."""
+    """What is written of a run: by its first process, by no other."""
 
     def __init__(self, trainer: Trainer, folder: Path) -> None:
         self._trainer, self._folder = trainer, folder
-        self.log = Log(folder, tensorboard=trainer.config.run.tensorboard)
+        first, tensorboard = trainer.world.rank == 0, trainer.config.run.tensorboard
+        self._log = Log(folder, tensorboard=tensorboard) if first else None
 
     def __enter__(self) -> _Run:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.log.close()
+        if self._log:
+            self._log.close()
+
+    def write(self, kind: str, losses: Partials) -> None:
+        """Log the losses of a step, or of a validation."""
+        if self._log:
+            self._log.write(kind, self._trainer.step, losses)
 
     def keep(self, losses: Partials) -> None:
         """Log a validation, keep its weights if they are among the best, write a checkpoint."""
+        self.write("validation", losses)
+        if not self._log:
+            return
         trainer, best = self._trainer, self._folder / BEST
-        self.log.write("validation", trainer.step, losses)
         save_model(
             trainer.best_model,
             best / f"{trainer.step:07d}.safetensors",
@@ -209,9 +216,10 @@ class _Run:
 
     def save(self) -> None:
         """Write what a rerun goes on from, whole or not at all."""
-        partial = self._folder / f".{LAST}.partial"
-        torch.save(self._trainer.state(), partial)
-        partial.replace(self._folder / LAST)
+        if self._log:
+            partial = self._folder / f".{LAST}.partial"
+            torch.save(self._trainer.state(), partial)
+            partial.replace(self._folder / LAST)
 
 
 def ranked(folder: Path) -> list[Path]:
