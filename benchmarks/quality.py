@@ -1,13 +1,15 @@
-"""Errors of the methods that need no weights, on real pixels: the line that weights must beat.
+"""Errors of methods on real pixels and on simulated truth: the line that weights must beat.
 
 Run ``python -m benchmarks.quality`` from the root of the checkout (minutes on two cores), with the
-shared real data beside it or in ``TAMRF_SHARED``. Figures go to
-``benchmarks/results/quality.json``, the reports with their HTML pages to ``--out``.
+shared real data beside it or in ``TAMRF_SHARED``; ``--model WEIGHTS`` adds tamrf with those.
+Figures go to ``benchmarks/results/quality.json``, the reports with their HTML pages to ``--out``.
 
 - pair: Landsat-8 and Sentinel-2 near Kortrijk, 57 x 60 pixels, the dates that are at least 90 %
-  usable and no cloud that the mask missed; gap-filling (GAPS 30 days) and spatio-temporal fusion
-  (conjunctions left out).
+  usable and no cloud that the mask missed: gap-filling (GAPS 30 days), spatio-temporal fusion
+  (conjunctions left out), and every third Sentinel-2 date left out.
 - belgium: 20 monthly Sentinel-2 composites, every third one left out.
+- simulated: gap-filling on scenes of `draw_config` whose seeds no training takes, against what
+  was observed (as everywhere else), and against the truth (`benchmarks.quality_truth`).
 """
 
 from __future__ import annotations
@@ -15,20 +17,25 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
+from benchmarks.quality_truth import against_truth
 from tamrf_xr import open_cube, save_cube
 from tamrf_xr.cube import Grid, build_cube, build_group, groups_of
 from tamrf_xr.evaluation import Scoring, SplitSettings, evaluate
 from tamrf_xr.evaluation.split import give
 from tamrf_xr.evaluation.summary import common_dates, failures, summarize, summary_text
+from tamrf_xr.evaluation.tasks import find_task
 from tamrf_xr.ingest.ls2s2 import ingest_ls2s2
-from tamrf_xr.methods.registry import METHODS
+from tamrf_xr.simulate import draw_config, simulate
 from tests.oracle import shared
 from tests.real_pair import write_real_pair
 
@@ -38,6 +45,9 @@ USABLE = 0.9
 
 UNDETECTED = 0.2
 """Median blue reflectance above which a date is cloud that its mask missed: 2018-09-23, at 0.60."""
+
+SEEDS = 9_000_000
+"""First seed of the simulated scenes; those that networks are trained on start at 0."""
 
 MARGIN = 6
 """The pair is 57 x 60 pixels and 19 x 20 at 30 m: the paper's margin of 30 leaves nothing."""
@@ -86,49 +96,118 @@ def _grid(source: xr.Dataset) -> Grid:
     return Grid(CRS(32631), Affine(10, 0, left, 0, -10, top), (len(y), len(x)))
 
 
-def _naive() -> str:
-    return "naive" if "naive" in METHODS else "linear"
+@dataclass(frozen=True)
+class Options:
+    """What is run."""
+
+    out: Path
+    """Folder of the reports."""
+
+    model: str | None = None
+    """Weights of tamrf; None leaves it out."""
+
+    scenes: int = 4
+    """Simulated scenes."""
+
+    size: int = 180
+    """Their width in 10 m pixels."""
+
+    tiny: bool = False
+    """Few dates and pixels, to see that it runs."""
+
+    def methods(self, *names: str) -> tuple[str, ...]:
+        """Return these methods, and tamrf if it has weights."""
+        return (*names, "tamrf") if self.model else names
+
+    def evaluate(self, name: str, store: Path, **options: Any) -> pd.DataFrame:
+        """Evaluate on one cube by the rules of this benchmark."""
+        return self.evaluate_all({name: store}, out=self.out / name, **options)
+
+    def evaluate_all(self, stores: Mapping[str, Path], **options: Any) -> pd.DataFrame:
+        """Evaluate on several cubes, likewise."""
+        fixed = {"scoring": Scoring(margin=MARGIN), "progress": False}
+        return evaluate(stores, **fixed | ({"model": self.model} if self.model else {}) | options)
 
 
-def studies(folder: Path, out: Path, *, tiny: bool) -> dict[str, pd.DataFrame]:
-    """Evaluate, and return the tables by name of the study."""
-    pair = clear_pair(folder)
-    months = belgium()
-    if tiny:
+def real(folder: Path, how: Options) -> dict[str, pd.DataFrame]:
+    """Evaluate on real pixels, and return the tables by name of the study."""
+    pair, months = clear_pair(folder), belgium()
+    if how.tiny:
         few = {name: pd.DatetimeIndex(g["time"].values[-8:]) for name, g in groups_of(pair).items()}
         pair = give(pair, {name: days.floor("D") for name, days in few.items()})
-    for name, cube in {"pair": pair, "belgium": months}.items():
-        save_cube(cube, folder / f"{name}-clear.zarr", overwrite=True)
-    third = pd.DatetimeIndex(months["sentinel2"]["time"].values)[1::3]
-    methods = [name for name in (_naive(), "stair", "sen2like") if name in METHODS]
-    scoring = Scoring(margin=MARGIN)
-    both = {"out": out / "pair", "methods": methods, "scoring": scoring, "progress": False}
+    stores = {"pair": folder / "pair-clear.zarr", "belgium": folder / "belgium.zarr"}
+    for store, cube in zip(stores.values(), (pair, months), strict=True):
+        save_cube(cube, store, overwrite=True)
+    every = how.methods("naive", "stair", "sen2like")
     tables = {
-        f"pair, {task}": evaluate({"pair": folder / "pair-clear.zarr"}, task=task, **both)
+        f"pair, {task}": how.evaluate("pair", stores["pair"], task=task, methods=every)
         for task in ("gap-filling", "spatio-temporal-fusion")
     }
-    tables["belgium, every third month left out"] = evaluate(
-        {"belgium": folder / "belgium-clear.zarr"},
-        task="gap-filling",
-        strategy="CUSTOM",
-        settings=SplitSettings(dates=third, withhold=True),
-        methods=[_naive()],
-        scoring=scoring,
-        out=out / "belgium",
+    tables["pair, every third Sentinel-2 date left out"] = how.evaluate(
+        "pair", stores["pair"], methods=every, **_third(pair)
+    )
+    tables["belgium, every third month left out"] = how.evaluate(
+        "belgium",
+        stores["belgium"],
+        methods=how.methods("naive"),
         # Twenty months are one series: the default window of a year would see half of it.
         window=None,
-        progress=False,
+        **_third(months),
     )
     return tables
 
 
+def _third(cube: xr.DataTree) -> dict[str, Any]:
+    """Return the options that leave out every third Sentinel-2 date, Landsat given."""
+    about = "Every third Sentinel-2 date left out, all others and Landsat given."
+    task = replace(find_task("gap-filling"), name="third", about=about, sensors=("sentinel2",))
+    dates = pd.DatetimeIndex(cube["sentinel2"]["time"].values)[1::3]
+    settings = SplitSettings(dates=dates, withhold=True)
+    return {"task": task, "strategy": "CUSTOM", "settings": settings}
+
+
+def simulated(folder: Path, how: Options) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Evaluate on simulated scenes: the table, and figures against the truth."""
+    count, size = (1, 60) if how.tiny else (how.scenes, how.size)
+    fixed: dict[str, Any] = {"landsat_revisit_days": 16, "lost_dates": 0.5} if how.tiny else {}
+    configs = [draw_config(SEEDS + seed, size_px=size, **fixed) for seed in range(count)]
+    scenes = {f"scene-{config.seed}": partial(simulate, config) for config in configs}
+    stores = {name: folder / f"{name}.zarr" for name in scenes}
+    for name, make in scenes.items():
+        save_cube(make().cube, stores[name], overwrite=True)
+    names = how.methods("naive")
+    table = how.evaluate_all(stores, task="gap-filling", methods=names, out=how.out / "simulated")
+    return table, against_truth(scenes, {name: _weights(name, how) for name in names})
+
+
+def _weights(method: str, how: Options) -> dict[str, Any]:
+    return {"model": how.model} if method == "tamrf" else {}
+
+
 def figures(table: pd.DataFrame) -> dict[str, object]:
     """Return the means on dates left out, as JSON takes them."""
+    common = common_dates(table)
     return {
         "left out": _means(table),
-        "left out, dates that every method answered": _means(common_dates(table)),
+        "left out, dates that every method answered": _means(common),
+        "rmse to naive, left out, dates that both answered": _ratios(table),
         "failed": failures(table).to_dict("records"),
     }
+
+
+def _ratios(table: pd.DataFrame) -> dict[str, float]:
+    """Return mean RMSE over reflectance bands and dates, divided by that of naive."""
+    rows = table[~table["is_input"].fillna(value=True).astype(bool) & (table["band"] != "LST")]
+    naive = rows[rows["method"] == "naive"]
+    ratios = {}
+    for run in dict.fromkeys(rows.loc[rows["method"] != "naive", "run"]):
+        both = common_dates(pd.concat([naive, rows[rows["run"] == run]]))
+        for sensor, part in both.groupby("sensor"):
+            means = part.groupby("method")["rmse"].mean()
+            if len(means) == 2:
+                other = means.drop("naive").iloc[0]
+                ratios[f"{run}, {sensor}"] = round(float(other / means["naive"]), 4)
+    return ratios
 
 
 def _means(table: pd.DataFrame) -> dict[str, dict[str, object]]:
@@ -150,20 +229,29 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, help="keep the reports here")
     parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--model", help="weights of tamrf")
+    parser.add_argument("--scenes", type=int, default=Options.scenes, help="simulated ones")
+    parser.add_argument("--size", type=int, default=Options.size, help="their pixels across")
     parser.add_argument("--tiny", action="store_true", help="few dates, to see that it runs")
-    options = parser.parse_args(words)
+    told = parser.parse_args(words)
     with tempfile.TemporaryDirectory() as folder:
-        tables = studies(Path(folder), options.out or Path(folder) / "out", tiny=options.tiny)
+        out = told.out or Path(folder) / "out"
+        how = Options(out, told.model, told.scenes, told.size, told.tiny)
+        tables = real(Path(folder), how)
+        tables["simulated, gap-filling"], truth = simulated(Path(folder), how)
     for name, table in tables.items():
         print(f"== {name}\n{summary_text(table, style=('*', ''))}\n")
+    print(json.dumps(truth, indent=1))
     kept = {
-        "command": "python -m benchmarks.quality",
+        "command": "python -m benchmarks.quality" + (f" --model {told.model}" if how.model else ""),
         "margin": MARGIN,
+        "scenes": f"{how.scenes} of {how.size} px, seeds from {SEEDS}",
         "units": "RMSE in reflectance and kelvin, SAM in radians, FRR in dB; means over dates",
         **{name: figures(table) for name, table in tables.items()},
+        "simulated, against the truth": truth,
     }
-    options.results.parent.mkdir(parents=True, exist_ok=True)
-    options.results.write_text(json.dumps(kept, indent=1) + "\n")
+    told.results.parent.mkdir(parents=True, exist_ok=True)
+    told.results.write_text(json.dumps(kept, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ def test_ingest_the_real_pair(tmp_path):
     ("words", "message"),
     [
         (["nowhere.zarr", "f.zarr", "--dates", "2022-01-10"], "no store at nowhere.zarr"),
-        (["SCENE", "f.zarr", "--dates", "2022-01-10"], "no trained weights ship"),
+        (["SCENE", "f.zarr", "--dates", "2022-01-10", "--model", "no.ckpt"], "no.ckpt"),
         (["SCENE", "f.zarr", "--dates", "soon", "--method", "linear"], "not understood"),
         (
             ["SCENE", "f.zarr", "--dates", "2022-01-10", "--method", "magic"],

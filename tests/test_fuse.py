@@ -325,7 +325,6 @@ def test_a_tile_year_is_laid_out_without_reading_it(small, tmp_path):
         ({"sensors": "modis"}, MethodError, "cannot make sensor modis"),
         ({"bands": "B99"}, MethodError, "unknown band 'B99'"),
         ({"model": "nowhere.ckpt"}, tamrf_xr.TamrfError, "nowhere.ckpt"),
-        ({"model": "default"}, ModelError, "no trained weights ship"),
         ({"model": 3}, ModelError, "a path, a loaded model or 'default'"),
         ({"precision": "float8"}, OptionError, "float32, bfloat16"),
         ({"tile": "big"}, OptionError, "tile must be 'auto' or a number"),
@@ -337,6 +336,15 @@ def test_bad_options_say_what_is_wrong(small, options, error, message):
     asked = {"query_dates": "2022-01-10", "model": small} | options
     with pytest.raises(error, match=message):
         random_cube((18, 18)).tamrf.fuse(asked.pop("query_dates"), **asked)
+
+
+def test_default_weights_ship_and_give_reflectance():
+    cube = random_cube((24, 24))
+    fused = cube.tamrf.fuse("2022-01-20", tile=12)
+    red = fused["sentinel2/reflectance"].sel(band="B04").values
+    assert np.isfinite(red).all()
+    assert 0 < red.mean() < 1
+    assert 250 < float(fused["landsat/surface_temperature"].mean()) < 330
 
 
 def test_missing_bands_are_named(small):

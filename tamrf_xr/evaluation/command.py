@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +100,9 @@ def _evaluate(options: argparse.Namespace) -> int:
     from tamrf_xr.evaluation.summary import BOLD, PLAIN, summary_text
     from tamrf_xr.evaluation.tasks import find_task
 
+    if threading.current_thread() is threading.main_thread():
+        # What a batch system sends before it kills: stop as on Ctrl-C, and clear up.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     task = find_task(options.task)
     names = ("gap_days", "pivot_day", "dates", "seed")
     settings = {

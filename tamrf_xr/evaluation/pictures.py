@@ -35,6 +35,7 @@ VIEWS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 }
 """Bands shown as red, green and blue; one band alone is shown by a colour scale."""
 
+NARROW = {"B08": "B8A"}
 SPANS: Mapping[str, Span] = {"reflectance": (0.0, 0.3), "LST": (270.0, 320.0)}
 """What is black and white where a cube has no usable pixel to tell."""
 
@@ -47,7 +48,10 @@ UNKNOWN = np.array([214, 214, 208], np.uint8)
 
 def views_of(sensor: str, bands: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
     """Return the views that these bands make; the first band alone where they make none."""
-    made = {name: view for name, view in VIEWS[sensor].items() if set(view) <= set(bands)}
+    views = VIEWS[sensor]
+    if "B08" not in bands:  # the six bands that both sensors have hold the narrow one
+        views = {name: tuple(NARROW.get(b, b) for b in view) for name, view in views.items()}
+    made = {name: view for name, view in views.items() if set(view) <= set(bands)}
     # The third one is for the bands of 20 m, which make none of the others.
     if "false colour" in made:
         made.pop("SWIR, NIR, red edge", None)
@@ -82,6 +86,7 @@ def painter_of(cube: xr.DataTree) -> Painter:
     """Choose black and white from what bounds 96 % of each of a few acquisitions.
 
     Quartiles over acquisitions: one that is all undetected cloud, or in deep shade, has no say.
+    Temperature changes more over the year than over a scene: all of it but the extremes.
     """
     spans: dict[tuple[str, str], Span] = {}
     for sensor, group in groups_of(cube).items():
@@ -91,7 +96,8 @@ def painter_of(cube: xr.DataTree) -> Painter:
             known = [found[np.isfinite(found)] for found in values]
             ends = np.array([np.percentile(found, (2, 98)) for found in known if found.size])
             if ends.size:
-                low, high = np.percentile(ends[:, 0], 25), np.percentile(ends[:, 1], 75)
+                tail = 5 if band == "LST" else 25
+                low, high = np.percentile(ends[:, 0], tail), np.percentile(ends[:, 1], 100 - tail)
                 spans[sensor, band] = float(low), float(max(high, low + 1e-3))
     return Painter(spans)
 

@@ -212,7 +212,8 @@ def _viewer(study: Study, results: Results) -> dict[str, Any]:
             if owner == name and result.pictures
         }
         if runs:
-            cubes.append({"name": name, **_album(subject, runs), "scores": _scores(name, results)})
+            album = _album(subject.brought_near(), runs)
+            cubes.append({"name": name, **album, "scores": _scores(name, results)})
     return {
         "runs": [{"id": run.slug, "label": label} for run, label in label_runs(study.runs).items()],
         "sensors": {name: sensor.title for name, sensor in SENSORS.items()},

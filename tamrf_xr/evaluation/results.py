@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 
 from tamrf_xr.errors import MethodError
+from tamrf_xr.store import partial_of, remove_abandoned
 
 SCORES, PROFILES = "scores.parquet", "profiles.parquet"
 PICTURES, PARAMETERS = "pictures.json", "parameters.json"
@@ -69,7 +70,8 @@ def load_result(folder: Path, parameters: Mapping[str, Any]) -> Result | None:
 @contextmanager
 def fresh_folder(folder: Path) -> Iterator[Path]:
     """Give a folder to write into, which takes the name `folder` when all went well."""
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    partial = partial_of(folder)
+    remove_abandoned(folder)
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:

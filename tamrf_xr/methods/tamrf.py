@@ -46,6 +46,7 @@ MOST_PIXELS, FEWEST_PIXELS = 16384, 1024
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 DEFAULT_WEIGHTS = "weights/default.safetensors"
+"""What ``model="default"`` stands for; its model card lies beside it."""
 
 
 def plan(request: Request) -> FuserSpec:
@@ -118,19 +119,9 @@ def resolve(source: Any) -> tuple[str | bytes, str, Tamrf]:
         raise ModelError(
             f"model must be a path, a loaded model or 'default', got {type(source).__name__}"
         )
-    path = _default_weights() if source == "default" else Path(source)
+    path = Path(str(files("tamrf_xr"))) / DEFAULT_WEIGHTS if source == "default" else Path(source)
     model = _checked(load_model(path))
     return str(path.resolve()), content_hash(path), model
-
-
-def _default_weights() -> Path:
-    path = Path(str(files("tamrf_xr"))) / DEFAULT_WEIGHTS
-    if not path.exists():
-        raise ModelError(
-            "model='default': no trained weights ship with this version; pass model=PATH (a "
-            "published .ckpt or our .safetensors), or method='linear', which needs none"
-        )
-    return path
 
 
 def _checked(model: Tamrf) -> Tamrf:

@@ -281,7 +281,7 @@ def _asymmetric(values: Float64) -> list[float]:
     left, right = np.count_nonzero(below), np.count_nonzero(flat > 0)
     if not (left and right):
         return [np.nan] * 4
-    energy, energy_below = flat @ flat, below @ below
+    energy, energy_below = (flat * flat).sum(), (below * below).sum()
     low, high = float(energy_below / left), float((energy - energy_below) / right)
     lean = np.sqrt(low / high)
     ratio = (flat.sum() - 2 * below.sum()) ** 2 / (energy * flat.size)

@@ -27,7 +27,7 @@ FLAGS = [
     # A page that needs the network then shows it.
     "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
 ]
-RIGHT = "\ue014"
+HOME, RIGHT = "\ue011", "\ue014"
 
 
 @contextmanager
@@ -49,8 +49,10 @@ def chromium(size=(1200, 1600)):
         try:
             flags = [*FLAGS, f"--user-data-dir={profile}", f"--window-size={size[0]},{size[1]}"]
             session.start(flags)
-            yield session
-            session.call("DELETE", "")
+            try:
+                yield session
+            finally:
+                session.call("DELETE", "")
         finally:
             driver.terminate()
             driver.wait()

@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import importlib
 import os
-from dataclasses import replace
+import socket
+import subprocess
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
 import rioxarray
 
-from tamrf_xr import save_cube
-from tamrf_xr.cli import main
+from tamrf_xr import open_cube, save_cube
 from tamrf_xr.cube import groups_of
-from tamrf_xr.errors import CubeError, MethodError, OptionError, SourceNotFoundError
-from tamrf_xr.evaluation import TASKS, Scoring, SplitSettings, Task, evaluate
-from tamrf_xr.evaluation.acquisitions import scene_on
-from tamrf_xr.evaluation.summary import blocks, common_dates, summarize, summary_text
-from tamrf_xr.evaluation.tasks import Run
-from tamrf_xr.methods.registry import METHODS
+from tamrf_xr.errors import (
+    CubeError,
+    MethodError,
+    ModelError,
+    OptionError,
+    SourceNotFoundError,
+)
+from tamrf_xr.evaluation import Scoring, SplitSettings, Task, evaluate
+from tamrf_xr.evaluation.acquisitions import brought_near, scene_on
+from tamrf_xr.evaluation.summary import summarize, summary_text
 from tests.scenes import random_cube
 
 running = importlib.import_module("tamrf_xr.evaluation.running")
 
-NAIVE = "naive" if "naive" in METHODS else "linear"
+NAIVE = "naive"
 SCORING = Scoring(margin=2, metrics=("rmse", "nrmse", "sam", "frr"), frr_clear_rate=0.5)
 QUICK = {"scoring": SCORING, "progress": False, "viewer_dates": 0}
 
@@ -98,6 +103,11 @@ def test_rerun_runs_only_what_is_missing(tmp_path, fused):
     assert len(fused) == calls + 6
     evaluate({"a": cube(0, hr=7)}, **options | {"settings": SplitSettings(gap_days=20)})
     assert len(fused) == calls + 8
+    evaluate({"a": cube(9, hr=7)}, **options | {"settings": SplitSettings(gap_days=20)})
+    assert len(fused) == calls + 10
+    # Weights are of no concern to a method that has none.
+    evaluate({"b": cube(1)}, **options | {"settings": SplitSettings(gap_days=20)}, model="other")
+    assert len(fused) == calls + 10
 
 
 def test_an_interrupted_run_leaves_nothing_and_is_taken_up(tmp_path, monkeypatch, fused):
@@ -115,11 +125,16 @@ def test_an_interrupted_run_leaves_nothing_and_is_taken_up(tmp_path, monkeypatch
         evaluate(cubes, **options)
     made = [path.name for path in (tmp_path / "gap-filling").glob("*/*")]
     assert made == [f"{NAIVE}-GAPS"]
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    left = tmp_path / f"gap-filling/b/.{NAIVE}-GAPS.{socket.gethostname()}.{dead.pid}.partial"
+    left.mkdir(parents=True)  # as of a process that was killed
     monkeypatch.setattr(running, "predicted", genuine)
     fused.clear()
     table = evaluate(cubes, **options)
     assert len(fused) == 2
     assert set(table["cube"]) == {"a", "b"}
+    assert not left.exists()
 
 
 def test_a_rewritten_store_is_evaluated_again(tmp_path, fused):
@@ -138,38 +153,72 @@ def test_a_method_that_fails_lets_the_others_go_on(tmp_path):
     table = evaluate(
         {"a": cube()},
         task="gap-filling",
-        methods=["tamrf", NAIVE],
         model=tmp_path / "absent.safetensors",
         out=tmp_path,
         **QUICK,
     )
     failed = table[table["failed"] != ""]
-    assert failed["method"].tolist() == ["tamrf"]
-    assert "absent.safetensors" in failed["failed"].iloc[0]
+    assert failed["method"].tolist() == ["utilise", "tamrf"]
+    assert "method 'utilise' needs weights" in failed["failed"].iloc[0]
+    assert "absent.safetensors" in failed["failed"].iloc[1]
     assert (table.loc[table["method"] == NAIVE, "failed"] == "").all()
     page = (tmp_path / "gap-filling.html").read_text()
-    assert "What failed" in page
+    assert "Left out" in page
     assert "absent.safetensors" in page
-    assert "absent.safetensors" in summary_text(table)
+    assert "left out: tamrf on a: the checkpoint" in summary_text(table)
 
 
-def test_what_fails_is_tried_again(tmp_path, fused):
-    options = {"task": "spatio-temporal-fusion", "methods": [NAIVE], "out": tmp_path, **QUICK}
-    for _ in range(2):
-        table = evaluate({"a": cube()}, **options)
-        assert "needs days on which both sensors observed" in table["failed"].iloc[0]
-    assert (table["failed"] != "").all()
-    assert not fused
-
-
-def test_missing_sensors_and_bands_are_said(tmp_path):
+def test_a_method_that_is_named_must_be_able_to_work(tmp_path, fused):
+    """It fails at the door, before the others take their time."""
     only = random_cube((24, 27), hr=8, sensors=("sentinel2",))
-    table = evaluate(only, task="thermal-sharpening", methods=[NAIVE], out=tmp_path, **QUICK)
-    assert table["failed"].str.contains("makes none that the cube has").all()
-    given = cube()
-    given["landsat"] = given["landsat"].to_dataset().drop_vars("surface_temperature")
-    table = evaluate(given, task="thermal-sharpening", methods=[NAIVE], out=tmp_path, **QUICK)
-    assert table["failed"].str.contains(r"asks landsat \(LST\)").all()
+    cold = cube()
+    cold["landsat"] = cold["landsat"].to_dataset().drop_vars("surface_temperature")
+    weights = {"tamrf": "absent.safetensors", "dsen2": "absent.pt"}
+    for given, task, methods, error, message in (
+        (cube(), "gap-filling", ["tamrf"], SourceNotFoundError, weights["tamrf"]),
+        (cube(), "gap-filling", ["utilise"], ModelError, "'utilise' needs weights"),
+        (cube(), "band-sharpening", ["dsen2"], SourceNotFoundError, weights["dsen2"]),
+        (cube(), "spatio-temporal-fusion", [NAIVE], MethodError, "days on which both sensors"),
+        (only, "thermal-sharpening", [NAIVE], MethodError, "makes none that the cube has"),
+        (only, "gap-filling", ["stair"], MethodError, "'stair' needs /landsat"),
+        (cold, "thermal-sharpening", [NAIVE], MethodError, r"asks landsat \(LST\)"),
+    ):
+        options = {"dsen2": {"weights": weights["dsen2"]}} if methods == ["dsen2"] else {}
+        with pytest.raises(error, match=message):
+            evaluate(
+                given,
+                task=task,
+                methods=[NAIVE, *methods] if task == "gap-filling" else methods,
+                model=weights["tamrf"],
+                method_options=options,
+                out=tmp_path,
+                **QUICK,
+            )
+    assert not fused
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_method_that_can_work_on_one_cube_does(tmp_path):
+    only = random_cube((24, 27), hr=8, sensors=("sentinel2",))
+    cubes = {"both": meeting(), "one": only, "two": only, "three": only, "four": only}
+    table = evaluate(cubes, task="gap-filling", methods=["stair"], out=tmp_path, **QUICK)
+    assert set(table.loc[table["failed"] == "", "cube"]) == {"both"}
+    assert "left out: stair on one, two, three and 1 more: method 'stair'" in summary_text(table)
+
+
+def test_options_reach_their_method_alone(tmp_path, fused):
+    options = {"task": "gap-filling", "methods": [NAIVE, "sen2like"], "out": tmp_path, **QUICK}
+    evaluate({"a": meeting()}, **options)
+    calls = len(fused)
+    chosen = {"sen2like": {"variant": "composite"}}
+    evaluate({"a": meeting()}, **options, method_options=chosen)
+    assert [call[2]["method_options"] for call in fused[calls:]] == [chosen["sen2like"]]
+    for wrong, message in (
+        ({"stair": {"variant": "paper"}}, "options of stair, which is not compared"),
+        ({"sen2like": {"colour": 1}}, "method 'sen2like' has no option colour"),
+    ):
+        with pytest.raises(OptionError, match=message):
+            evaluate({"a": meeting()}, **options, method_options=wrong)
 
 
 def test_fully_cloudy_targets_are_rows_and_counted(tmp_path):
@@ -294,45 +343,20 @@ def test_a_task_of_ones_own_passes(tmp_path):
     assert (tmp_path / "mine.html").exists()
 
 
-def test_summary_marks_the_best_and_knows_common_dates():
-    rows = pd.DataFrame(
-        {
-            "cube": "a",
-            "method": ["x", "x", "y", "y"],
-            "run": ["x", "x", "y", "y"],
-            "sensor": "sentinel2",
-            "band": "B04",
-            "date": pd.to_datetime(["2022-01-01", "2022-01-09"] * 2),
-            "is_input": False,
-            "clear_rate": 1.0,
-            "rmse": [0.01, 0.05, 0.02, np.nan],
-            "frr": [-3.0, -3.0, 1.0, np.nan],
-            "failed": "",
-        }
-    )
-    found = {block.metric: block for block in blocks(rows)}
-    assert found["rmse"].values["B04"].to_dict() == {"x": pytest.approx(0.03), "y": 0.02}
-    assert found["rmse"].counts["scored"].to_dict() == {"x": 2, "y": 1}
-    assert found["rmse"].best["B04"].to_dict() == {"x": False, "y": True}
-    assert found["frr"].best["B04"].to_dict() == {"x": False, "y": True}
-    shared = {block.metric: block for block in blocks(common_dates(rows))}
-    assert shared["rmse"].best["B04"].to_dict() == {"x": True, "y": False}
-    assert "*0.0200" in summary_text(rows, style=("*", ""))
+def test_a_cube_is_left_as_it_was(tmp_path):
+    save_cube(cube(), tmp_path / "scene.zarr")
+    given = open_cube(tmp_path / "scene.zarr")
+    evaluate({"a": given}, task="gap-filling", methods=[NAIVE], out=tmp_path, **QUICK)
+    assert not given["sentinel2"]["reflectance"].variable._in_memory
 
 
-def test_tasks_ask_of_each_method_what_the_paper_asks():
-    runs = TASKS["spatio-temporal-fusion"].runs(
-        ("stair", "tamrf", "naive"), strategy=None, compensate=False
-    )
-    assert [run.slug for run in runs] == [
-        "stair-ALL2CONJHR",
-        "tamrf-CONJLR2HR",
-        "tamrf-HRNOCONJ2HR",
-        "tamrf-LRuHRNOCONJ2HR",
-        "naive-HRNOCONJ2HR",
-    ]
-    thermal = TASKS["thermal-sharpening"].runs(("dms",), strategy=None, compensate=False)
-    assert thermal == (Run("dms", "ALL"), Run("dms", "ALL", compensated=True))
+def test_cubes_that_exceed_the_memory_give_the_same(tmp_path, monkeypatch):
+    options = {"task": "gap-filling", "methods": [NAIVE], **QUICK}
+    save_cube(cube(), tmp_path / "scene.zarr")
+    whole = evaluate(tmp_path / "scene.zarr", out=tmp_path / "whole", **options)
+    monkeypatch.setattr("tamrf_xr.evaluation.running.brought_near", partial(brought_near, memory=0))
+    lazy = evaluate(tmp_path / "scene.zarr", out=tmp_path / "lazy", **options)
+    pd.testing.assert_frame_equal(whole, lazy)
 
 
 def test_mistakes_are_told(tmp_path, monkeypatch):
@@ -363,26 +387,3 @@ def test_mistakes_are_told(tmp_path, monkeypatch):
     monkeypatch.setattr("tamrf_xr.evaluation.results.find_spec", lambda name: None)
     with pytest.raises(MethodError, match=r"pip install 'tamrf-xr\[evaluation\]'"):
         evaluate({"a": cube()}, **good)
-
-
-def test_the_command_evaluates_and_tells(tmp_path, capsys):
-    save_cube(cube(), tmp_path / "scene.zarr")
-    words = ["evaluate", str(tmp_path / "scene.zarr"), "--out", str(tmp_path / "out"), "--quiet"]
-    options = ["--methods", NAIVE, "--margin", "2", "--metrics", "rmse,sam", "--viewer-dates", "2"]
-    assert main([*words, "--task", "gap-filling", "--gap-days", "20", *options]) == 0
-    told = capsys.readouterr().out
-    assert "Sentinel-2, masked dates (left out)" in told
-    assert "gap-filling.html" in told
-    table = pd.read_parquet(tmp_path / "out/gap-filling.parquet")
-    assert "frr" not in table
-    assert main([*words, "--task", "nonsense", *options]) == 1
-    assert "no task 'nonsense'; those that exist" in capsys.readouterr().err
-    asked = ["--strategy", "CUSTOM", "--dates", "2022-01-14", "2022-01-25", "--withhold"]
-    assert main([*words, "--task", "gap-filling", *asked, *options]) == 0
-    table = pd.read_parquet(tmp_path / "out/gap-filling.parquet")
-    assert set(table["date"]) == {pd.Timestamp("2022-01-14"), pd.Timestamp("2022-01-25")}
-    assert not table["is_input"].any()
-
-
-def test_settings_of_a_task_can_be_replaced():
-    assert replace(TASKS["gap-filling"].settings, gap_days=60).gap_days == 60

@@ -17,7 +17,7 @@ from tamrf_xr.evaluation.acquisitions import Scene
 from tamrf_xr.sensors import SENSORS
 from tests.oracle import shared
 from tests.scenes import grid, random_cube
-from tests.test_metrics import published_dates
+from tests.test_metrics_published import published_dates
 
 ORIGIN = pd.Timestamp("2021-01-01")
 SHORT = {"landsat": "lr", "sentinel2": "hr"}

@@ -1,0 +1,144 @@
+"""Errors against the truth of simulated scenes: gaps, clouds, and detail at 10 m."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from tamrf_xr.cube import groups_of
+from tamrf_xr.evaluation import Scoring, SplitSettings
+from tamrf_xr.evaluation.acquisitions import Scene, predicted
+from tamrf_xr.evaluation.compensate import degrade
+from tamrf_xr.evaluation.running import Plan, Prediction, hold_out, predictions
+from tamrf_xr.evaluation.tasks import Run, find_task
+from tamrf_xr.metrics import crop, frequency_restoration
+from tamrf_xr.psf import blur, downsample, upsample
+from tamrf_xr.sensors import SENSORS
+from tamrf_xr.simulate import Simulation
+
+MARGIN = 12
+"""10 m pixels left out on every side."""
+
+FINE_GSD = 10
+
+Float64 = NDArray[np.float64]
+Task = find_task("gap-filling")
+
+
+@dataclass
+class Sums:
+    """What is added up over dates and scenes for one method and sensor."""
+
+    squares: dict[str, Float64] = field(default_factory=dict)
+    """Squared errors per kind of pixels, per band."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    """Pixels, likewise."""
+
+    restored: list[Float64] = field(default_factory=list)
+    """FRR of the bands taken at 20 m and 30 m, on each date left out."""
+
+    bicubic: list[Float64] = field(default_factory=list)
+    """The same of the truth as the sensor samples it, free of clouds, upsampled."""
+
+    def add(self, kind: str, error: Float64, chosen: NDArray[np.bool_]) -> None:
+        """Add the errors of the chosen pixels."""
+        self.squares[kind] = self.squares.get(kind, 0) + (error[:, chosen] ** 2).sum(-1)
+        self.counts[kind] = self.counts.get(kind, 0) + int(chosen.sum())
+
+    def rmse(self, kind: str) -> Float64:
+        """Return RMSE per band."""
+        return np.sqrt(self.squares[kind] / max(self.counts[kind], 1))
+
+
+def against_truth(
+    scenes: Mapping[str, Callable[[], Simulation]], methods: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Compare methods with the truth under GAPS of 30 days.
+
+    Parameters
+    ----------
+    scenes
+        Per name, what simulates the scene.
+    methods
+        Per method, options of `tamrf_xr.fuse`.
+
+    Returns
+    -------
+    dict
+        Per method and sensor, as JSON takes it.
+    """
+    sums = {(method, sensor): Sums() for method in methods for sensor in SENSORS}
+    for make in scenes.values():
+        scene = make()
+        for method, options in methods.items():
+            plan = Plan(Task, SplitSettings(), Scoring(), options)
+            held = hold_out(scene.cube, Run(method, "GAPS"), plan)
+            for made, _ in predictions(held, Run(method, "GAPS"), plan):
+                _add(sums[method, made.sensor], made, scene)
+    return {
+        method: {sensor: _told(sums[method, sensor], sums, sensor) for sensor in SENSORS}
+        for method in methods
+    }
+
+
+def _add(into: Sums, made: Prediction, scene: Simulation) -> None:
+    truth = predicted(groups_of(scene.truth([made.day]))[made.sensor], 0)
+    truth = truth.select(made.made.bands)
+    ratio = SENSORS[made.sensor].ratio
+    error = crop(_seen(made.made, made.sensor) - _seen(truth, made.sensor), MARGIN // ratio)
+    clear = crop(_truly_clear(scene, made), MARGIN // ratio)
+    if made.day not in made.given[made.sensor]:
+        into.add("left out", error, np.ones_like(clear))
+        _add_detail(into, made, truth)
+    else:
+        into.add("given, clear", error, clear)
+        into.add("given, under clouds", error, ~clear)
+
+
+def _seen(scene: Scene, sensor: str) -> Float64:
+    """Bring an image at 10 m to the grid and the blur of its sensor."""
+    return degrade(scene.pixels, sensor, scene.bands, ratio=SENSORS[sensor].ratio)
+
+
+def _truly_clear(scene: Simulation, made: Prediction) -> NDArray[np.bool_]:
+    clear: xr.DataArray = scene.clear[made.sensor]
+    days = pd.DatetimeIndex(clear["time"].values).floor("D")
+    return np.asarray(clear.values[days == made.day].all(0))
+
+
+def _add_detail(into: Sums, made: Prediction, truth: Scene) -> None:
+    table = {band.name: band for band in SENSORS[made.sensor].all_bands}
+    coarse = tuple(name for name in truth.bands if name != "LST" and table[name].gsd > FINE_GSD)
+    fine, wanted = (scene.select(coarse).pixels for scene in (made.made, truth))
+    ratio = round(table[coarse[0]].gsd / FINE_GSD)  # 20 m or 30 m, one a sensor
+    rows = [table[name] for name in coarse]
+    blurred = blur(wanted, [row.mtf for row in rows], [row.gsd for row in rows])
+    sampled = upsample(downsample(blurred, ratio), ratio)
+    fine, wanted, sampled = (crop(image, MARGIN) for image in (fine, wanted, sampled))
+    into.restored.append(frequency_restoration(fine, wanted))
+    into.bicubic.append(frequency_restoration(sampled, wanted))
+
+
+def _told(sums: Sums, every: Mapping[tuple[str, str], Sums], sensor: str) -> dict[str, Any]:
+    bands = slice(0, len(SENSORS[sensor].bands))
+    naive = every["naive", sensor]
+    told: dict[str, Any] = {
+        f"rmse, {kind}": round(float(sums.rmse(kind)[bands].mean()), 5) for kind in sums.counts
+    }
+    told["rmse to naive, left out"] = round(
+        float((sums.rmse("left out") / naive.rmse("left out"))[bands].mean()), 4
+    )
+    clear, clouded = sums.rmse("given, clear"), sums.rmse("given, under clouds")
+    told["rmse under clouds to clear"] = round(float((clouded / clear)[bands].mean()), 4)
+    told["frr of coarse bands (dB)"] = round(float(np.mean(sums.restored)), 3)
+    told["frr of bicubic (dB)"] = round(float(np.mean(sums.bicubic)), 3)
+    if SENSORS[sensor].thermal:
+        told["rmse of LST, left out (K)"] = round(float(sums.rmse("left out")[-1]), 3)
+    return told

@@ -1,0 +1,39 @@
+"""The benchmark of quality runs at tiny size, and its ratios are what they say."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import pytest
+
+from benchmarks import quality
+
+
+@pytest.mark.slow
+@pytest.mark.real
+def test_quality_is_measured_on_real_and_simulated_scenes(tmp_path, monkeypatch):
+    monkeypatch.setattr("tamrf_xr.evaluation.report.figures", lambda *tables: ())
+    results = tmp_path / "quality.json"
+    quality.main(["--tiny", "--out", str(tmp_path), "--results", str(results)])
+    told = json.loads(results.read_text())
+    assert told["belgium, every third month left out"]["left out"]["naive, sentinel2"]["dates"] == 6
+    truth = told["simulated, against the truth"]["naive"]
+    assert set(truth) == {"sentinel2", "landsat"}
+    for sensor in truth.values():
+        assert sensor["rmse to naive, left out"] == 1
+        # Naive keeps to clear pixels where masks are right; clouds it was given are hardly there.
+        assert sensor["rmse, given, under clouds"] < 0.1
+        assert sensor["frr of bicubic (dB)"] < -1
+
+
+def test_ratios_are_taken_on_dates_that_both_answered():
+    rows = pd.DataFrame(
+        {
+            "method": ["naive", "naive", "x"],
+            "run": ["naive", "naive", "x"],
+            "date": pd.to_datetime(["2022-01-01", "2022-01-09", "2022-01-09"]),
+            "rmse": [0.9, 0.04, 0.03],
+        }
+    ).assign(cube="a", sensor="sentinel2", band="B04", is_input=False, failed="")
+    assert quality._ratios(rows) == {"x, sentinel2": 0.75}
