@@ -15,7 +15,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 
 demo: $(VENV)/installed
 	mkdir -p demo
-	$(BIN)/tamrf-xr simulate demo/scene.zarr --size 330 --year 2022 --seed 1 --overwrite
+	$(BIN)/tamrf-xr simulate demo/scene.zarr --size 210 --year 2022 --seed 1 --overwrite
 	$(BIN)/tamrf-xr fuse demo/scene.zarr demo/fused.zarr \
 	    --dates 2022-01-15/2022-12-31/30D --overwrite
 	$(BIN)/tamrf-xr quicklook demo/scene.zarr demo/fused.zarr demo/quicklook.png --overwrite
