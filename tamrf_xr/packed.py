@@ -65,8 +65,8 @@ def unpack(stored: Integers, variable: str) -> Floats:
 
     Examples
     --------
-    >>> unpack(np.array([1234, -32768], np.int16), "reflectance").tolist()
-    [0.1234000027179718, nan]
+    >>> unpack(np.array([1234, -32768], np.int16), "reflectance").round(4)
+    array([0.1234,    nan], dtype=float32)
     """
     scale = np.float32(SCALES[variable])
     out = np.empty(stored.shape, np.float32)
