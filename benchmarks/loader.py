@@ -19,7 +19,6 @@ from machine import keep
 from scenes import noise_cube
 
 import tamrf_xr
-from tamrf_xr import store
 from tamrf_xr.cube import build_cube, groups_of
 from tamrf_xr.model.config import NetworkConfig
 from tamrf_xr.training.config import DataConfig
@@ -57,12 +56,11 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
 
 def _write(path: Path, chunk: int, options: argparse.Namespace) -> None:
     hr, lr = options.dates
-    store.CHUNK = chunk
     groups = groups_of(noise_cube((720, 720), hr=hr, lr=lr))
     clear = {
         n: g.assign(valid=xr.ones_like(g["reflectance"][:, 0], bool)) for n, g in groups.items()
     }
-    tamrf_xr.save_cube(build_cube(clear), path)
+    tamrf_xr.save_cube(build_cube(clear), path, chunk=chunk)
 
 
 def measure(cube: xr.DataTree, threads: int, samples: int) -> float:

@@ -1,13 +1,15 @@
 """Errors of methods on real pixels and on simulated truth: the line that weights must beat.
 
 Run ``python -m benchmarks.quality`` from the root of the checkout (minutes on two cores), with the
-shared real data beside it or in ``TAMRF_SHARED``; ``--model WEIGHTS`` adds tamrf with those.
+shared real data beside it or in ``TAMRF_SHARED``; ``--model WEIGHTS`` adds tamrf with those, as
+they are and fine-tuned (``adapt``).
 Figures go to ``benchmarks/results/quality.json``, the reports with their HTML pages to ``--out``.
 
 - pair: Landsat-8 and Sentinel-2 near Kortrijk, 57 x 60 pixels, the dates that are at least 90 %
   usable and no cloud that the mask missed: gap-filling (GAPS 30 days), spatio-temporal fusion
   (conjunctions left out), and every third Sentinel-2 date left out.
 - belgium: 20 monthly Sentinel-2 composites, every third one left out.
+- adapted: on both, the weights fine-tuned on the cube without the dates left out.
 - simulated: gap-filling on scenes of `draw_config` whose seeds no training takes, against what
   was observed (as everywhere else), and against the truth (`benchmarks.quality_truth`).
 """
@@ -28,7 +30,7 @@ import pandas as pd
 import xarray as xr
 
 from benchmarks.quality_truth import against_truth
-from tamrf_xr import open_cube, save_cube
+from tamrf_xr import open_cube, save_cube, save_model
 from tamrf_xr.cube import Grid, build_cube, build_group, groups_of
 from tamrf_xr.evaluation import Scoring, SplitSettings, evaluate
 from tamrf_xr.evaluation.split import give
@@ -112,12 +114,26 @@ class Options:
     size: int = 180
     """Their width in 10 m pixels."""
 
+    steps: int = 300
+    """Steps of the fine-tuning."""
+
     tiny: bool = False
     """Few dates and pixels, to see that it runs."""
 
     def methods(self, *names: str) -> tuple[str, ...]:
         """Return these methods, and tamrf if it has weights."""
         return (*names, "tamrf") if self.model else names
+
+    def adapted(self, name: str, cube: xr.DataTree, left_out: pd.DatetimeIndex) -> str:
+        """Fine-tune on a cube without some Sentinel-2 dates; return where the weights are."""
+        seen = {n: pd.DatetimeIndex(g["time"].values) for n, g in groups_of(cube).items()}
+        seen["sentinel2"] = seen["sentinel2"].difference(left_out)
+        given = give(cube, {n: days.floor("D") for n, days in seen.items()})
+        weights = self.out / f"{name}-adapted.safetensors"
+        save_model(
+            given.tamrf.adapt(model=self.model, steps=2 if self.tiny else self.steps), weights
+        )
+        return str(weights)
 
     def evaluate(self, name: str, store: Path, **options: Any) -> pd.DataFrame:
         """Evaluate on one cube by the rules of this benchmark."""
@@ -143,27 +159,33 @@ def real(folder: Path, how: Options) -> dict[str, pd.DataFrame]:
         f"pair, {task}": how.evaluate("pair", stores["pair"], task=task, methods=every)
         for task in ("gap-filling", "spatio-temporal-fusion")
     }
-    tables["pair, every third Sentinel-2 date left out"] = how.evaluate(
-        "pair", stores["pair"], methods=every, **_third(pair)
-    )
-    tables["belgium, every third month left out"] = how.evaluate(
-        "belgium",
-        stores["belgium"],
-        methods=how.methods("naive"),
-        # Twenty months are one series: the default window of a year would see half of it.
-        window=None,
-        **_third(months),
-    )
+    # Twenty months are one series: the default window of a year would see half of it.
+    studies = {
+        "pair, every third Sentinel-2 date": (pair, every, {}),
+        "belgium, every third month": (months, how.methods("naive"), {"window": None}),
+    }
+    for study, (cube, methods, options) in studies.items():
+        name, (dates, third) = study.split(",")[0], _third(cube)
+        options |= third
+        tables[f"{study} left out"] = how.evaluate(name, stores[name], methods=methods, **options)
+        if how.model:
+            adapted = how.adapted(name, cube, dates)
+            tables[f"{study} left out, adapted"] = how.evaluate(
+                f"{name}-adapted",
+                stores[name],
+                methods=("naive", "tamrf"),
+                **options | {"model": adapted},
+            )
     return tables
 
 
-def _third(cube: xr.DataTree) -> dict[str, Any]:
-    """Return the options that leave out every third Sentinel-2 date, Landsat given."""
+def _third(cube: xr.DataTree) -> tuple[pd.DatetimeIndex, dict[str, Any]]:
+    """Return every third Sentinel-2 date, and the options that leave them out, Landsat given."""
     about = "Every third Sentinel-2 date left out, all others and Landsat given."
     task = replace(find_task("gap-filling"), name="third", about=about, sensors=("sentinel2",))
     dates = pd.DatetimeIndex(cube["sentinel2"]["time"].values)[1::3]
     settings = SplitSettings(dates=dates, withhold=True)
-    return {"task": task, "strategy": "CUSTOM", "settings": settings}
+    return dates, {"task": task, "strategy": "CUSTOM", "settings": settings}
 
 
 def simulated(folder: Path, how: Options) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -233,10 +255,11 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--scenes", type=int, default=Options.scenes, help="simulated ones")
     parser.add_argument("--size", type=int, default=Options.size, help="their pixels across")
     parser.add_argument("--tiny", action="store_true", help="few dates, to see that it runs")
+    parser.add_argument("--steps", type=int, default=Options.steps, help="of the fine-tuning")
     told = parser.parse_args(words)
     with tempfile.TemporaryDirectory() as folder:
         out = told.out or Path(folder) / "out"
-        how = Options(out, told.model, told.scenes, told.size, told.tiny)
+        how = Options(out, told.model, told.scenes, told.size, told.steps, told.tiny)
         tables = real(Path(folder), how)
         tables["simulated, gap-filling"], truth = simulated(Path(folder), how)
     for name, table in tables.items():

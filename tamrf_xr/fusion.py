@@ -248,7 +248,7 @@ def _plan(
     sensors, bands = choice.sensors, choice.bands
     names = (sensors,) if isinstance(sensors, str) else sensors
     request = Request(
-        given=_bands_of(cube),
+        given=bands_of(cube),
         sensors=tuple(names) if names is not None else None,
         bands=None if bands is None else parse_bands(bands, tuple(names or SENSORS)),
         model=choice.model,
@@ -279,7 +279,14 @@ def _read_by(spec: FuserSpec, cube: xr.DataTree) -> xr.DataTree:
     return read
 
 
-def _bands_of(cube: xr.DataTree) -> dict[str, tuple[str, ...]]:
+def bands_of(cube: xr.DataTree) -> dict[str, tuple[str, ...]]:
+    """Return the bands that each group of a cube holds, in the order of the sensor table.
+
+    Raises
+    ------
+    CubeError
+        If a group has no acquisition.
+    """
     given = {}
     for name, group in groups_of(cube).items():
         if not group.sizes["time"]:

@@ -19,7 +19,7 @@ from dask.delayed import Delayed
 
 from tamrf_xr import panchromatic
 from tamrf_xr.cube import FILL, SCALES, grid_of, groups_of, packing, validate
-from tamrf_xr.errors import CubeError, OutputExistsError, SourceNotFoundError
+from tamrf_xr.errors import CubeError, OptionError, OutputExistsError, SourceNotFoundError
 from tamrf_xr.packed import COMPRESSOR, is_packed, unpack_lazily
 
 CHUNK, SHARD = 120, 360
@@ -87,6 +87,7 @@ def save_cube(
     store: str | os.PathLike[str],
     *,
     overwrite: bool = False,
+    chunk: int = CHUNK,
     progress: AbstractContextManager[Any] | None = None,
 ) -> None:
     """Write a cube to a Zarr (v3) store, whole or not at all.
@@ -99,6 +100,9 @@ def save_cube(
         Path of the store. It is written under another name, then renamed.
     overwrite
         Replace a store that exists.
+    chunk
+        10 m pixels across a chunk on disk, a multiple of 3. That of tiles by default; to train
+        on the cube, that of a patch reads less.
     progress
         Context in which dask computes, such as ``dask.diagnostics.ProgressBar()``.
 
@@ -108,15 +112,19 @@ def save_cube(
         If `store` exists and `overwrite` is False.
     CubeError
         If `cube` is not a cube.
+    OptionError
+        If `chunk` is no multiple of 3.
     """
     validate(cube)
+    if chunk < 3 or chunk % 3:
+        raise OptionError(f"chunk is {chunk}; expected a multiple of 3 pixels of 10 m")
     target = Path(store)
     check_absent(target, overwrite=overwrite)
     target.parent.mkdir(parents=True, exist_ok=True)
     remove_abandoned(target)
     partial = partial_of(target)
     try:
-        pending = lay_out(cube, partial)
+        pending = lay_out(cube, partial, chunk=chunk)
         with progress or nullcontext():
             pending.compute()
         if target.exists():
@@ -149,7 +157,7 @@ def _remove(folder: Path) -> None:
             return
 
 
-def lay_out(cube: xr.DataTree, store: Path) -> Delayed:
+def lay_out(cube: xr.DataTree, store: Path, *, chunk: int = CHUNK) -> Delayed:
     """Write all of a cube but its pixels: groups, coordinates, attributes, empty arrays.
 
     Parameters
@@ -158,6 +166,8 @@ def lay_out(cube: xr.DataTree, store: Path) -> Delayed:
         A valid cube.
     store
         Path of a store; what is there is replaced.
+    chunk
+        10 m pixels across a chunk.
 
     Returns
     -------
@@ -165,7 +175,7 @@ def lay_out(cube: xr.DataTree, store: Path) -> Delayed:
         Computing it writes the pixels.
     """
     # One document of metadata is written below: to_zarr would write it after the pixels.
-    pending = _storable(cube).to_zarr(
+    pending = _storable(cube, chunk).to_zarr(
         store, mode="w", zarr_format=3, consolidated=False, compute=False
     )
     with warnings.catch_warnings():
@@ -189,20 +199,20 @@ def check_absent(target: Path, *, overwrite: bool) -> None:
         )
 
 
-def _storable(cube: xr.DataTree) -> xr.DataTree:
+def _storable(cube: xr.DataTree, chunk: int) -> xr.DataTree:
     """Clip to what int16 holds, in dask chunks that are whole shards."""
     gsd = {name: grid_of(group).gsd for name, group in groups_of(cube).items()}
     # Shards cover the same ground for every sensor, so that a tile reads as few as can be.
     groups = {
-        name: _storable_group(group, ratio=round(gsd[name] / min(gsd.values())))
+        name: _storable_group(group, chunk, ratio=round(gsd[name] / min(gsd.values())))
         for name, group in groups_of(cube).items()
     }
     return xr.DataTree.from_dict({"/": cube.to_dataset(), **groups})
 
 
-def _storable_group(group: xr.Dataset, *, ratio: int) -> xr.Dataset:
+def _storable_group(group: xr.Dataset, chunk: int, *, ratio: int) -> xr.Dataset:
     for name, array in group.data_vars.items():
-        layout = {dim: _layout(str(dim), size, ratio) for dim, size in array.sizes.items()}
+        layout = {dim: _layout(str(dim), size, chunk, ratio) for dim, size in array.sizes.items()}
         stored = array.chunk({dim: shard for dim, (_, shard) in layout.items()})
         if name in SCALES:
             limit = np.float32(-FILL - 1) * np.float32(SCALES[str(name)])
@@ -216,11 +226,11 @@ def _storable_group(group: xr.Dataset, *, ratio: int) -> xr.Dataset:
     return group
 
 
-def _layout(dim: str, size: int, ratio: int) -> tuple[int, int]:
+def _layout(dim: str, size: int, chunk: int, ratio: int) -> tuple[int, int]:
     """Return the lengths of a chunk and of a shard along a dimension."""
-    if dim in {"y", "x"}:
-        return CHUNK // ratio, SHARD // ratio
-    if dim in panchromatic.AXES.values():
-        return CHUNK // ratio * panchromatic.RATIO, SHARD // ratio * panchromatic.RATIO
+    if dim in {"y", "x", *panchromatic.AXES.values()}:
+        scale = panchromatic.RATIO if dim in panchromatic.AXES.values() else 1
+        length = chunk // ratio * scale
+        return length, length * max(SHARD // chunk, 1)
     length = min(size, TIME_CHUNK) if dim == "time" else size
     return length, length

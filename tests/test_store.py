@@ -13,7 +13,7 @@ import zarr
 
 import tamrf_xr
 from tamrf_xr.cube import build_cube, groups_of
-from tamrf_xr.errors import CubeError, OutputExistsError, SourceNotFoundError
+from tamrf_xr.errors import CubeError, OptionError, OutputExistsError, SourceNotFoundError
 from tests.scenes import random_cube
 
 
@@ -134,3 +134,17 @@ def test_product_written_by_plain_xarray_keeps_its_place(tmp_path):
         assert group.rio.crs.to_epsg() == 32631
         made = groups_of(fused)[name]["reflectance"].compute()
         np.testing.assert_allclose(group["reflectance"], made, atol=0.5001e-4)
+
+
+def test_chunks_are_as_asked(tmp_path):
+    cube = random_cube((72, 72))
+    tamrf_xr.save_cube(cube, tmp_path / "small.zarr", chunk=36)
+    tamrf_xr.save_cube(cube, tmp_path / "usual.zarr")
+    opened = [tamrf_xr.open_cube(tmp_path / name) for name in ("small.zarr", "usual.zarr")]
+    xr.testing.assert_identical(*opened)
+    stored = zarr.open_group(tmp_path / "small.zarr", mode="r")
+    for group, across in (("sentinel2", 36), ("landsat", 12)):
+        assert stored[f"{group}/reflectance"].chunks[-2:] == (across, across)
+    with pytest.raises(OptionError, match="chunk is 35"):
+        tamrf_xr.save_cube(cube, tmp_path / "refused.zarr", chunk=35)
+    assert not (tmp_path / "refused.zarr").exists()

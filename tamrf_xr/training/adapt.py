@@ -62,7 +62,7 @@ def adapt(
     Parameters
     ----------
     cubes
-        One cube or several, of both sensors and with masks; 60 dates or so at least.
+        One cube or several, with masks, of both sensors or of one.
     model
         Weights to start from: a path, a loaded network, or ``"default"``. Not modified.
     how
@@ -79,7 +79,8 @@ def adapt(
     Raises
     ------
     CubeError
-        If a cube lacks a sensor or masks, or is smaller than 360 m.
+        If a cube lacks masks or bands, is smaller than 240 m, or has fewer than 6 dates of a
+        sensor in a year.
     OptionError
         If a number makes no sense.
     """

@@ -38,9 +38,25 @@ def targets_of(sample: Sample, model: Tamrf) -> dict[str, Target]:
     Returns
     -------
     dict
-        By the network's names, ``"lr"`` and ``"hr"``.
+        By the network's names, ``"lr"`` and ``"hr"``; a sensor that the cube lacks has no date.
     """
-    return {STREAMS[name]: _target(name, seen, model) for name, seen in sample.observed.items()}
+    seen = {STREAMS[name]: _target(name, own, model) for name, own in sample.observed.items()}
+    if "lr" not in seen:
+        seen["lr"] = _nothing(model.config.lr_bands, seen["hr"], 1 / model.config.ratio)
+    if "hr" not in seen:
+        seen["hr"] = _nothing(model.config.hr_bands, seen["lr"], model.config.ratio)
+    return seen
+
+
+def _nothing(bands: int, other: Target, scale: float) -> Target:
+    """Return no date of a sensor, on a grid `scale` times as fine as that of the other."""
+    size = [round(side * scale) for side in other.valid.shape[-2:]]
+    return Target(
+        other.pixels.new_empty(0, bands, *size),
+        other.valid.new_empty(0, *size),
+        other.days[:0],
+        other.given[:0],
+    )
 
 
 def _target(sensor: str, seen: Observed, model: Tamrf) -> Target:

@@ -23,12 +23,12 @@ from tamrf_xr.cube import fine_grid, groups_of
 from tamrf_xr.dates import default_origin
 from tamrf_xr.errors import CubeError
 from tamrf_xr.fuser import Series
+from tamrf_xr.fusion import bands_of
 from tamrf_xr.scale.reading import SensorSource, source_of
 from tamrf_xr.sensors import SENSORS
 from tamrf_xr.tiles import Window
 from tamrf_xr.training.config import DataConfig, Strategies
 
-PAIR = ("landsat", "sentinel2")
 RANDOM = "RANDOM"
 
 
@@ -54,7 +54,7 @@ class Sample:
     """Of the sample, in its run."""
 
     observed: Mapping[str, Observed]
-    """Per sensor."""
+    """Per sensor that the cube has."""
 
     strategy: str
     """How dates were held back."""
@@ -91,7 +91,7 @@ def places_of(cubes: Sequence[xr.DataTree], data: DataConfig) -> tuple[list[Plac
     Parameters
     ----------
     cubes
-        Valid cubes of both sensors.
+        Valid cubes, of both sensors or of one.
     data
         Size of a patch, length of a slice, share of validation.
 
@@ -104,7 +104,7 @@ def places_of(cubes: Sequence[xr.DataTree], data: DataConfig) -> tuple[list[Plac
     Raises
     ------
     CubeError
-        If no cube has a patch, or a sensor or the masks are missing.
+        If no cube has a patch, or masks or bands are missing.
     """
     edge, stride = data.patch_m // 30, (data.stride_m or data.patch_m) // 30
     train: list[Place] = []
@@ -118,18 +118,22 @@ def places_of(cubes: Sequence[xr.DataTree], data: DataConfig) -> tuple[list[Plac
                 (kept if _is_kept(cube, place, data) else train).append(place)
     if not train:
         raise CubeError(
-            f"no patch of {data.patch_m} m and {data.min_dates} dates of each sensor in "
-            f"{len(cubes)} cube(s); lower data.patch_m or data.min_dates, or give larger cubes"
+            f"no patch of {data.patch_m} m that has {data.min_dates} dates of each sensor within "
+            f"{data.slice_days} days in {len(cubes)} cube(s); give larger or longer cubes, or "
+            f"lower patch_m or min_dates"
         )
     return train, kept or train[-1:]
 
 
 def _check(cube: xr.DataTree, number: int) -> None:
     groups = groups_of(cube)
-    if missing := [name for name in PAIR if name not in groups]:
-        raise CubeError(f"cube {number} lacks /{missing[0]}: training needs both sensors")
-    for name, group in groups.items():
-        if "valid" not in group:
+    for name, bands in bands_of(cube).items():
+        if missing := [band.name for band in SENSORS[name].all_bands if band.name not in bands]:
+            raise CubeError(
+                f"/{name} of cube {number} lacks {', '.join(missing)}: training needs every band; "
+                f"add what is missing, or drop /{name}"
+            )
+        if "valid" not in groups[name]:
             raise CubeError(
                 f"/{name} of cube {number} has no 'valid': the losses need masks of clouds; "
                 "give as_cube a mask"

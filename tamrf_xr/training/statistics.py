@@ -23,12 +23,13 @@ def statistics_of(cubes: Sequence[xr.DataTree]) -> BandStatistics:
     Parameters
     ----------
     cubes
-        Cubes of both sensors.
+        Cubes, of both sensors or of one.
 
     Returns
     -------
     BandStatistics
-        Reflectance 0..1 and kelvin / 1000. Every usable pixel of every date counts the same.
+        Reflectance 0..1 and kelvin / 1000. Every usable pixel of every date counts the same. For
+        a sensor that no cube has, those published.
 
     Raises
     ------
@@ -37,8 +38,10 @@ def statistics_of(cubes: Sequence[xr.DataTree]) -> BandStatistics:
     """
     found: dict[str, tuple[float, ...]] = {}
     for sensor, stream in STREAMS.items():
-        sums = sum(_sums(groups_of(cube)[sensor]) for cube in cubes)
-        count, total, squares = np.asarray(sums)
+        groups = [groups_of(cube)[sensor] for cube in cubes if sensor in groups_of(cube)]
+        if not groups:
+            continue
+        count, total, squares = np.sum([_sums(group) for group in groups], axis=0)
         if not count.all():
             raise CubeError(f"no usable pixel of /{sensor} in {len(cubes)} cube(s)")
         mean = total / count

@@ -109,10 +109,12 @@ def test_something_is_always_given():
 def test_cubes_that_cannot_be_trained_on_are_refused(cubes):
     with pytest.raises(CubeError, match="no patch of 3000 m"):
         places_of(cubes, replace(DATA, patch_m=3000))
-    with pytest.raises(CubeError, match=r"lower data\.patch_m or data\.min_dates"):
+    with pytest.raises(CubeError, match="has 50 dates of each sensor within 365"):
         places_of(cubes, replace(DATA, min_dates=50))
-    with pytest.raises(CubeError, match="lacks /landsat"):
-        places_of([random_cube(sensors=("sentinel2",))], DATA)
+    groups = groups_of(random_cube())
+    groups["landsat"] = groups["landsat"].drop_vars("surface_temperature")
+    with pytest.raises(CubeError, match="/landsat of cube 0 lacks LST"):
+        places_of([build_cube(groups)], DATA)
     bare = build_cube({n: g.drop_vars("valid") for n, g in groups_of(random_cube()).items()})
     with pytest.raises(CubeError, match="no 'valid'"):
         places_of([bare], DATA)
