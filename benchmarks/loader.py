@@ -16,10 +16,9 @@ from typing import Any
 import xarray as xr
 from inference import work
 from machine import keep
-from scenes import noise_cube
+from scenes import cloudless_cube
 
 import tamrf_xr
-from tamrf_xr.cube import build_cube, groups_of
 from tamrf_xr.model.config import NetworkConfig
 from tamrf_xr.training.config import DataConfig
 from tamrf_xr.training.patches import Patches, places_of, read_ahead
@@ -56,11 +55,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
 
 def _write(path: Path, chunk: int, options: argparse.Namespace) -> None:
     hr, lr = options.dates
-    groups = groups_of(noise_cube((720, 720), hr=hr, lr=lr))
-    clear = {
-        n: g.assign(valid=xr.ones_like(g["reflectance"][:, 0], bool)) for n, g in groups.items()
-    }
-    tamrf_xr.save_cube(build_cube(clear), path, chunk=chunk)
+    tamrf_xr.save_cube(cloudless_cube((720, 720), hr=hr, lr=lr), path, chunk=chunk)
 
 
 def measure(cube: xr.DataTree, threads: int, samples: int) -> float:

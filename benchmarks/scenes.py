@@ -10,7 +10,7 @@ import xarray as xr
 from affine import Affine
 from pyproj import CRS
 
-from tamrf_xr.cube import Grid, build_cube, build_group
+from tamrf_xr.cube import Grid, build_cube, build_group, groups_of
 
 BLOCK = 360
 
@@ -30,6 +30,17 @@ def noise_cube(shape: tuple[int, int], *, hr: int, lr: int) -> xr.DataTree:
                 grid=_grid(coarse, 30.0),
                 surface_temperature=280 + 30 * _noise(lr, *coarse),
             ),
+        }
+    )
+
+
+def cloudless_cube(shape: tuple[int, int], *, hr: int, lr: int) -> xr.DataTree:
+    """Make a `noise_cube` with masks that call every pixel valid, as training asks for."""
+    groups = groups_of(noise_cube(shape, hr=hr, lr=lr))
+    return build_cube(
+        {
+            name: group.assign(valid=xr.ones_like(group["reflectance"][:, 0], bool))
+            for name, group in groups.items()
         }
     )
 

@@ -20,6 +20,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
         ["learning.py", "--tiny"],
         ["loader.py", "--tiny"],
         ["scaling.py", "--tiny"],
+        ["training_step.py", "--tiny"],
     ],
 )
 def test_benchmark_runs(words):

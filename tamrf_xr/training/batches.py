@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tamrf_xr.methods.tamrf import STREAMS, standardise
 from tamrf_xr.model.network import Tamrf
+from tamrf_xr.training.optics import crop
 from tamrf_xr.training.patches import Observed, Sample
 from tamrf_xr.training.views import View
 
@@ -72,7 +73,9 @@ def _target(sensor: str, seen: Observed, model: Tamrf) -> Target:
     )
 
 
-def views_of(model: Tamrf, targets: Mapping[str, Target]) -> tuple[dict[str, View], Tensor, Tensor]:
+def views_of(
+    model: Tamrf, targets: Mapping[str, Target], *, spare: int = 0
+) -> tuple[dict[str, View], Tensor, Tensor]:
     """Let a model predict every date of a sample from those that are given.
 
     Parameters
@@ -81,18 +84,21 @@ def views_of(model: Tamrf, targets: Mapping[str, Target]) -> tuple[dict[str, Vie
         The network, in training or not.
     targets
         From `targets_of`.
+    spare
+        From `losses.spare_border`: so many pixels of 10 m on every side are seen by the encoders,
+        and neither predicted nor held against anything.
 
     Returns
     -------
     views : dict
-        Per sensor, for `training_loss`.
+        Per sensor, for `training_loss`, without the spare border.
     lr_at_hr : Tensor
         (T, B, Y, X): LR bands at the dates of HR.
     encoded : Tensor
         (P, N, D): tokens after the encoder.
     """
     seen = {name: _given(target) for name, target in targets.items()}
-    maps = model.tokens(*seen["lr"], *seen["hr"])
+    maps = crop(model.tokens(*seen["lr"], *seen["hr"]), spare)
     encoded = model.transform(maps.permute(0, 3, 4, 1, 2).flatten(0, 2))
     days, at = _asked(targets)
     queries = model.queries(days.to(encoded.device)[None])
@@ -101,8 +107,15 @@ def views_of(model: Tamrf, targets: Mapping[str, Target]) -> tuple[dict[str, Vie
     bands = model.to_bands(found.unflatten(0, (1, height, width)).permute(0, 3, 4, 1, 2))[0]
     lr_bands = model.config.lr_bands
     predicted = {"lr": bands[at["lr"], :lr_bands], "hr": bands[at["hr"], lr_bands:]}
+    margins = {"lr": spare // model.config.ratio, "hr": spare}
     views = {
-        name: View(predicted[name], target.pixels, target.valid, target.days, target.given)
+        name: View(
+            predicted[name],
+            crop(target.pixels, margins[name]),
+            crop(target.valid, margins[name]),
+            target.days,
+            target.given,
+        )
         for name, target in targets.items()
     }
     return views, bands[at["hr"], :lr_bands], encoded

@@ -16,6 +16,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from torch import Tensor, nn
 from tamrf_xr.model.network import Tamrf
 from tamrf_xr.training.batches import targets_of, views_of
 from tamrf_xr.training.config import OptimConfig, TrainConfig
-from tamrf_xr.training.losses import loss_tools, training_loss
+from tamrf_xr.training.losses import loss_tools, spare_border, training_loss
 from tamrf_xr.training.patches import Patches, Sample, places_of, read_ahead
 from tamrf_xr.training.processes import World
 
@@ -152,13 +153,14 @@ class Trainer:
     def loss(self, model: Tamrf, sample: Sample) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss of one sample, and what it is made of."""
         loss = self.config.loss
+        spare = spare_border(loss, self.tools)
         targets = targets_of(sample, self.model)
         with self._autocast():
-            views, lr_at_hr, encoded = views_of(model, targets)
+            views, lr_at_hr, encoded = views_of(model, targets, spare=spare)
             return training_loss(
                 views["hr"],
                 views["lr"],
-                loss,
+                replace(loss, margin=loss.margin - spare),
                 tools=self.tools,
                 lr_at_hr=lr_at_hr,
                 encoded=encoded if loss.decorrelation_weight else None,

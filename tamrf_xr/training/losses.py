@@ -40,12 +40,16 @@ __all__ = [
     "data_loss",
     "decorrelation_loss",
     "loss_tools",
+    "spare_border",
     "training_loss",
     "triplet_loss",
 ]
 
 _SAMPLES = 1000
 """Tokens that a covariance needs."""
+
+_CONVOLUTIONS = 2
+"""Pixels that the decoder's two convolutions reach."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +98,26 @@ def loss_tools(model: Tamrf, config: LossConfig) -> LossTools:
     if lpips is not None:
         lpips = lpips.to(model.hr_mean.device)
     return LossTools(sensor_bands(model, "hr"), sensor_bands(model, "lr"), lpips)
+
+
+def spare_border(config: LossConfig, tools: LossTools) -> int:
+    """Return how much of a patch's border no loss looks at, though the encoders do.
+
+    Predictions are blurred, sampled and cropped by the margin: what lies further out than blur
+    and the decoder's convolutions reach has no part in the loss. At the paper's sizes that is
+    15 of 27 pixels, a third of the patch.
+
+    Returns
+    -------
+    int
+        Pixels of 10 m on every side, whole pixels of the LR grid; 0 where tokens count too.
+    """
+    if config.decorrelation_weight:
+        return 0
+    blur = max(bands.profiles.shape[1] // 2 for bands in (tools.hr, tools.lr))
+    bicubic = 0 if tools.lr.ratio % 2 else 2  # odd: its samples are pixels
+    spare = config.margin - blur - bicubic - _CONVOLUTIONS
+    return max(spare // tools.lr.ratio * tools.lr.ratio, 0)
 
 
 def training_loss(

@@ -16,9 +16,12 @@ import torch
 
 import tamrf_xr
 from tamrf_xr.errors import JobError, OptionError, SourceNotFoundError
+from tamrf_xr.model.network import Tamrf
 from tamrf_xr.train import main
+from tamrf_xr.training import loop
 from tamrf_xr.training.config import OptimConfig, TrainConfig, override
 from tamrf_xr.training.loop import Trainer, learning_rate
+from tamrf_xr.training.losses import loss_tools, spare_border
 from tamrf_xr.training.patches import Observed, Sample
 from tamrf_xr.training.processes import World
 from tamrf_xr.training.recipes import RECIPES, recipe
@@ -165,6 +168,24 @@ def test_series_of_any_length_go_together(config):
     calm = replace(config, optim=replace(config.optim, dropout=0.0))
     together = Trainer(calm, cubes, build(calm, cubes, torch.device("cpu")), World())
     assert together._step([one, two])["total"] == pytest.approx(sum(alone) / 2, rel=1e-5)
+
+
+def test_the_border_that_is_spared_has_no_part_in_the_loss(config, monkeypatch):
+    words = ["data.patch_m=720", "loss.margin=27", "optim.dropout=0.0"]
+    config = override(config, words)
+    cubes = [tamrf_xr.open_cube(config.data.cubes[0])]
+
+    def told():
+        trainer = Trainer(config, cubes, build(config, cubes, torch.device("cpu")), World())
+        total, partials = trainer.loss(trainer.model.train(), trainer.patches[0])
+        total.backward()
+        return partials, {name: value.grad for name, value in trainer.model.named_parameters()}
+
+    assert spare_border(config.loss, loss_tools(Tamrf(config.model), config.loss)) == 15
+    spared = told()
+    monkeypatch.setattr(loop, "spare_border", lambda *_: 0)
+    for one, other in zip(spared, told(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.slow

@@ -1,0 +1,76 @@
+"""What a training step at the paper's sizes gains by not predicting the border that no loss sees.
+
+``python benchmarks/training_step.py`` takes minutes on two cores: steps with and without the border
+in turn, on the same samples; the perceptual loss is ``smooth_l1``, which needs no file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import torch
+from machine import keep
+from scenes import cloudless_cube
+
+import tamrf_xr
+from tamrf_xr.training import loop
+from tamrf_xr.training.config import override
+from tamrf_xr.training.losses import spare_border
+from tamrf_xr.training.patches import Sample
+from tamrf_xr.training.processes import World
+from tamrf_xr.training.recipes import recipe
+from tamrf_xr.training.running import build
+
+
+def main(arguments: list[str] | None = None) -> dict[str, Any]:
+    """Measure, print, keep."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--samples", type=int, default=3)
+    parser.add_argument("--tiny", action="store_true", help="a test-sized run, kept nowhere")
+    options = parser.parse_args(arguments)
+    words = ["loss.perceptual=smooth_l1"]
+    if options.tiny:
+        options.samples = 1
+        words += ["data.patch_m=600", "data.dates=4", "model.latent=8", "model.growth=4"]
+    config = override(recipe("published"), words)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "cube.zarr"
+        tamrf_xr.save_cube(cloudless_cube((165, 165), hr=36, lr=24), path)
+        cubes = [tamrf_xr.open_cube(path)]
+        trainer = loop.Trainer(config, cubes, build(config, cubes, torch.device("cpu")), World())
+        samples = [trainer.patches[number] for number in range(options.samples)]
+    seconds = [(step(trainer, sample, whole=True), step(trainer, sample)) for sample in samples]
+    whole, spared = (statistics.median(times) for times in zip(*seconds, strict=True))
+    figures = {
+        "patch_px": config.data.patch_m // 10,
+        "spare_px": spare_border(config.loss, trainer.tools),
+        "whole_s": whole,
+        "spared_s": spared,
+        "ratio": statistics.median(one / other for one, other in seconds),
+    }
+    print(
+        f"a step of {figures['patch_px']} px: {whole:.1f} s with the border, {spared:.1f} s "
+        f"without {figures['spare_px']} px of it, {figures['ratio']:.2f} times as fast"
+    )
+    if not options.tiny:
+        keep("training-step", figures)
+    return figures
+
+
+def step(trainer: loop.Trainer, sample: Sample, *, whole: bool = False) -> float:
+    """Return the seconds of one loss and its gradients."""
+    spare = (lambda *_: 0) if whole else spare_border
+    start = time.perf_counter()
+    with mock.patch.object(loop, "spare_border", spare):
+        trainer.loss(trainer.model.train(), sample)[0].backward()
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    main()
