@@ -108,7 +108,15 @@ def _config(cubes: Sequence[xr.DataTree], how: Adaptation) -> TrainConfig:
     return replace(
         TrainConfig(
             loss=LossConfig(margin=6, perceptual="smooth_l1"),
-            data=DataConfig(patch_m=patch, stride_m=30, dates=how.dates, validation_share=0.0),
+            data=DataConfig(
+                patch_m=patch,
+                stride_m=30,
+                dates=how.dates,
+                # Of one place in one year it would else learn the days and fields by heart.
+                shift_days=15,
+                turn=True,
+                validation_share=0.0,
+            ),
         ),
         optim=OptimConfig(
             steps=how.steps,

@@ -43,6 +43,13 @@ class DataConfig:
     slice_days: int = 365
     """Length of the series that a sample is drawn from."""
 
+    shift_days: int = 0
+    """All dates of a sample are moved by up to so many days, at random: what a network learns of
+    few cubes then hangs on no single day."""
+
+    turn: bool = False
+    """Turn and mirror patches at random: what it learns of few cubes hangs on no single place."""
+
     validation_share: float = 0.05
     """Share of the patches kept for validation."""
 

@@ -10,7 +10,8 @@ import zlib
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -219,10 +220,14 @@ class Patches(Dataset[Sample]):
         drawn = draw_dates(place.part.days, self._data.dates, rng)
         days = {name: place.part.days[name][chosen] for name, chosen in drawn.items()}
         strategy, given = hold_back(days, self._strategies, rng)
+        shift = int(rng.integers(-self._data.shift_days, self._data.shift_days, endpoint=True))
+        turns = int(rng.integers(8)) if self._data.turn else 0
         return Sample(
             number,
             {
-                name: Observed(self._read(place, name, chosen), days[name], given[name])
+                name: Observed(
+                    _turned(self._read(place, name, chosen), turns), days[name] + shift, given[name]
+                )
                 for name, chosen in drawn.items()
             },
             strategy,
@@ -235,6 +240,16 @@ class Patches(Dataset[Sample]):
         source: SensorSource = self._sources[place.part.cube][sensor]
         days = [place.part.positions[sensor][index] for index in chosen]
         return source.series(Window(slice(y, y + edge), slice(x, x + edge)), days, packed=True)
+
+
+def _turned(series: Series, turns: int) -> Series:
+    """Return images in one of the eight ways that a square can lie; 0: as they are."""
+
+    def turned(images: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        found = np.rot90(images, turns % 4, axes=(-2, -1))
+        return np.ascontiguousarray(found[..., ::-1] if turns >= 4 else found)
+
+    return replace(series, pixels=turned(series.pixels), valid=turned(series.valid))
 
 
 def draw_dates(

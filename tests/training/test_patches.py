@@ -72,6 +72,36 @@ def test_a_sample_is_what_the_cube_holds_there(cubes):
     assert sample.observed["landsat"].series.pixels.shape[-2:] == (8, 8)
 
 
+def test_samples_are_moved_and_turned_as_asked(cubes):
+    train, _ = places_of(cubes, DATA)
+    data = replace(DATA, shift_days=20, turn=True)
+    plain, moved = (Patches(cubes, train, d, seed=3, count=40) for d in (DATA, data))
+    shifts, ways = set(), set()
+    for number in range(40):
+        one, other = plain[number].observed, moved[number].observed
+        shift = {int(days) for n in one for days in other[n].days - one[n].days}
+        assert len(shift) == 1
+        shifts |= shift
+        way = {
+            tuple(w for w in range(8) if same_images(one[n].series, other[n].series, w))
+            for n in one
+        }
+        assert len(way) == 1  # both sensors alike
+        ways |= way
+    assert min(shifts) < -9
+    assert max(shifts) > 9
+    assert ways == {(w,) for w in range(8)}
+
+
+def same_images(one, other, way):
+    for images, theirs in ((one.pixels, other.pixels), (one.valid, other.valid)):
+        turned = np.rot90(images, way % 4, axes=(-2, -1))
+        turned = turned[..., ::-1] if way >= 4 else turned
+        if not np.array_equal(turned, theirs, equal_nan=True):
+            return False
+    return True
+
+
 def test_validation_is_kept_apart_and_stays_where_it_is(cubes):
     train, kept = places_of(cubes, DATA)
     where = lambda places: {(p.part.cube, p.corner) for p in places}  # noqa: E731
