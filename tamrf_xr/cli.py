@@ -328,7 +328,7 @@ def _add_adapt(commands: Any) -> None:
     parser.add_argument("out", type=Path, metavar="OUT.safetensors")
     parser.add_argument("--model", default="default", help="weights to start from")
     parser.add_argument("--steps", type=int, default=300, help="(default: %(default)s)")
-    parser.add_argument("--lr", type=float, default=3e-4, help="(default: %(default)s)")
+    parser.add_argument("--lr", type=float, default=2e-4, help="(default: %(default)s)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--overwrite", action="store_true")
 
