@@ -159,14 +159,12 @@ def real(folder: Path, how: Options) -> dict[str, pd.DataFrame]:
         f"pair, {task}": how.evaluate("pair", stores["pair"], task=task, methods=every)
         for task in ("gap-filling", "spatio-temporal-fusion")
     }
-    # Twenty months are one series: the default window of a year would see half of it.
     studies = {
-        "pair, every third Sentinel-2 date": (pair, every, {}),
-        "belgium, every third month": (months, how.methods("naive"), {"window": None}),
+        "pair, every third Sentinel-2 date": (pair, every),
+        "belgium, every third month": (months, how.methods("naive")),
     }
-    for study, (cube, methods, options) in studies.items():
-        name, (dates, third) = study.split(",")[0], _third(cube)
-        options |= third
+    for study, (cube, methods) in studies.items():
+        name, (dates, options) = study.split(",")[0], _third(cube)
         tables[f"{study} left out"] = how.evaluate(name, stores[name], methods=methods, **options)
         if how.model:
             adapted = how.adapted(name, cube, dates)
