@@ -19,6 +19,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
         ["overlap.py", "--tiny", "--method", "linear", "--shape", "60", "120", "--tile", "60"],
         ["learning.py", "--tiny"],
         ["loader.py", "--tiny"],
+        ["precision.py", "--tiny"],
         ["scaling.py", "--tiny"],
         ["training_step.py", "--tiny"],
     ],
