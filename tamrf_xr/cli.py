@@ -340,7 +340,12 @@ def _adapt(options: argparse.Namespace) -> int:
 
     check_absent(options.out, overwrite=options.overwrite)
     how = Adaptation(steps=options.steps, lr=options.lr, device=options.device)
-    adapted = adapt([open_cube(cube) for cube in options.cubes], model=options.model, how=how)
+    adapted = adapt(
+        [open_cube(cube) for cube in options.cubes],
+        model=options.model,
+        how=how,
+        progress=not options.quiet,
+    )
     told = provenance(how, options.model)
     save_model(adapted, options.out, overwrite=options.overwrite, metadata=told)
     print(f"wrote {options.out}")

@@ -167,7 +167,21 @@ class TrainConfig:
             )
         if margin % 3:
             raise OptionError(f"loss.margin is {margin}; expected a multiple of 3 pixels")
-        least = {"optim.steps": 1, "optim.batch": 1, "run.validate_every": 1, "data.dates": 2}
+        if self.data.stride_m % 30:
+            raise OptionError(f"data.stride_m is {self.data.stride_m}; expected a multiple of 30 m")
+        least = {
+            "optim.steps": 1,
+            "optim.batch": 1,
+            "run.validate_every": 1,
+            "run.validation_samples": 1,
+            "run.keep": 1,
+            "run.seed": 0,
+            "data.dates": 2,
+            "data.min_dates": 1,
+            "data.slice_days": 1,
+            "data.shift_days": 0,
+            "data.stride_m": 0,
+        }
         for name, value in least.items():
             section, key = name.split(".")
             if (found := getattr(getattr(self, section), key)) < value:
@@ -248,8 +262,10 @@ def as_tree(config: TrainConfig) -> dict[str, Any]:
 
 
 def write_config(config: TrainConfig, path: Path) -> None:
-    """Write a configuration as YAML."""
-    path.write_text(yaml.safe_dump(as_tree(config), sort_keys=False))
+    """Write a configuration as YAML, whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(yaml.safe_dump(as_tree(config), sort_keys=False))
+    partial.replace(path)
 
 
 def _names(config: Any) -> list[str]:

@@ -24,6 +24,7 @@ import torch
 import xarray as xr
 from torch import Tensor, nn
 
+from tamrf_xr.errors import OptionError
 from tamrf_xr.model.network import Tamrf
 from tamrf_xr.training.batches import targets_of, views_of
 from tamrf_xr.training.config import OptimConfig, TrainConfig
@@ -76,6 +77,11 @@ class Trainer:
         self.config, self.model, self.world = config, model, world
         self.step = 0
         optim, run = config.optim, config.run
+        if optim.batch % world.size:
+            raise OptionError(
+                f"optim.batch is {optim.batch}, to be shared by {world.size} processes; set it "
+                f"to a multiple of {world.size}"
+            )
         set_dropout(model, optim.dropout)
         self.tools = loss_tools(model, config.loss)
         self.optimizer = torch.optim.Adam(model.parameters(), lr=optim.lr)
@@ -136,8 +142,9 @@ class Trainer:
         rate = learning_rate(self.step, optim)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        self.optimizer.step()
-        self._follow()
+        if torch.isfinite(norm):  # the same in every process; what is not would stay in Adam
+            self.optimizer.step()
+            self._follow()
         self.step += 1
         return self.world.add(sums) | {"gradient_norm": float(norm), "lr": rate}
 
@@ -213,9 +220,14 @@ def set_dropout(model: nn.Module, rate: float) -> None:
 class Log:
     """Lines of JSON, and TensorBoard where it is asked for."""
 
-    def __init__(self, folder: Path, *, tensorboard: bool) -> None:
-        """Open the log of a run; lines are added to what is there."""
-        self._file = (folder / "log.jsonl").open("a")
+    def __init__(self, folder: Path, *, reached: int, tensorboard: bool) -> None:
+        """Open the log of a run that goes on from a step: what a killed one told later is cut."""
+        path = folder / "log.jsonl"
+        if path.exists():
+            partial = path.with_name(f".{path.name}.partial")
+            partial.write_text("".join(_told_until(reached, path)))
+            partial.replace(path)
+        self._file = path.open("a")
         self._board = _board(folder) if tensorboard else None
 
     def write(self, kind: str, step: int, values: Mapping[str, float]) -> None:
@@ -234,9 +246,14 @@ class Log:
             self._board.close()
 
 
-def _board(folder: Path) -> Any:
-    from tamrf_xr.errors import OptionError
+def _told_until(reached: int, path: Path) -> Iterator[str]:
+    for line in path.read_text().splitlines(keepends=True):
+        with contextlib.suppress(json.JSONDecodeError):  # half a line
+            if reached and json.loads(line)["step"] <= reached:
+                yield line
 
+
+def _board(folder: Path) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:

@@ -20,7 +20,7 @@ import xarray as xr
 from torch.utils.data import Dataset
 
 from tamrf_xr import holdout
-from tamrf_xr.cube import fine_grid, groups_of
+from tamrf_xr.cube import Grid, fine_grid, groups_of
 from tamrf_xr.dates import default_origin
 from tamrf_xr.errors import CubeError
 from tamrf_xr.fuser import Series
@@ -111,12 +111,13 @@ def places_of(cubes: Sequence[xr.DataTree], data: DataConfig) -> tuple[list[Plac
     train: list[Place] = []
     kept: list[Place] = []
     for number, cube in enumerate(cubes):
-        _check(cube, number)
-        rows, cols = (size // 3 - edge for size in fine_grid(cube).shape)
+        check_trainable(cube, number)
+        grid = fine_grid(cube)
+        rows, cols = (size // 3 - edge for size in grid.shape)
         for part in _slices(number, cube, data):
             for corner in np.ndindex(max(rows // stride + 1, 0), max(cols // stride + 1, 0)):
                 place = Place(part, (corner[0] * stride, corner[1] * stride))
-                (kept if _is_kept(cube, place, data) else train).append(place)
+                (kept if _is_kept(grid, place, data) else train).append(place)
     if not train:
         raise CubeError(
             f"no patch of {data.patch_m} m that has {data.min_dates} dates of each sensor within "
@@ -126,7 +127,14 @@ def places_of(cubes: Sequence[xr.DataTree], data: DataConfig) -> tuple[list[Plac
     return train, kept or train[-1:]
 
 
-def _check(cube: xr.DataTree, number: int) -> None:
+def check_trainable(cube: xr.DataTree, number: int) -> None:
+    """Check that a cube has what training takes.
+
+    Raises
+    ------
+    CubeError
+        If masks or bands are missing; `number` tells which cube.
+    """
     groups = groups_of(cube)
     for name, bands in bands_of(cube).items():
         if missing := [band.name for band in SENSORS[name].all_bands if band.name not in bands]:
@@ -148,7 +156,10 @@ def _slices(number: int, cube: xr.DataTree, data: DataConfig) -> Iterator[_Slice
     }
     every = pd.DatetimeIndex(np.concatenate([index.values for index in times.values()]))
     length = pd.Timedelta(data.slice_days, "D")
-    for start in pd.date_range(every.min(), every.max(), freq=length):
+    starts = list(pd.date_range(every.min(), every.max(), freq=length))
+    # The last slice reaches back until it is full: no date is left over.
+    starts[-1] = max(every.min(), every.max() - length + pd.Timedelta(1, "D"))
+    for start in starts:
         stop = start + length
         inside = {n: index[(index >= start) & (index < stop)] for n, index in times.items()}
         if min(index.nunique() for index in inside.values()) < data.min_dates:
@@ -166,8 +177,8 @@ def _slices(number: int, cube: xr.DataTree, data: DataConfig) -> Iterator[_Slice
         )
 
 
-def _is_kept(cube: xr.DataTree, place: Place, data: DataConfig) -> bool:
-    left, _, _, top = fine_grid(cube).bounds
+def _is_kept(grid: Grid, place: Place, data: DataConfig) -> bool:
+    left, _, _, top = grid.bounds
     row, col = place.corner
     name = f"{left + 30 * col:.0f} {top - 30 * row:.0f}"
     return zlib.crc32(name.encode()) % 10_000 < 10_000 * data.validation_share

@@ -57,6 +57,8 @@ def world(device: torch.device) -> Iterator[World]:
     if "WORLD_SIZE" not in os.environ or int(os.environ["WORLD_SIZE"]) == 1:
         yield World()
         return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # NCCL gathers objects on the current device
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield World(distributed.get_rank(), distributed.get_world_size())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import signal
 import time
@@ -73,7 +74,7 @@ def train(config: TrainConfig, folder: str | Path, *, progress: bool = True) -> 
             _claim(folder, config)
         processes.wait()
         if (folder / LAST).exists():
-            trainer.restore(torch.load(folder / LAST, map_location=device, weights_only=True))
+            trainer.restore(torch.load(folder / LAST, map_location="cpu", weights_only=True))
         with _Run(trainer, folder) as run:
             _follow(trainer, run, progress=progress and first)
         return best_of(folder)
@@ -130,8 +131,8 @@ def device_of(asked: str) -> torch.device:
         asked = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     try:
         return torch.empty(0, device=asked).device
-    except RuntimeError as error:
-        raise OptionError(f"run.device is {asked!r}, which is not there: {error}") from error
+    except (RuntimeError, AssertionError) as error:  # the latter where torch has no CUDA
+        raise OptionError(f"device is {asked!r}, which is not there: {error}") from error
 
 
 def _claim(folder: Path, config: TrainConfig) -> None:
@@ -144,8 +145,9 @@ def _claim(folder: Path, config: TrainConfig) -> None:
             raise JobError(f"{folder} holds another run: {told}; name another folder")
     elif folder.exists() and any(folder.iterdir()):
         raise JobError(f"{folder} exists and holds no run; name another folder")
-    (folder / BEST).mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     write_config(config, kept)
+    (folder / BEST).mkdir(exist_ok=True)
 
 
 def _flat(config: TrainConfig) -> dict[str, Any]:
@@ -179,7 +181,7 @@ class _Run:
     def __init__(self, trainer: Trainer, folder: Path) -> None:
         self._trainer, self._folder = trainer, folder
         first, tensorboard = trainer.world.rank == 0, trainer.config.run.tensorboard
-        self._log = Log(folder, tensorboard=tensorboard) if first else None
+        self._log = Log(folder, reached=trainer.step, tensorboard=tensorboard) if first else None
 
     def __enter__(self) -> _Run:
         return self
@@ -227,9 +229,14 @@ def ranked(folder: Path) -> list[Path]:
 
     def loss(path: Path) -> float:
         told: dict[str, Any] = json.loads(path.with_suffix(".json").read_text())
-        return float(told["metadata"]["validation_loss"])
+        found = float(told["metadata"]["validation_loss"])
+        return math.inf if math.isnan(found) else found
 
-    return sorted((folder / BEST).glob("*.safetensors"), key=loss)
+    # Weights are written before the JSON beside them: those of a killed run may lack it.
+    whole = [
+        path for path in (folder / BEST).glob("*.safetensors") if path.with_suffix(".json").exists()
+    ]
+    return sorted(whole, key=loss)
 
 
 def best_of(folder: Path) -> Path:

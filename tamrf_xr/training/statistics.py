@@ -13,6 +13,8 @@ from tamrf_xr.cube import groups_of
 from tamrf_xr.errors import CubeError
 from tamrf_xr.methods.tamrf import KELVIN, STREAMS
 from tamrf_xr.model.config import STATISTICS, BandStatistics
+from tamrf_xr.sensors import SENSORS
+from tamrf_xr.training.patches import check_trainable
 
 Values = npt.NDArray[np.float64]
 
@@ -34,11 +36,16 @@ def statistics_of(cubes: Sequence[xr.DataTree]) -> BandStatistics:
     Raises
     ------
     CubeError
-        If a band has no usable pixel.
+        If masks or bands are missing, or a band has no usable pixel.
     """
+    for number, cube in enumerate(cubes):
+        check_trainable(cube, number)
     found: dict[str, tuple[float, ...]] = {}
     for sensor, stream in STREAMS.items():
-        groups = [groups_of(cube)[sensor] for cube in cubes if sensor in groups_of(cube)]
+        bands = [band.name for band in SENSORS[sensor].bands]  # a cube may have its own order
+        groups = [
+            groups_of(cube)[sensor].sel(band=bands) for cube in cubes if sensor in groups_of(cube)
+        ]
         if not groups:
             continue
         count, total, squares = np.sum([_sums(group) for group in groups], axis=0)

@@ -112,6 +112,14 @@ def test_validation_is_kept_apart_and_stays_where_it_is(cubes):
     assert where(first_kept) == {w for w in where(kept) if w[0] == 0}
 
 
+def test_every_date_is_in_a_slice():
+    series = random_cube((24, 24), hr=30, lr=30)  # 320 days
+    train, _ = places_of([series], replace(DATA, slice_days=200, validation_share=0.0))
+    for sensor in ("landsat", "sentinel2"):
+        seen = {at for place in train for day in place.part.positions[sensor] for at in day}
+        assert seen == set(range(30))
+
+
 def test_dates_are_shared_in_proportion():
     days = {"landsat": np.arange(30), "sentinel2": np.arange(90)}
     drawn = draw_dates(days, 40, np.random.default_rng(0))

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 import tamrf_xr
+from tamrf_xr.cube import build_cube, groups_of
 from tamrf_xr.errors import JobError, OptionError, SourceNotFoundError
 from tamrf_xr.model.network import Tamrf
 from tamrf_xr.train import main
@@ -114,6 +115,8 @@ def test_a_run_that_was_interrupted_ends_the_same(config, undisturbed, tmp_path,
         patch.setattr(Trainer, "_step", interrupted)
         with pytest.raises(Stopped, match=f"stopped at step {stop} of 6; run again"):
             train(config, tmp_path / "run", progress=False)
+    with (tmp_path / "run" / "log.jsonl").open("a") as log:  # as if it had gone on and been killed
+        log.write(json.dumps({"kind": "train", "step": stop + 1}) + '\n{"kind": "tra')
     train(config, tmp_path / "run", progress=False)
     assert logged(tmp_path / "run") == logged(undisturbed)  # to the last bit
     assert logged(tmp_path / "run", "validation") == logged(undisturbed, "validation")
@@ -237,11 +240,32 @@ def test_bad_requests_leave_nothing_behind(config, tmp_path, capsys):
 def test_statistics_of_the_data_standardise_it(config):
     asked = override(config, ["data.statistics=data"])
     cubes = [tamrf_xr.open_cube(config.data.cubes[0])]
-    model = build(asked, cubes, torch.device("cpu"))
     group = cubes[0]["sentinel2"].to_dataset()
+    turned = build_cube(
+        {**groups_of(cubes[0]), "sentinel2": group.isel(band=slice(None, None, -1))}
+    )
+    model = build(asked, [turned], torch.device("cpu"))  # by name, whatever the order
     seen = group["reflectance"].where(group["valid"]).transpose("band", ...).values
     np.testing.assert_allclose(model.hr_mean, np.nanmean(seen, axis=(1, 2, 3)), rtol=1e-5)
     np.testing.assert_allclose(model.hr_std, np.nanstd(seen, axis=(1, 2, 3)), rtol=1e-5)
+
+
+def test_batches_are_shared_evenly(config):
+    cubes = [tamrf_xr.open_cube(config.data.cubes[0])]
+    model = build(config, cubes, torch.device("cpu"))
+    with pytest.raises(OptionError, match=r"optim\.batch is 2, to be shared by 4 processes"):
+        Trainer(config, cubes, model, World(0, 4))
+
+
+def test_a_step_without_finite_gradients_changes_nothing(config, monkeypatch):
+    cubes = [tamrf_xr.open_cube(config.data.cubes[0])]
+    trainer = Trainer(config, cubes, build(config, cubes, torch.device("cpu")), World())
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    total = lambda model, _: (model.query_latent.sum() * torch.nan, {})  # noqa: E731
+    monkeypatch.setattr(trainer, "loss", total)
+    trainer._step([trainer.patches[0]])
+    for name, value in trainer.model.state_dict().items():
+        assert torch.equal(value, before[name])
 
 
 def test_defaults_are_the_papers():
