@@ -106,8 +106,11 @@ def adapt(
 
 
 def _config(cubes: Sequence[xr.DataTree], how: Adaptation) -> TrainConfig:
-    smallest = min(min(fine_grid(cube).shape) for cube in cubes) * 10 // 30 * 30
+    sides = [side * 10 for cube in cubes for side in fine_grid(cube).shape]
+    smallest = min(sides) // 30 * 30
     patch = min(how.patch_m, smallest)
+    if how.patch_m < 240 or how.patch_m % 30:
+        raise OptionError(f"patch_m is {how.patch_m}; expected a multiple of 30 m, at least 240")
     if patch < 240:
         raise CubeError(f"the smallest cube is {smallest} m across; expected at least 240 m")
     if not how.lr > 0:
@@ -121,7 +124,7 @@ def _config(cubes: Sequence[xr.DataTree], how: Adaptation) -> TrainConfig:
             masking=MaskingConfig(strategies="random"),
             data=DataConfig(
                 patch_m=patch,
-                stride_m=30,
+                stride_m=max(30, max(sides) // 100 // 30 * 30),  # 100 x 100 places will do
                 dates=how.dates,
                 shift_days=60,
                 turn=True,

@@ -67,5 +67,7 @@ def test_what_cannot_be_adapted_to_is_refused(model, cube):
         random_cube((18, 18)).tamrf.adapt(model=model, progress=False)
     with pytest.raises(CubeError, match="has 6 dates of each sensor"):
         random_cube((48, 48), lr=2).tamrf.adapt(model=model, progress=False)
+    with pytest.raises(OptionError, match="patch_m is 150"):
+        cube.tamrf.adapt(model=model, patch_m=150, progress=False)
     with pytest.raises(OptionError, match="expected more than 0"):
         cube.tamrf.adapt(model=model, lr=0.0, progress=False)
