@@ -44,10 +44,23 @@ class Stored:
     """``(time, ..., y, x)``."""
 
     def read(self, times: slice | list[int], window: Window) -> Array:
-        """Read the window; nothing else is touched."""
+        """Read the window; no other chunk is touched."""
+        if isinstance(times, list) and times and self._fills(times):
+            first = min(times)
+            span = self.read(slice(first, max(times) + 1), window)
+            return span[[time - first for time in times]]
         down, across = self.variable.dims[-2:]
         place = {"time": times, down: window.y, across: window.x}
         return np.asarray(self.variable.isel(place).values)
+
+    def _fills(self, times: list[int]) -> bool:
+        """Tell whether some time is in every chunk from the first to the last.
+
+        Zarr takes five times as long for a list as for the slice that holds it.
+        """
+        chunk = self.variable.encoding.get("preferred_chunks", {}).get("time", len(self.variable))
+        touched = {time // int(chunk) for time in times}
+        return max(touched) - min(touched) < len(touched)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +215,6 @@ def _in_order(bands: Array, order: tuple[int, ...]) -> Array:
 
 
 def _as_slice(positions: list[int]) -> slice | list[int]:
-    # A slice reads whole chunks; a list goes through slower indexing.
     if positions and positions == list(range(positions[0], positions[-1] + 1)):
         return slice(positions[0], positions[-1] + 1)
     return positions
