@@ -212,8 +212,17 @@ def override(config: TrainConfig, words: Sequence[str]) -> TrainConfig:
         place = tree
         for section in sections:
             place = place.setdefault(section, {})
-        place[key] = yaml.safe_load(text) if key != "cubes" else text.split(",")
+            if not isinstance(place, dict):
+                raise OptionError(f"{section} is set to {place!r} and {name} too; keep one of them")
+        place[key] = _value(name, text) if key != "cubes" else text.split(",")
     return merge(config, tree)
+
+
+def _value(name: str, text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise OptionError(f"{name}={text!r} is no YAML value ({error}); quote it") from error
 
 
 def read_config(path: str | Path, base: TrainConfig) -> TrainConfig:

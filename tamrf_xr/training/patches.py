@@ -19,7 +19,7 @@ import pandas as pd
 import xarray as xr
 from torch.utils.data import Dataset
 
-from tamrf_xr import holdout
+from tamrf_xr import holdout, panchromatic
 from tamrf_xr.cube import Grid, fine_grid, groups_of
 from tamrf_xr.dates import default_origin
 from tamrf_xr.errors import CubeError
@@ -99,8 +99,9 @@ def places_of(cubes: Sequence[xr.DataTree], data: DataConfig) -> tuple[list[Plac
     Returns
     -------
     tuple of list
-        Training and validation. Which is which depends on the place alone, so that it stays as it
-        is when cubes are added.
+        Training and validation, which share no pixel of a cube. Which is which depends on the
+        place alone, so that it stays as it is when cubes are added. Where nothing is kept, the
+        last place serves both.
 
     Raises
     ------
@@ -113,18 +114,28 @@ def places_of(cubes: Sequence[xr.DataTree], data: DataConfig) -> tuple[list[Plac
     for number, cube in enumerate(cubes):
         check_trainable(cube, number)
         grid = fine_grid(cube)
-        rows, cols = (size // 3 - edge for size in grid.shape)
+        held = [c for c in _corners(grid, edge, edge) if _is_kept(grid, c, data)]
+        free = [c for c in _corners(grid, edge, stride) if _is_apart(c, held, edge)]
         for part in _slices(number, cube, data):
-            for corner in np.ndindex(max(rows // stride + 1, 0), max(cols // stride + 1, 0)):
-                place = Place(part, (corner[0] * stride, corner[1] * stride))
-                (kept if _is_kept(grid, place, data) else train).append(place)
+            kept += [Place(part, corner) for corner in held]
+            train += [Place(part, corner) for corner in free]
     if not train:
         raise CubeError(
             f"no patch of {data.patch_m} m that has {data.min_dates} dates of each sensor within "
             f"{data.slice_days} days in {len(cubes)} cube(s); give larger or longer cubes, or "
-            f"lower patch_m or min_dates"
+            f"train with a lower data.patch_m or data.min_dates"
         )
     return train, kept or train[-1:]
+
+
+def _corners(grid: Grid, edge: int, stride: int) -> list[tuple[int, int]]:
+    rows, cols = (max(size // 3 - edge + stride, 0) // stride for size in grid.shape)
+    return [(row * stride, col * stride) for row in range(rows) for col in range(cols)]
+
+
+def _is_apart(corner: tuple[int, int], others: list[tuple[int, int]], edge: int) -> bool:
+    row, col = corner
+    return all(max(abs(row - y), abs(col - x)) >= edge for y, x in others)
 
 
 def check_trainable(cube: xr.DataTree, number: int) -> None:
@@ -177,9 +188,9 @@ def _slices(number: int, cube: xr.DataTree, data: DataConfig) -> Iterator[_Slice
         )
 
 
-def _is_kept(grid: Grid, place: Place, data: DataConfig) -> bool:
+def _is_kept(grid: Grid, corner: tuple[int, int], data: DataConfig) -> bool:
     left, _, _, top = grid.bounds
-    row, col = place.corner
+    row, col = corner
     name = f"{left + 30 * col:.0f} {top - 30 * row:.0f}"
     return zlib.crc32(name.encode()) % 10_000 < 10_000 * data.validation_share
 
@@ -216,7 +227,10 @@ class Patches(Dataset[Sample]):
         self._places, self._data, self._strategies = places, data, strategies
         self._seed, self._count = seed, count
         self._sources = [
-            {name: source_of(name, group) for name, group in groups_of(cube).items()}
+            {
+                name: source_of(name, group.drop_vars(panchromatic.NAME, errors="ignore"))
+                for name, group in groups_of(cube).items()
+            }
             for cube in cubes
         ]
 

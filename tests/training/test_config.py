@@ -52,11 +52,17 @@ def test_a_file_holds_what_it_was_written_from(tmp_path):
         ("loss.margin=10", "multiple of 3"),
         ("optim.steps=0", "at least 1"),
         ("loss.beta=-1", "LossConfig.beta"),
+        ("optim.lr=[1", "optim.lr='\\[1' is no YAML value"),
     ],
 )
 def test_mistakes_are_told_with_the_way_out(word, message):
     with pytest.raises(OptionError, match=message):
         override(TrainConfig(), [word])
+
+
+def test_a_section_is_not_set_whole_and_in_part():
+    with pytest.raises(OptionError, match=r"model is set to 'small' and model.num_layers too"):
+        override(TrainConfig(), ["model=small", "model.num_layers=2"])
 
 
 def test_files_that_are_none_are_refused(tmp_path):

@@ -169,10 +169,10 @@ def test_weights_are_found_in_the_cache_of_torch(
 def test_lpips_without_weights_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     model = Tamrf(NetworkConfig(latent=4, num_layers=0))
-    message = r"vgg16 weights.*Name a file.*or put one in that place.*perceptual=smooth_l1"
+    message = r"vgg16 weights.*Name a file \(loss\.vgg16=.*in that place.*loss\.perceptual=smooth"
     with pytest.raises(OptionError, match=message):
         loss_tools(model, LossConfig())
-    with pytest.raises(SourceNotFoundError, match=r"vgg16='nowhere\.pth': there is no such file"):
+    with pytest.raises(SourceNotFoundError, match=r"loss\.vgg16='nowhere\.pth': there is no"):
         loss_tools(model, LossConfig(vgg16="nowhere.pth"))
 
 

@@ -112,6 +112,17 @@ def test_validation_is_kept_apart_and_stays_where_it_is(cubes):
     assert where(first_kept) == {w for w in where(kept) if w[0] == 0}
 
 
+def test_patches_that_overlap_leave_validation_apart(cubes):
+    edge = DATA.patch_m // 30
+    train, kept = places_of(cubes, replace(DATA, stride_m=30))
+    assert len(kept) > 2
+    for one in train:
+        for other in (place for place in kept if place.part.cube == one.part.cube):
+            assert max(abs(np.subtract(one.corner, other.corner))) >= edge
+    share = replace(DATA, stride_m=30, validation_share=0.0)
+    assert len(places_of(cubes, share)[0]) > len(train) + len(kept)
+
+
 def test_every_date_is_in_a_slice():
     series = random_cube((24, 24), hr=30, lr=30)  # 320 days
     train, _ = places_of([series], replace(DATA, slice_days=200, validation_share=0.0))
