@@ -1,7 +1,7 @@
 """Does it learn: simulated cubes, ``--config-name quick``, and the curve of its losses.
 
-``python benchmarks/learning.py`` takes about ten minutes on two cores, simulation included; it
-keeps the figures and ``docs/learning.png``.
+``python benchmarks/learning.py`` takes about a quarter of an hour on two cores, simulation
+included; it keeps the figures and ``docs/learning.png``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PICTURE = Path(__file__).resolve().parents[1] / "docs" / "learning.png"
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Simulate, train, print, draw, keep."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scenes", type=int, default=8)
+    parser.add_argument("--scenes", type=int, default=12)
     parser.add_argument("--size", type=int, default=180, help="10 m pixels of a scene")
     parser.add_argument("--steps", type=int, help="of the recipe, if not its own")
     parser.add_argument("--tiny", action="store_true", help="a test-sized run, kept nowhere")

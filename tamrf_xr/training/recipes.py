@@ -58,7 +58,7 @@ def quick() -> TrainConfig:
     return TrainConfig(
         model=SMALL,
         loss=LossConfig(margin=6, perceptual="off"),
-        data=DataConfig(patch_m=360, dates=24, validation_share=0.1),
+        data=DataConfig(patch_m=360, dates=24, validation_share=0.1, turn=True),
         optim=OptimConfig(
             steps=1200, lr=2e-3, warmup=30, period=0, clip=1.0, dropout=0.0, average=0.98
         ),
