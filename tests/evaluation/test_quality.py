@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from benchmarks import quality
+from tamrf_xr.methods.tamrf import resolve
 
 
 @pytest.mark.slow
@@ -37,3 +38,8 @@ def test_ratios_are_taken_on_dates_that_both_answered():
         }
     ).assign(cube="a", sensor="sentinel2", band="B04", is_input=False, failed="")
     assert quality._ratios(rows) == {"x, sentinel2": 0.75}
+
+
+def test_figures_that_are_kept_are_of_the_weights_that_ship():
+    told = json.loads(quality.RESULTS.read_text())
+    assert told["sha256 of the weights"] == resolve("default")[1]
