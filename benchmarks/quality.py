@@ -182,7 +182,8 @@ def real(folder: Path, how: Options) -> dict[str, pd.DataFrame]:
 
 def _since(cube: xr.DataTree, first: np.datetime64) -> xr.DataTree:
     days = {n: pd.DatetimeIndex(g["time"].values).floor("D") for n, g in groups_of(cube).items()}
-    return give(cube, {name: own[own >= first] for name, own in days.items()})
+    late = days["sentinel2"] >= first
+    return give(cube, days | {"sentinel2": days["sentinel2"][late]})
 
 
 def _third(cube: xr.DataTree) -> pd.DatetimeIndex:
