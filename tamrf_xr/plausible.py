@@ -1,0 +1,73 @@
+"""Which values can be reflectance or surface temperature at all: one table for every guard."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+STRIDE = 64
+"""Values along an axis that `spread` looks at: a guard must cost nothing beside the work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Where the median of real pixels lies, whatever the place and the weather."""
+
+    what: str
+    """In words, for errors."""
+
+    low: float
+    """Least median."""
+
+    high: float
+    """Greatest median."""
+
+
+REFLECTANCE = Range("reflectance 0..1", -0.05, 1.6)
+"""Bright clouds reach 1.3; water with its offset removed twice lies at -0.1."""
+
+TEMPERATURE = Range("temperature in kelvin", 180.0, 370.0)
+"""Tops of high clouds are near 190 K."""
+
+
+def spread(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return a view of at most `STRIDE` values along each axis, spread evenly."""
+    return values[tuple(slice(None, None, max(1, size // STRIDE)) for size in values.shape)]
+
+
+def question(sample: npt.NDArray[Any], *, thermal: bool = False) -> str:
+    """Tell why values cannot be what they are taken for.
+
+    Parameters
+    ----------
+    sample
+        Values as they are about to be used; not finite means no data.
+    thermal
+        Temperature, not reflectance.
+
+    Returns
+    -------
+    str
+        What was found and what was expected; empty where nothing is wrong, or nothing finite.
+
+    Examples
+    --------
+    >>> question(np.array([3000.0, np.nan, 2000.0]))
+    'median 2500, expected reflectance 0..1 (a median of -0.05 to 1.6)'
+    >>> question(np.array([0.2])), question(np.array([25.0]), thermal=True)
+    ('', 'median 25, expected temperature in kelvin (a median of 180 to 370)')
+    """
+    expected = TEMPERATURE if thermal else REFLECTANCE
+    finite = sample[np.isfinite(sample)]
+    if not finite.size:
+        return ""
+    median = float(np.median(finite))
+    if expected.low <= median <= expected.high:
+        return ""
+    return (
+        f"median {median:.4g}, expected {expected.what} "
+        f"(a median of {expected.low:g} to {expected.high:g})"
+    )
