@@ -16,9 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyproj import CRS, Transformer
 
+from tamrf_xr import nesting
 from tamrf_xr.cube import grid_of, groups_of
 from tamrf_xr.errors import IngestError, OptionError, OutputExistsError, SourceNotFoundError
-from tamrf_xr.ingest import from_ls2s2, ingest_ls2s2, nesting, rasters
+from tamrf_xr.ingest import from_ls2s2, ingest_ls2s2, rasters
 from tamrf_xr.ingest.batch import _Watch
 from tamrf_xr.sensors import SENTINEL2
 from tamrf_xr.store import open_cube

@@ -1,10 +1,15 @@
-"""Cubes from what users have: other names, orders, scales, masks and grids, brought to the schema.
+"""The way in: what users have, brought to the schema of a cube, or refused with words that help.
 
-The way of the data: `layers` names what is there, `georeference` says where and when it lies,
-`units` scales it, `masks` tells what is usable, `assemble` puts it together as a cube.
+The rooms, in the order data walk through them (`door.as_cube` is that walk on one page):
+
+`layers` finds the variables and names the bands, with `producers` for names that mean something
+else elsewhere; `georeference` says where and when they lie; `grids` chooses where they go;
+`declared` reads what the data say of their numbers, `values` looks at some of them, `units` and
+`boa_offset` decide what they mean and question the result; `masks` tells what is usable; `report`
+shows all that was understood.
 """
 
-from tamrf_xr.harmonize.assemble import as_cube
+from tamrf_xr.harmonize.door import as_cube
 from tamrf_xr.harmonize.panchromatic import with_panchromatic
 
 __all__ = ["as_cube", "with_panchromatic"]

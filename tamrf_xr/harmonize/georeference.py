@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
-import rasterio.crs
-import rasterio.warp
 import xarray as xr
 from affine import Affine
 from pyproj import CRS
 from pyproj.exceptions import CRSError
-from rasterio.enums import Resampling
 
 from tamrf_xr.cube import Grid, grid_of
 from tamrf_xr.dates import DateLike, parse_dates
 from tamrf_xr.errors import CubeError, DateError
 
 _CRS_NAMES = ("proj:code", "proj:epsg", "epsg", "crs")
+_MAPPING_ATTRS = ("crs_wkt", "spatial_ref", "grid_mapping_name")
+"""What the variable that holds a CRS has among its attributes (CF, GDAL)."""
+
+HEMISPHERE_SHIFT = 1e7
+"""Metres between the northings of one UTM zone counted for the north and for the south."""
 
 
 def deferred(array: xr.DataArray) -> xr.DataArray:
@@ -126,7 +128,10 @@ def located(
                 "assign the pixel centres with .assign_coords"
             )
     found = _crs_of(array, context, crs)
-    array = _north_up(_centred(array, context))
+    centred = _centred(array, context)
+    if centred is array:
+        _check_transform(array, context)
+    array = _north_up(centred)
     if found.is_geographic:
         raise CubeError(
             f"pixels in degrees ({found.name}); reproject to a projected CRS, such as UTM, "
@@ -144,14 +149,71 @@ def parse_crs(crs: Any) -> CRS:
     CubeError
         If it is none.
     """
+    if isinstance(crs, str) and (old := _OLD_PROJ.fullmatch(crs.strip())):
+        crs = f"EPSG:{old[1]}"
     try:
         return CRS.from_user_input(crs)
     except CRSError as error:
         raise CubeError(f"coordinate reference system {crs!r} not understood: {error}") from error
 
 
+_OLD_PROJ = re.compile(r"\+init=epsg:(\d+)(?:\s.*)?", re.IGNORECASE)
+
+
+def mapping_variables(data: xr.Dataset) -> list[Any]:
+    """Return the names of the variables that hold a CRS and no pixels, whatever they are called."""
+    return [
+        name
+        for name, variable in data.variables.items()
+        if not {"y", "x"} & {str(dim).lower() for dim in variable.dims}
+        and any(key in variable.attrs for key in _MAPPING_ATTRS)
+    ]
+
+
+def stated_crs(data: Any) -> CRS | None:
+    """Return the CRS that a variable of a dataset states, under any name.
+
+    Raises
+    ------
+    CubeError
+        If two variables state different ones.
+    """
+    if not isinstance(data, (xr.Dataset, xr.DataArray)):
+        return None
+    frame = data if isinstance(data, xr.Dataset) else data.coords.to_dataset()
+    found = {str(name): _crs_in(frame[name].attrs) for name in mapping_variables(frame)}
+    known = {name: crs for name, crs in found.items() if crs is not None}
+    first = next(iter(known.values()), None)
+    if any(crs != first for crs in known.values()):
+        told = ", ".join(f"'{name}' says {crs.to_string()}" for name, crs in known.items())
+        raise CubeError(f"more than one CRS: {told}; drop the wrong one with .drop_vars")
+    return first
+
+
+def _crs_in(attrs: Mapping[str, Any]) -> CRS | None:
+    for key in _MAPPING_ATTRS[:2]:
+        if isinstance(attrs.get(key), str) and attrs[key]:
+            return parse_crs(attrs[key])
+    return CRS.from_cf(dict(attrs)) if "grid_mapping_name" in attrs else None
+
+
+def other_hemisphere(one: CRS, other: CRS) -> float:
+    """Return what to add to northings of `one` to have those of `other`; 0 if it is not so simple.
+
+    Examples
+    --------
+    >>> other_hemisphere(CRS(32635), CRS(32735))
+    10000000.0
+    """
+    codes = one.to_epsg() or 0, other.to_epsg() or 0
+    for (north, south), sign in ((codes, 1), (codes[::-1], -1)):
+        if 32601 <= north <= 32660 and south == north + 100:
+            return sign * HEMISPHERE_SHIFT
+    return 0.0
+
+
 def _crs_of(array: xr.DataArray, context: Mapping[str, Any], crs: Any) -> CRS:
-    stated = _stated_crs(array, context)
+    stated = _carried_crs(array, context)
     found = None if stated is None else parse_crs(stated)
     given = None if crs is None else parse_crs(crs)
     if found is not None and given is not None and found != given:
@@ -167,12 +229,14 @@ def _crs_of(array: xr.DataArray, context: Mapping[str, Any], crs: Any) -> CRS:
     return known
 
 
-def _stated_crs(array: xr.DataArray, context: Mapping[str, Any]) -> Any:
-    if (found := array.rio.crs) is not None:
+def _carried_crs(array: xr.DataArray, context: Mapping[str, Any]) -> Any:
+    if (found := stated_crs(array)) is not None:
         return found
+    if isinstance(context.get("crs"), CRS):  # of another variable of its dataset
+        return context["crs"]
     for name in _CRS_NAMES:
         if name in array.coords:
-            codes = set(np.ravel(array[name].values).tolist())
+            codes = {code for code in np.ravel(array[name].values).tolist() if code == code}
             if len(codes) > 1:
                 raise CubeError(f"more than one CRS in coordinate '{name}': {sorted(codes)}")
             return codes.pop()
@@ -183,10 +247,8 @@ def _stated_crs(array: xr.DataArray, context: Mapping[str, Any]) -> Any:
 
 def _centred(array: xr.DataArray, context: Mapping[str, Any]) -> xr.DataArray:
     """Move the coordinates of stackstac, by default upper left corners, to pixel centres."""
-    if (
-        not {"transform", "resolution"} <= context.keys()
-        or min(array["y"].size, array["x"].size) < 2
-    ):
+    stackstac = "transform" in context and {"resolution", "resolution_xy"} & context.keys()
+    if not stackstac or min(array["y"].size, array["x"].size) < 2:
         return array
     corner = Affine(*tuple(context["transform"])[:6])
     x, y = array["x"].values.astype(float), array["y"].values.astype(float)
@@ -198,86 +260,48 @@ def _centred(array: xr.DataArray, context: Mapping[str, Any]) -> xr.DataArray:
     return array.assign_coords(x=("x", x + corner.a / 2), y=("y", y + corner.e / 2))
 
 
+def _check_transform(array: xr.DataArray, context: Mapping[str, Any]) -> None:
+    """Refuse coordinates that lie half a pixel beside the transform that the data carry.
+
+    Whole pixels are no contradiction: a selection keeps the transform of the whole image.
+    """
+    transform = _geotransform(array, context)
+    if transform is None:
+        return
+    left, step, top = transform
+    for name, corner, size in (("x", left, step), ("y", top, -step)):
+        values = array[name].values.astype(float)
+        if values.size < 2 or not np.isclose(abs(values[1] - values[0]), abs(size), rtol=1e-6):
+            return
+        part = (values[0] - corner) / size % 1
+        if min(part, 1 - part) < 1e-3:
+            raise CubeError(
+                f"coordinate '{name}' holds corners of pixels where GeoTransform puts them, "
+                f"expected centres ({corner + size / 2:g} ...): add half a pixel of {abs(size):g}, "
+                "or write the transform anew with .rio.write_transform()"
+            )
+
+
+def _geotransform(
+    array: xr.DataArray, context: Mapping[str, Any]
+) -> tuple[float, float, float] | None:
+    """Return left, pixel size and top of the transform in the grid mapping."""
+    frame = array.coords.to_dataset()
+    places = [frame[name].attrs.get("GeoTransform") for name in mapping_variables(frame)]
+    stated = next((place for place in places if place), context.get("GeoTransform"))
+    try:
+        numbers = [float(part) for part in str(stated).split()]
+    except ValueError:
+        return None
+    if len(numbers) != 6 or numbers[2] or numbers[4] or not np.isclose(numbers[1], -numbers[5]):
+        return None
+    return numbers[0], numbers[1], numbers[3]
+
+
 def _north_up(array: xr.DataArray) -> xr.DataArray:
     y, x = array["y"].values, array["x"].values
+    if y.ndim != 1 or x.ndim != 1:
+        raise CubeError("'y' and 'x' must each be one coordinate of their own dimension")
     flips = {"y": y[0] < y[-1], "x": x[0] > x[-1]}
     turned = {name: slice(None, None, -1) for name, flip in flips.items() if flip}
     return array.isel(turned) if turned else array
-
-
-def same_grid(one: Grid, other: Grid) -> bool:
-    """Tell whether two grids are one, within a thousandth of a pixel."""
-    if one.shape != other.shape or one.crs != other.crs:
-        return False
-    return bool(np.allclose(one.bounds, other.bounds, rtol=0, atol=1e-3 * one.gsd))
-
-
-def regrid(array: xr.DataArray, *, source: Grid, target: Grid, nearest: bool) -> xr.DataArray:
-    """Bring an array to another grid of the same CRS.
-
-    Parameters
-    ----------
-    array
-        ``(..., y, x)``, float with NaN where there is no data, or bool.
-    source, target
-        Its grid, and the grid asked.
-    nearest
-        Take the nearest pixel, as masks ask; else cubic convolution.
-
-    Returns
-    -------
-    xarray.DataArray
-        On `target`; NaN or False outside `source`. Lazy, an acquisition at a time, where `array`
-        is lazy.
-
-    Raises
-    ------
-    CubeError
-        If the grids are in different CRS.
-    """
-    if same_grid(source, target):
-        return array
-    if source.crs != target.crs:
-        raise CubeError(
-            f"bands in {source.crs.to_string()} and in {target.crs.to_string()}; bring them to "
-            "one CRS with .rio.reproject_match"
-        )
-    array = deferred(array)
-    if array.chunks is not None:
-        array = array.chunk({"time": 1, "y": -1, "x": -1})
-    warped: xr.DataArray = xr.apply_ufunc(
-        _warp,
-        array.drop_vars(["y", "x"], errors="ignore"),
-        input_core_dims=[["y", "x"]],
-        output_core_dims=[["y", "x"]],
-        exclude_dims={"y", "x"},
-        kwargs={"source": source, "target": target, "nearest": nearest},
-        dask="parallelized",
-        dask_gufunc_kwargs={"output_sizes": dict(zip("yx", target.shape, strict=True))},
-        output_dtypes=[array.dtype],
-    )
-    return warped
-
-
-def _warp(
-    block: npt.NDArray[Any], *, source: Grid, target: Grid, nearest: bool
-) -> npt.NDArray[Any]:
-    crs = rasterio.crs.CRS.from_wkt(source.crs.to_wkt())
-    is_mask = block.dtype == bool
-    planes = block.reshape(-1, *source.shape).astype(np.uint8 if is_mask else np.float32)
-    outside = 0 if is_mask else np.nan
-    warped = np.full((len(planes), *target.shape), outside, planes.dtype)
-    # One plane a call: GDAL takes a pixel of many for missing only where all of them are.
-    for plane, out in zip(planes, warped, strict=True):
-        rasterio.warp.reproject(
-            plane,
-            out,
-            src_transform=source.transform,
-            dst_transform=target.transform,
-            src_crs=crs,
-            dst_crs=crs,
-            src_nodata=None if is_mask else np.nan,
-            dst_nodata=None if is_mask else np.nan,
-            resampling=Resampling.nearest if nearest else Resampling.cubic,
-        )
-    return warped.reshape(*block.shape[:-2], *target.shape).astype(block.dtype)

@@ -14,12 +14,21 @@ import xarray as xr
 from tamrf_xr.cube import Grid
 from tamrf_xr.dates import DateLike
 from tamrf_xr.errors import CubeError, SourceNotFoundError
-from tamrf_xr.harmonize.georeference import deferred, located, timed
-from tamrf_xr.harmonize.masks import mask_role
+from tamrf_xr.harmonize.georeference import deferred, located, mapping_variables, stated_crs, timed
+from tamrf_xr.harmonize.masks import mask_role, masks_unknown
+from tamrf_xr.harmonize.producers import (
+    Producer,
+    check_numbered,
+    check_wavelengths,
+    plain,
+    producer_of,
+    wavelengths_of,
+    words_of,
+)
 from tamrf_xr.sensors import Sensor
 
 _DIMS = {
-    "time": ("time", "t"),
+    "time": ("time", "t", "timestamp", "date", "datetime"),
     "band": ("band", "bands", "variable"),
     "y": ("y", "lat", "latitude", "northing"),
     "x": ("x", "lon", "longitude", "easting"),
@@ -48,19 +57,68 @@ class Layer:
     names: tuple[str, ...]
     """Names in a cube, per band; of a mask, its own."""
 
+    called: str
+    """What the user calls it."""
+
     array: xr.DataArray
     """Raw numbers, north up, with coordinates ``time``, ``y`` and ``x``."""
 
     grid: Grid
     """Where its pixels lie."""
 
-    context: Mapping[str, Any]
-    """Attributes of the array and of the dataset it came from."""
+    about: Mapping[str, Any]
+    """Attributes of the dataset it came from."""
 
 
-def read_layers(
-    source: Any, sensor: Sensor, place: Place
-) -> tuple[tuple[Layer, ...], tuple[str, ...]]:
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was found of one sensor."""
+
+    layers: tuple[Layer, ...]
+    """At least one of them a reflectance band."""
+
+    ignored: tuple[str, ...]
+    """Variables that are no band of the sensor and no mask, with the reason where one is known."""
+
+    producer: str
+    """Whose names these are; empty where they are those of the sensor table."""
+
+    scaling: str = ""
+    """What the producer's integers are, where nothing else is said."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """How names are read."""
+
+    sensor: Sensor
+    producer: Producer | None
+
+    def role(self, name: str) -> tuple[str, str] | None:
+        """Return the role and the name in a cube of what a user calls `name`."""
+        if role := mask_role(name):
+            return role, role
+        short = plain(name)
+        if self.producer is not None:
+            if short in self.producer.others:
+                return None
+            if (known := self.producer.bands.get(short)) is not None:
+                return (THERMAL if self._is_thermal(known) else BAND), known
+        band = self.sensor.find(name) or self.sensor.find(short)
+        if band is None:
+            return None
+        return (THERMAL if self._is_thermal(band.name) else BAND), band.name
+
+    def why_not(self, name: str) -> str:
+        """Return a name that is ignored, with the reason where one is known."""
+        why = self.producer.others.get(plain(name)) if self.producer else None
+        return f"{name} ({why})" if why else name
+
+    def _is_thermal(self, name: str) -> bool:
+        return self.sensor.thermal is not None and name == self.sensor.thermal.name
+
+
+def read_layers(source: Any, sensor: Sensor, place: Place) -> Found:
     """Find the bands and the masks in what a user gives for one sensor.
 
     Parameters
@@ -74,32 +132,58 @@ def read_layers(
 
     Returns
     -------
-    layers : tuple of Layer
-        At least one of them a reflectance band.
-    ignored : tuple of str
-        Variables of a dataset that are no band of `sensor` and no mask.
+    Found
+        Bands and masks, by their names in a cube.
 
     Raises
     ------
     CubeError
-        If a name is unknown or comes twice, or there is no band.
+        If a name is unknown or comes twice, means another wavelength, or there is no band.
     SourceNotFoundError
         If a file is not there.
     """
-    context = dict(getattr(source, "attrs", {}))
+    if not isinstance(source, (xr.DataArray, Mapping)):
+        raise CubeError(
+            f"a {type(source).__name__} is no data of a sensor; give a Dataset, a DataArray, or a "
+            "mapping of band names to arrays or files (stores open with tamrf_xr.open_cube)"
+        )
+    words, named = words_of(source), names_in(source)
+    producer = producer_of(words, named, sensor.name)
+    if producer is None:
+        check_numbered(sensor, named, words)
+    names = _Names(sensor, producer)
+    about = dict(getattr(source, "attrs", {}))
+    if (crs := stated_crs(source)) is not None:
+        about["crs"] = crs
+    layers, ignored = _sorted_out(source, names, about, place)
+    # A dataset carries much that is no band; a band dimension or a mapping claims to hold bands.
+    unexplained = [name for name in ignored if names.why_not(name) == name]
+    if unexplained and not isinstance(source, xr.Dataset):
+        raise CubeError(_unknown(unexplained, sensor))
+    _check_names(layers, sensor, ignored)
+    _check_masks(layers, ignored)
+    whose = (producer.title, producer.scaling) if producer else ("", "")
+    return Found(tuple(layers), tuple(map(names.why_not, ignored)), *whose)
+
+
+def _sorted_out(
+    source: Any, names: _Names, about: Mapping[str, Any], place: Place
+) -> tuple[list[Layer], list[str]]:
     layers: list[Layer] = []
     ignored: list[str] = []
     for name, array in _arrays(source):
-        read = _layers_of(name, array, sensor=sensor, context=context | array.attrs, place=place)
-        found = [] if _is_beside(name, array, source) else list(read)
+        found = (
+            []
+            if _is_beside(name, array, source)
+            else list(_layers_of(name, array, names=names, about=about, place=place))
+        )
         layers += found
+        labels = labels_of(array) or []
         if not found:
-            ignored += [name] if isinstance(source, Mapping) else labels_of(array) or [name]
-    # A dataset carries much that is no band; a band dimension or a mapping claims to hold bands.
-    if ignored and not isinstance(source, xr.Dataset):
-        raise CubeError(_unknown(ignored, sensor))
-    _check_names(layers, sensor, ignored)
-    return tuple(layers), tuple(ignored)
+            ignored += [name] if isinstance(source, Mapping) else labels or [name]
+        elif names.role(name) is None:
+            ignored += [label for label in labels if names.role(label) is None]
+    return layers, ignored
 
 
 def _is_beside(name: str, array: xr.DataArray, source: Any) -> bool:
@@ -136,24 +220,30 @@ def _arrays(source: Any) -> Iterator[tuple[str, xr.DataArray]]:
     if isinstance(source, xr.DataArray):
         yield str(source.name), source
     elif isinstance(source, xr.Dataset):
+        beside = mapping_variables(source)
         for name, array in source.data_vars.items():
-            yield str(name), array
-    elif isinstance(source, Mapping):
+            if name not in beside:
+                yield _called(name, array), array
+    else:
         for name, value in source.items():
             yield str(name), value if isinstance(value, xr.DataArray) else _opened(name, value)
-    else:
-        raise CubeError(
-            f"a {type(source).__name__} is no data of a sensor; give a Dataset, a DataArray, or a "
-            "mapping of band names to arrays or files (stores open with tamrf_xr.open_cube)"
-        )
+
+
+def _called(name: Hashable, array: xr.DataArray) -> str:
+    """Return the name of a variable; of the numbered ones of rioxarray, their description."""
+    described = array.attrs.get("long_name")
+    numbered = str(name).startswith("band_") and str(name)[5:].isdigit()
+    return described if numbered and isinstance(described, str) else str(name)
 
 
 def _opened(name: str, path: Any) -> xr.DataArray:
     if not isinstance(path, (str, os.PathLike)):
         raise CubeError(f"band {name!r} is a {type(path).__name__}, expected a DataArray or a path")
     text = os.fspath(path)
-    if "://" not in text and not text.startswith("/vsi") and not Path(text).exists():
-        raise SourceNotFoundError(f"band {name!r}: no file at {text}; found nothing there")
+    if "://" not in text and not text.startswith("/vsi"):
+        text = os.path.expanduser(text)
+        if not Path(text).exists():
+            raise SourceNotFoundError(f"band {name!r}: no file at {text}; found nothing there")
     opened = rioxarray.open_rasterio(text, chunks={})
     if not isinstance(opened, xr.DataArray):
         raise CubeError(f"band {name!r}: {text} holds subdatasets; name one of them")
@@ -161,29 +251,22 @@ def _opened(name: str, path: Any) -> xr.DataArray:
 
 
 def _layers_of(
-    name: str, array: xr.DataArray, *, sensor: Sensor, context: Mapping[str, Any], place: Place
+    name: str, array: xr.DataArray, *, names: _Names, about: Mapping[str, Any], place: Place
 ) -> Iterator[Layer]:
     """Yield the layers of one array: itself, or what lies along its band dimension."""
-    itself = _role(name, sensor)
+    itself = names.role(name)
     labels = labels_of(array) or []
     if itself is not None:
         if len(labels) > 1:
             raise CubeError(f"'{name}' names one band, but holds {len(labels)}: {labels}")
         alone = _plain_dims(array)
         alone = alone.isel(band=0, drop=True) if labels else alone
-        yield _single(*itself, _placed(alone, context, place), context)
-    elif name == "reflectance" or any(_role(label, sensor) for label in labels):
-        yield from _split(_placed(_plain_dims(array), context, place), labels, sensor, context)
-
-
-def _role(name: str, sensor: Sensor) -> tuple[str, str] | None:
-    """Return the role and the name in a cube of what a user calls `name`."""
-    if role := mask_role(name):
-        return role, role
-    band = sensor.find(name)
-    if band is None:
-        return None
-    return (THERMAL if band is sensor.thermal else BAND), band.name
+        if itself[0] in {BAND, THERMAL}:
+            check_wavelengths(itself[1:], wavelengths_of(alone, 1), names.sensor)
+        yield _single(itself, name, _placed(alone, about, place), about)
+    elif name == "reflectance" or any(names.role(label) for label in labels):
+        placed = _placed(_plain_dims(array), about, place)
+        yield from _split(placed, labels, names, about)
 
 
 def _find_dim(dims: Iterable[Hashable], wanted: str) -> Hashable | None:
@@ -193,7 +276,8 @@ def _find_dim(dims: Iterable[Hashable], wanted: str) -> Hashable | None:
 def _plain_dims(array: xr.DataArray) -> xr.DataArray:
     found = {_find_dim(array.dims, plain): plain for plain in _DIMS}
     renamed = {dim: plain for dim, plain in found.items() if dim is not None and dim != plain}
-    array = array.rename(renamed) if renamed else array
+    clash = [name for name in renamed.values() if name in array.coords]
+    array = array.drop_vars(clash).rename(renamed) if renamed else array
     if strange := [str(dim) for dim in array.dims if dim not in _DIMS]:
         raise CubeError(
             f"'{array.name}' has dimensions {array.dims}; expected time, band, y, x: "
@@ -205,42 +289,60 @@ def _plain_dims(array: xr.DataArray) -> xr.DataArray:
 
 
 def _placed(
-    array: xr.DataArray, context: Mapping[str, Any], place: Place
+    array: xr.DataArray, about: Mapping[str, Any], place: Place
 ) -> tuple[xr.DataArray, Grid]:
     ordered = timed(array, place.time).transpose("time", "band", "y", "x", missing_dims="ignore")
-    return located(ordered, context=context, crs=place.crs)
+    return located(ordered, context=dict(about) | array.attrs, crs=place.crs)
 
 
 def _single(
-    role: str, name: str, placed: tuple[xr.DataArray, Grid], context: Mapping[str, Any]
+    found: tuple[str, str],
+    called: str,
+    placed: tuple[xr.DataArray, Grid],
+    about: Mapping[str, Any],
 ) -> Layer:
-    array, grid = placed
+    (role, name), (array, grid) = found, placed
     if role == BAND:
         array = deferred(array).expand_dims("band", axis=1)
-    return Layer(role, (name,), array, grid, context)
+    return Layer(role, (name,), called, array, grid, about)
 
 
 def _split(
     placed: tuple[xr.DataArray, Grid],
     labels: Sequence[str],
-    sensor: Sensor,
-    context: Mapping[str, Any],
+    names: _Names,
+    about: Mapping[str, Any],
 ) -> Iterator[Layer]:
     array, grid = placed
-    roles = [_role(label, sensor) for label in labels]
-    if unknown := [label for label, role in zip(labels, roles, strict=True) if role is None]:
-        raise CubeError(_unknown(unknown, sensor))
+    roles = [names.role(label) for label in labels]
+    unknown = [
+        label
+        for label, role in zip(labels, roles, strict=True)
+        if role is None and names.why_not(label) == label
+    ]
+    if unknown:
+        raise CubeError(_unknown(unknown, names.sensor))
     found = [(*role, position) for position, role in enumerate(roles) if role is not None]
-    order = sensor.band_names.index
+    _check_lengths(array, found, names.sensor)
+    order = names.sensor.band_names.index
     bands = sorted((order(name), name, at) for role, name, at in found if role == BAND)
     positions = [at for _, _, at in bands]
     if bands:
         whole = positions == list(range(array.sizes["band"]))
         stack = array if whole else array.isel(band=positions)
-        yield Layer(BAND, tuple(name for _, name, _ in bands), stack, grid, context)
+        called = ", ".join(labels[at] for at in positions)
+        yield Layer(BAND, tuple(name for _, name, _ in bands), called, stack, grid, about)
     for role, name, at in found:
         if role != BAND:
-            yield Layer(role, (name,), array.isel(band=at, drop=True), grid, context)
+            yield Layer(role, (name,), labels[at], array.isel(band=at, drop=True), grid, about)
+
+
+def _check_lengths(
+    array: xr.DataArray, found: Sequence[tuple[str, str, int]], sensor: Sensor
+) -> None:
+    lengths = wavelengths_of(array, array.sizes["band"])
+    spectral = [(name, lengths[at]) for role, name, at in found if role in {BAND, THERMAL}]
+    check_wavelengths([name for name, _ in spectral], [one for _, one in spectral], sensor)
 
 
 def _unknown(names: Sequence[str], sensor: Sensor) -> str:
@@ -262,4 +364,15 @@ def _check_names(layers: Sequence[Layer], sensor: Sensor, ignored: Sequence[str]
         raise CubeError(
             f"no reflectance band: found {found}; {sensor.title} has "
             f"{', '.join(sensor.band_names)}, or their common names"
+        )
+
+
+def _check_masks(layers: Sequence[Layer], ignored: Sequence[str]) -> None:
+    """Refuse to drop the only mask that there is because its name is not known."""
+    known = [layer for layer in layers if layer.role not in {BAND, THERMAL}]
+    if not known and (strange := masks_unknown(ignored)):
+        raise CubeError(
+            f"{', '.join(strange)} look like masks of a kind that is not known, and no other is "
+            "there: give a bool variable 'valid', True where usable, such as "
+            f".assign(valid=data['{strange[0]}'] == 0), or drop it with .drop_vars"
         )

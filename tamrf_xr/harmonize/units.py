@@ -1,285 +1,245 @@
-"""Raw numbers to reflectance and kelvin: scale, offset and nodata, as stated or as known.
+"""What the numbers of one sensor mean: every array read, offset decided, every result questioned.
 
-What counts, in this order: the caller's ``scaling=``; ``scale_factor`` and ``add_offset`` of the
-array; floats are physical already; else the numbers of the Level-2 product. The offset of
-Sentinel-2 comes from the caller's ``harmonized=``, from ``earthsearch:boa_offset_applied``, from
-``raster:bands``, from the processing baseline, or from dates before there was any; never guessed.
+The offset of Sentinel-2 is decided for the whole series (`tamrf_xr.harmonize.boa_offset`). What
+cannot be reflectance or kelvin is refused, never guessed at.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import xarray as xr
 
 from tamrf_xr.errors import CubeError
-from tamrf_xr.harmonize.georeference import deferred
+from tamrf_xr.harmonize.boa_offset import (
+    BOA_OFFSET,
+    Offsets,
+    decide,
+    pixels_of,
+    question_floats,
+    statements,
+)
+from tamrf_xr.harmonize.declared import declared
+from tamrf_xr.harmonize.layers import BAND, Layer
+from tamrf_xr.harmonize.numbers import PHYSICAL, PRODUCT, STATED, Numbers, Said, Units, plain, told
+from tamrf_xr.harmonize.readings import DIMMEST, OURS, S2_SCALE, first_reading
+from tamrf_xr.harmonize.values import Look
+from tamrf_xr.plausible import question
 
-SCALINGS = ("dn", "ls2s2")
-OFFSET_SINCE = pd.Timestamp("2022-01-25")
-"""First day of Sentinel-2 processing baseline 04.00."""
-
-_BOA_OFFSET = -0.1
-_S2_SCALE = 1e-4
-_LANDSAT = {False: (2.75e-5, -0.2), True: (0.00341802, 149.0)}
-_LS2S2 = {False: 1e-4, True: 0.1}
-_INT16_NODATA = (-10000.0, -32768.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """What the caller says about the numbers of one sensor."""
-
-    scaling: str | None = None
-    """``"dn"``, ``"ls2s2"`` or None."""
-
-    harmonized: bool | None = None
-    """Whether the offset of baseline 04.00 has been removed, or None if not said."""
-
-    def __post_init__(self) -> None:
-        """Check `scaling`."""
-        if self.scaling is not None and self.scaling not in SCALINGS:
-            raise CubeError(
-                f"scaling {self.scaling!r} is unknown; it may be {', '.join(SCALINGS)}, or None"
-            )
+ZEROS = 1e-3
+"""Share of floats that are exactly zero, in every band at once, that tells a fill value."""
 
 
-@dataclass(frozen=True, slots=True)
-class Units:
-    """How raw numbers become physical ones: ``raw * scale + offset``."""
-
-    scale: Any
-    """Number, or variable along ``time`` or ``band``."""
-
-    offset: Any
-    """Number, or variable along ``time`` or ``band``."""
-
-    nodata: tuple[float, ...]
-    """Raw numbers that stand for no data."""
-
-    note: str
-    """In words, for the attributes of the group."""
-
-
-@dataclass(frozen=True, slots=True)
-class Raw:
-    """Bands of one array, as they came."""
-
-    array: xr.DataArray
-    """``(time, band, y, x)``."""
-
-    context: Mapping[str, Any]
-    """Attributes of the array and of its dataset."""
-
-    sensor: str
-    """Name of the sensor."""
-
-    thermal: bool
-    """Temperature, not reflectance."""
-
-
-def to_units(raw: Raw, said: Said) -> tuple[xr.DataArray, str]:
-    """Bring raw numbers to reflectance 0..1 or kelvin.
+def units_of(
+    layers: Sequence[Layer], looks: Sequence[Look], said: Said, sensor: str
+) -> list[Units]:
+    """Decide what the numbers of one sensor mean.
 
     Parameters
     ----------
-    raw
-        The bands.
+    layers
+        Bands and temperature.
+    looks
+        Values of each.
     said
-        What the caller says of them.
+        What the caller says.
+    sensor
+        Name of the sensor.
 
     Returns
     -------
-    array : xarray.DataArray
-        float32, NaN where there is no data; lazy where the input is. An array that is right
-        already comes back unread.
-    note : str
-        What was done.
+    list of Units
+        One a layer.
 
     Raises
     ------
     CubeError
-        If the numbers cannot be read without guessing.
+        If the numbers cannot be read without guessing, or are no reflectance or temperature.
     """
-    units = _units(raw, said)
-    if units.note:
-        return _scaled(raw.array, units), units.note
-    check_physical(raw.array, thermal=raw.thermal, nodata=units.nodata)
-    if units.nodata:
-        return _scaled(raw.array, units), ""
-    if raw.array.dtype != np.float32:
-        return deferred(raw.array).astype(np.float32), ""
-    return raw.array, ""
+    arrays = [Numbers(layer, look, sensor) for layer, look in zip(layers, looks, strict=True)]
+    units = [_named(one, first_reading, one, said) for one in arrays]
+    if said.offset is not None:
+        units = [_with_offset(one, unit, said) for one, unit in zip(arrays, units, strict=True)]
+    elif sensor == "sentinel2":
+        units = _with_boa_offset(arrays, units, said)
+    units = _without_zeros(arrays, units)
+    for one, unit in zip(arrays, units, strict=True):
+        _named(one, _check_result, one, unit)
+    _check_not_scaled_twice(arrays, units)
+    return units
 
 
-def check_physical(array: xr.DataArray, *, thermal: bool, nodata: tuple[float, ...] = ()) -> None:
-    """Refuse floats in memory that are plainly not reflectance or kelvin; look at no lazy array.
-
-    Raises
-    ------
-    CubeError
-        If reflectance has a median above 2, or temperature one outside 100..400.
-    """
-    if array.chunks is not None or not array.variable._in_memory:
-        return
-    stride = {name: slice(None, None, max(1, size // 64)) for name, size in array.sizes.items()}
-    sample = np.asarray(array.isel(stride).values, float)
-    sample = sample[np.isfinite(sample) & ~np.isin(sample, nodata)]
-    if not sample.size:
-        return
-    median, (low, high) = float(np.median(sample)), (100, 400) if thermal else (-1, 2)
-    if not low <= median <= high:
-        what = "temperature in kelvin" if thermal else "reflectance 0..1"
-        raise CubeError(
-            f"floats with median {median:g} are no {what}; pass scaling='dn' for numbers of the "
-            "Level-2 product, scaling='ls2s2' for reflectance x 10000 and kelvin x 10, or set "
-            "attrs['scale_factor'] and attrs['add_offset']"
-        )
-
-
-def _units(raw: Raw, said: Said) -> Units:
-    declared = _declared_nodata(raw.array)
-    if said.scaling == "ls2s2":
-        return _ls2s2(raw, declared)
-    if said.scaling == "dn":
-        return _product(raw, said, declared)
-    if stated := _stated(raw.array):
-        implied = () if declared else _implied_nodata(raw.array)
-        note = "x {:g} + {:g}, stated by the data".format(*stated)
-        return Units(*stated, (*declared, *implied), note)
-    if raw.array.dtype.kind == "f":
-        return Units(1.0, 0.0, declared, "")
-    if raw.array.dtype.kind not in "iu":
-        raise CubeError(f"bands hold {raw.array.dtype}, expected integers or floats")
-    if raw.array.dtype == np.int16 and (raw.sensor == "landsat" or min((*declared, 0.0)) < 0):
-        return _ls2s2(raw, declared)
-    return _product(raw, said, declared)
-
-
-def _declared_nodata(array: xr.DataArray) -> tuple[float, ...]:
-    found = [array.attrs.get(name) for name in ("_FillValue", "missing_value", "nodata")]
-    if array.dtype.kind in "iu":
-        found.append(array.encoding.get("_FillValue"))
-    numbers = [float(v) for value in found if value is not None for v in np.ravel(value)]
-    return tuple(sorted({number for number in numbers if not np.isnan(number)}))
-
-
-def _implied_nodata(array: xr.DataArray) -> tuple[float, ...]:
-    if array.dtype == np.int16:
-        return _INT16_NODATA
-    return (0.0,) if array.dtype.kind == "u" else ()
-
-
-def _stated(array: xr.DataArray) -> tuple[float, float] | None:
-    scale = float(array.attrs.get("scale_factor", 1.0))
-    offset = float(array.attrs.get("add_offset", 0.0))
-    # rioxarray writes 1 and 0 for files that state nothing.
-    return None if (scale, offset) == (1.0, 0.0) else (scale, offset)
-
-
-def _ls2s2(raw: Raw, declared: tuple[float, ...]) -> Units:
-    scale = _LS2S2[raw.thermal]
-    return Units(scale, 0.0, (*declared, *_INT16_NODATA), f"LS2S2 x {scale:g}")
-
-
-def _product(raw: Raw, said: Said, declared: tuple[float, ...]) -> Units:
-    nodata = (0.0, *declared, *(_INT16_NODATA if raw.array.dtype == np.int16 else ()))
-    if raw.sensor == "landsat":
-        scale, offset = _LANDSAT[raw.thermal]
-        return Units(scale, offset, nodata, f"Collection 2 Level-2 DN x {scale:g} + {offset:g}")
-    offsets, why = _boa_offsets(raw, said)
-    corrected = int(np.count_nonzero(offsets))
-    note = (
-        f"L2A DN x {_S2_SCALE:g}, offset {_BOA_OFFSET:g} on {corrected} of {offsets.size} ({why})"
-    )
-    return Units(_S2_SCALE, xr.Variable(("time",), offsets), nodata, note)
-
-
-def _boa_offsets(raw: Raw, said: Said) -> tuple[npt.NDArray[np.float32], str]:
-    """Return the offset of each acquisition, and what it rests on."""
-    times = pd.DatetimeIndex(raw.array["time"].values)
-    if said.harmonized is True:
-        return np.zeros(len(times), np.float32), "harmonized=True"
-    removed, baseline = _removed(raw), _baselines(raw)
-    unknown = np.isnan(baseline)
-    shifted = np.where(unknown, times >= OFFSET_SINCE, baseline >= 4) & (removed != 1)
-    doubtful = shifted & unknown & np.isnan(removed)
-    if doubtful.any() and said.harmonized is None:
-        first = times[doubtful].min()
-        raise CubeError(
-            f"{doubtful.sum()} of {len(times)} acquisitions since 2022-01-25 (the first on "
-            f"{first:%Y-%m-%d}) carry no processing baseline: their DN may or may not hold the "
-            "offset of baseline 04.00; pass harmonized=True if it has been removed, "
-            "harmonized=False if not, or give a coordinate 's2:processing_baseline' along time"
-        )
-    why = "dates" if unknown.all() else "processing baseline"
-    return np.where(shifted, _BOA_OFFSET, 0.0).astype(np.float32), why
-
-
-def _removed(raw: Raw) -> npt.NDArray[np.float64]:
-    """Return 1 where the catalogue says that it removed the offset, 0 where not, or NaN."""
-    known = {"true": 1.0, "false": 0.0}
-    said = _per_time(raw, "earthsearch:boa_offset_applied")
-    return np.array([known.get(str(value).lower(), np.nan) for value in said])
-
-
-def _baselines(raw: Raw) -> npt.NDArray[np.float64]:
-    said = _per_time(raw, "s2:processing_baseline", "processing:version")
+def _named(one: Numbers, call: Any, *arguments: Any) -> Any:
+    """Call, and put the names of the bands before what is wrong with them."""
     try:
-        found = np.array([np.nan if value is None else float(value) for value in said])
-    except (TypeError, ValueError) as error:
-        raise CubeError(f"processing baseline not understood: {error}; such as '05.10'") from error
-    return np.where(np.isnan(found), _baseline_of_assets(raw), found)
+        return call(*arguments)
+    except CubeError as error:
+        raise CubeError(f"{', '.join(one.layer.names)}: {error}") from error
 
 
-def _baseline_of_assets(raw: Raw) -> float:
-    """Return a baseline that agrees with the offset in ``raster:bands``, or NaN."""
-    if "raster:bands" not in raw.array.coords:
-        return np.nan
-    assets = [a[0] if isinstance(a, list) else a for a in raw.array["raster:bands"].values.flat]
-    offsets: set[Any] = {asset.get("offset") for asset in assets if isinstance(asset, Mapping)}
-    return {(_BOA_OFFSET,): 4.0, (0,): 0.0}.get(tuple(offsets), np.nan)
-
-
-def _per_time(raw: Raw, *names: str) -> list[Any]:
-    count = raw.array.sizes["time"]
-    for name in names:
-        if name in raw.array.coords and set(raw.array[name].dims) <= {"time"}:
-            values = raw.array[name].values
-            return list(np.broadcast_to(values, count))
-        if raw.context.get(name) is not None:
-            return [raw.context[name]] * count
-    return [None] * count
-
-
-def _scaled(array: xr.DataArray, units: Units) -> xr.DataArray:
-    scaled: xr.DataArray = xr.apply_ufunc(
-        _apply,
-        deferred(array),
-        _single(units.scale),
-        _single(units.offset),
-        kwargs={"nodata": units.nodata},
-        dask="parallelized",
-        output_dtypes=[np.float32],
+def _with_offset(one: Numbers, unit: Units, said: Said) -> Units:
+    """Take the caller's offset in place of any other."""
+    if one.thermal:
+        return unit
+    count = one.layer.array.sizes["time"]
+    values = np.asarray(said.offset, np.float32)
+    if values.ndim and values.shape != (count,):
+        raise CubeError(f"offset= has shape {values.shape}, expected one number, or {count}")
+    if not np.all(np.abs(values) <= 1):
+        raise CubeError(
+            f"offset={said.offset!r} is no reflectance: -0.1 or 0 for Sentinel-2 (not DN), or one "
+            "value an acquisition"
+        )
+    along = xr.Variable(("time",), np.broadcast_to(values, count).copy())
+    if not values.any() and unit.unchanged:
+        return replace(unit, why=f"{unit.why}, offset=0")
+    return replace(
+        unit,
+        offset=along,
+        note=f"{unit.note}, offset= as said",
+        why=f"{unit.why}, offset=",
     )
-    return scaled
 
 
-def _single(value: Any) -> Any:
-    return value.astype(np.float32) if isinstance(value, xr.Variable) else np.float32(value)
+def _with_boa_offset(arrays: Sequence[Numbers], units: Sequence[Units], said: Said) -> list[Units]:
+    """Decide the offset of Sentinel-2 for all bands together."""
+    bands = [at for at, one in enumerate(arrays) if one.layer.role == BAND]
+    numbers = [at for at in bands if _is_open(arrays[at], units[at], said)]
+    floats = [at for at in bands if units[at].kind == PHYSICAL]
+    made = list(units)
+    if numbers:
+        offsets = _decided([arrays[at] for at in numbers], [units[at] for at in numbers], said)
+        for at in numbers:
+            made[at] = _offset_by(units[at], offsets)
+    if floats:
+        _question_floats([arrays[at] for at in floats], [units[at] for at in floats], said)
+    return made
 
 
-def _apply(
-    raw: npt.NDArray[Any], scale: Any, offset: Any, *, nodata: tuple[float, ...]
-) -> npt.NDArray[np.float32]:
-    values = raw.astype(np.float32)
-    values *= scale
-    values += offset
-    if nodata:
-        values[np.isin(raw, nodata)] = np.nan
-    return values
+def _is_open(one: Numbers, unit: Units, said: Said) -> bool:
+    """Tell whether an array holds numbers of L2A, of which the offset has to be decided."""
+    if unit.kind == PRODUCT:
+        return True
+    if unit.kind != STATED or not np.allclose(plain(unit.scale), S2_SCALE):
+        return False
+    ours = one.dtype.kind == "i" and set(_fills_of(one)) & set(OURS)
+    if ours and said.harmonized is None:
+        return False
+    return bool(np.isin(np.round(np.ravel(plain(unit.offset)), 4), (0.0, BOA_OFFSET)).all())
+
+
+def _fills_of(one: Numbers) -> tuple[float, ...]:
+    """Return the nodata that an array declares."""
+    return declared(one.layer.array, one.layer.about).nodata
+
+
+def _decided(arrays: Sequence[Numbers], units: Sequence[Units], said: Said) -> Offsets:
+    found = [declared(one.layer.array, one.layer.about) for one in arrays]
+    stated = statements((one.layer.array, one.layer.about) for one in arrays)
+    own = [one for one in found if one.scale_from and not one.of_a_catalogue]
+    stated = replace(
+        stated,
+        stated=next((_single(one.offset) for one in own if np.any(plain(one.offset))), None),
+        catalogued=next((_single(one.offset) for one in found if one.of_a_catalogue), None),
+    )
+    pieces = [
+        (one.seen(replace(unit, offset=0.0)), one.look.times)
+        for one, unit in zip(arrays, units, strict=True)
+    ]
+    return decide(stated, pixels_of(pieces, len(stated.times)), harmonized=said.harmonized)
+
+
+def _single(value: Any) -> float:
+    return float(np.ravel(plain(value))[0])
+
+
+def _offset_by(unit: Units, offsets: Offsets) -> Units:
+    corrected = int(np.count_nonzero(offsets.values))
+    return replace(
+        unit,
+        offset=xr.Variable(("time",), offsets.values),
+        note=f"L2A DN x {told(unit.scale)}, offset {BOA_OFFSET:g} on {corrected} of "
+        f"{offsets.values.size} ({offsets.why})",
+        why=f"{unit.why}; offset by {offsets.why}",
+    )
+
+
+def _question_floats(arrays: Sequence[Numbers], units: Sequence[Units], said: Said) -> None:
+    if said.harmonized is not None:
+        raise CubeError(
+            "harmonized= speaks of digital numbers, these are floats: drop it, or pass "
+            "scaling='dn' for numbers of the Level-2 product, or offset= for reflectance to add"
+        )
+    found = [declared(one.layer.array, one.layer.about) for one in arrays]
+    stated = statements((one.layer.array, one.layer.about) for one in arrays)
+    own = [one for one in found if one.scale_from and not one.of_a_catalogue]
+    stated = replace(
+        stated,
+        stated=next((_single(one.offset) for one in own if np.any(plain(one.offset))), None),
+        catalogued=next((_single(one.offset) for one in found if one.of_a_catalogue), None),
+    )
+    pieces = [(one.seen(unit), one.look.times) for one, unit in zip(arrays, units, strict=True)]
+    question_floats(stated, pixels_of(pieces, len(stated.times)))
+
+
+def _without_zeros(arrays: Sequence[Numbers], units: Sequence[Units]) -> list[Units]:
+    """Take zeros for no data where floats have them in every band, as fills that were scaled."""
+    plain = [
+        at
+        for at, (one, unit) in enumerate(zip(arrays, units, strict=True))
+        if one.layer.role == BAND and unit.kind == PHYSICAL and one.dtype.kind == "f"
+    ]
+    shares = [_zeros(arrays[at].look.values) for at in plain]
+    if not shares or min(shares) < ZEROS:
+        return list(units)
+    made = list(units)
+    for at in plain:
+        unit = units[at]
+        made[at] = replace(
+            unit,
+            nodata=tuple(sorted({*unit.nodata, 0.0})),
+            why=f"{unit.why}, zeros in every band are no data",
+        )
+    return made
+
+
+def _zeros(values: npt.NDArray[Any]) -> float:
+    """Return the least share of zeros in a band; nothing but zeros is no fill but a placeholder."""
+    if not values.size or not values.any():
+        return 0.0
+    return float((values == 0).mean(axis=(0, 2)).min())
+
+
+def _check_result(one: Numbers, units: Units) -> None:
+    """Refuse what cannot be reflectance or kelvin, band by band."""
+    values = one.seen(units)
+    for at, name in enumerate(one.layer.names):
+        if wrong := question(values[:, at], thermal=one.thermal):
+            kind = "floats" if one.dtype.kind == "f" else f"{one.dtype}"
+            how = "" if units.why == "floats" else f" read by {units.why}"
+            raise CubeError(
+                f"{kind}{how} give {name} a {wrong}; pass scaling='dn' for numbers of the "
+                "Level-2 product, scaling='ls2s2' for reflectance x 10000 and kelvin x 10, "
+                "scaling='physical' for numbers that are reflectance 0..1 and kelvin, or set "
+                "attrs['scale_factor'], attrs['add_offset'] and attrs['units']"
+            )
+
+
+def _check_not_scaled_twice(arrays: Sequence[Numbers], units: Sequence[Units]) -> None:
+    """Refuse reflectance of which nothing is brighter than the darkest ground."""
+    seen = [
+        one.seen(unit).ravel()
+        for one, unit in zip(arrays, units, strict=True)
+        if one.layer.role == BAND
+    ]
+    values = np.concatenate(seen) if seen else np.empty(0)
+    values = values[np.isfinite(values)]
+    if values.size and values.any() and np.percentile(abs(values), 99) < DIMMEST:
+        raise CubeError(
+            f"99 % of the reflectance lies below {DIMMEST:g} ({units[0].why}): it seems to be "
+            "scaled twice; drop attrs['scale_factor'], or pass scaling='physical' or 'stated'"
+        )

@@ -18,8 +18,8 @@ import xarray as xr
 from tamrf_xr.cube import Grid, build_cube, build_group
 from tamrf_xr.errors import IngestError, OptionError, SourceNotFoundError
 from tamrf_xr.ingest.batch import IngestReport, ingest_many
-from tamrf_xr.ingest.nesting import TOLERANCE, nest
 from tamrf_xr.ingest.rasters import METHOD, Acquisitions, Header, lazy_planes, read_header
+from tamrf_xr.nesting import TOLERANCE, nest
 from tamrf_xr.sensors import SENSORS, Sensor
 from tamrf_xr.store import SHARD
 

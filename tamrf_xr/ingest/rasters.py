@@ -9,7 +9,6 @@ one of the header), and neither may leak into its neighbours.
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,16 +17,15 @@ import dask.array as da
 import numpy as np
 import numpy.typing as npt
 import rasterio
-import rasterio.warp
 from dask.array.core import normalize_chunks
 from pyproj import CRS
-from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from tamrf_xr.cube import SCALES, Grid
 from tamrf_xr.errors import IngestError
-from tamrf_xr.ingest.nesting import bounds_in, cut, whole_shift
+from tamrf_xr.nesting import cut, whole_shift
+from tamrf_xr.resample import MARGIN, covering, resample_planes
 from tamrf_xr.sensors import SENSORS
 
 Planes = npt.NDArray[np.float32]
@@ -38,13 +36,6 @@ NODATA = (0.0, -10000.0)
 
 METHOD = "cubic (bands), nearest (masks)"
 """How pixels are resampled, where they have to be."""
-
-_MARGIN = 4
-"""Pixels around a block to be resampled: cubic convolution reaches two."""
-
-
-_ONE_WARP = threading.Lock()
-"""rasterio hushes GDAL's "no geotransform" around a warp, which threads undo for one another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +130,7 @@ class Acquisitions:
         shift = whole_shift(self.source, place)
         if shift is not None:
             return self._read(position, Window(shift[1], shift[0], *place.shape[::-1]))
-        near = _covering(self.source, place)
+        near = covering(self.source, place, margin=MARGIN)
         if near is None:
             return _nothing(len(SENSORS[self.sensor].all_bands) + 1, place.shape)
         source = cut(self.source, *near)
@@ -173,21 +164,6 @@ def _to_physical(stored: npt.NDArray[Any], nodata: float | None, sensor: str) ->
     return physical
 
 
-def _covering(source: Grid, place: Grid) -> tuple[slice, slice] | None:
-    """Return rows and columns of `source` that resampling onto `place` may touch, if any."""
-    (left, bottom, right, top), corner = bounds_in(place, source), source.transform
-    rows = _reach(corner.f - top, corner.f - bottom, source.gsd, source.shape[0])
-    columns = _reach(left - corner.c, right - corner.c, source.gsd, source.shape[1])
-    empty = rows.start >= rows.stop or columns.start >= columns.stop
-    return None if empty else (rows, columns)
-
-
-def _reach(start: float, stop: float, gsd: float, size: int) -> slice:
-    first = int(np.floor(start / gsd)) - _MARGIN
-    last = int(np.ceil(stop / gsd)) + _MARGIN
-    return slice(max(first, 0), min(last, size))
-
-
 def _nothing(planes: int, shape: tuple[int, int]) -> Planes:
     empty = np.full((planes, *shape), np.nan, np.float32)
     empty[-1] = 0
@@ -195,43 +171,11 @@ def _nothing(planes: int, shape: tuple[int, int]) -> Planes:
 
 
 def _warp(planes: Planes, source: Grid, place: Grid) -> Planes:
-    between = _between(source, place)
     out = _nothing(len(planes), place.shape)
-    lost = np.isnan(planes)
-    lost[-1] = planes[-1] == 0
-    moved = np.zeros(out.shape, np.uint8)
-    with _ONE_WARP:
-        rasterio.warp.reproject(
-            planes[:-1],
-            out[:-1],
-            resampling=Resampling.cubic,
-            src_nodata=np.nan,
-            dst_nodata=np.nan,
-            # Else only a pixel that lacks every band would count as missing.
-            UNIFIED_SRC_NODATA="NO",
-            **between,
-        )
-        rasterio.warp.reproject(
-            lost.astype(np.uint8), moved, resampling=Resampling.nearest, **between
-        )
-    # GDAL fills holes from their rims: a pixel whose nearest is missing stays so.
-    out[:-1][moved[:-1] > 0] = np.nan
-    out[-1] = (moved[-1] == 0) & np.isfinite(out[: len(SENSORS["landsat"].bands)]).all(axis=0)
+    out[:-1] = resample_planes(planes[:-1], source=source, target=place, how="cubic")
+    usable = resample_planes(planes[-1:], source=source, target=place, how="nearest")[0] == 1
+    out[-1] = usable & np.isfinite(out[: len(SENSORS["landsat"].bands)]).all(axis=0)
     return out
-
-
-def _between(source: Grid, place: Grid) -> dict[str, Any]:
-    return {
-        "src_transform": source.transform,
-        "src_crs": source.crs,
-        "dst_transform": place.transform,
-        "dst_crs": place.crs,
-        # Exact coordinates and a kernel of one width: GDAL takes both from the extent of what it
-        # is given, and a block would differ from the same ground in a larger one.
-        "tolerance": 0,
-        "XSCALE": 1,
-        "YSCALE": 1,
-    }
 
 
 def lazy_planes(files: Acquisitions, edge: int | None) -> da.Array:

@@ -1,0 +1,51 @@
+"""What the caller of `tamrf_xr.as_cube` asks, per sensor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tamrf_xr.errors import CubeError
+from tamrf_xr.harmonize.layers import Place
+from tamrf_xr.harmonize.numbers import Said
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The options of `as_cube`."""
+
+    crs: Any
+    time: Any
+    harmonized: Any
+    offset: Any
+    scaling: Any
+    regrid: str | None
+    check: str
+
+    def place(self, name: str) -> Place:
+        return Place(self.crs, for_sensor(self.time, name))
+
+    def said(self, name: str) -> Said:
+        """Return what is said of the numbers of a sensor."""
+        harmonized = _yes_or_no(self.harmonized) if name == "sentinel2" else None
+        offset = for_sensor(self.offset, name)
+        if not isinstance(self.offset, Mapping) and name != "sentinel2":
+            offset = None
+        return Said(for_sensor(self.scaling, name), harmonized, offset)
+
+    def says_something(self, name: str) -> bool:
+        """Tell whether numbers are not to be taken as they are."""
+        return self.said(name) != Said()
+
+
+def for_sensor(option: Any, name: str) -> Any:
+    return option.get(name) if isinstance(option, Mapping) else option
+
+
+def _yes_or_no(value: Any) -> bool | None:
+    if value is None or isinstance(value, (bool, np.bool_)) or value in (0, 1):
+        return None if value is None else bool(value)
+    raise CubeError(f"harmonized={value!r} is neither True nor False nor None")

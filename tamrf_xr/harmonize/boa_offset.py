@@ -1,0 +1,364 @@
+"""The offset of Sentinel-2 L2A: whether it is in the pixels, acquisition by acquisition.
+
+Since processing baseline 04.00 (25 January 2022) L2A numbers are 1000 higher than reflectance
+x 10000; Collection 1, reprocessed with baseline 05.00, carries that for all years from 2015. Some
+catalogues take it out again, and some of these state an offset that is no longer there. So each
+statement is weighed, and pixels have a say: where the offset is in, hardly a number lies below
+850, for reflectance would be below -0.015. Where that leaves it open, the caller is asked.
+
+References
+----------
+ESA, Sentinel-2 Products Specification Document 14.9 and 15.0 (``BOA_ADD_OFFSET``); Earth Search v1,
+``earthsearch:boa_offset_applied``; Copernicus, Sentinel-2 Collection-1.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import xarray as xr
+
+from tamrf_xr.errors import CubeError
+
+BOA_OFFSET = -0.1
+"""Reflectance to add to scaled numbers that hold the offset."""
+
+OFFSET_SINCE = pd.Timestamp("2022-01-25")
+"""First day of processing baseline 04.00."""
+
+DARK = 0.085
+"""Scaled numbers below this are dark: impossible, but for a few, where the offset is in."""
+
+DARK_SHARE = 0.05
+"""Share of dark numbers that tells: any vegetation, water or shadow without the offset has it."""
+
+NEGATIVE = -0.015
+"""Reflectance that hardly any pixel lies below."""
+
+Floats = npt.NDArray[np.float64]
+
+_WAYS = (
+    "pass offset=0 if the numbers hold no offset (the catalogue took it out), offset=-0.1 if they "
+    "do, or one value an acquisition"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Statements:
+    """What is said of the offset, per acquisition."""
+
+    times: pd.DatetimeIndex
+    """Acquisitions."""
+
+    baseline: Floats
+    """Processing baseline, NaN where it is not said."""
+
+    removed: Floats
+    """1 where the catalogue took the offset out, 0 where it says that it did not, or NaN."""
+
+    collection: str
+    """Name of the collection, lower case; empty where there is none."""
+
+    stated: float | None = None
+    """Offset that the pixels' own file declares, in reflectance."""
+
+    catalogued: float | None = None
+    """Offset in ``raster:bands``, which may be there no longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pixels:
+    """What numbers look like, per acquisition."""
+
+    dark: Floats
+    """Share of numbers below `DARK`, NaN where none was looked at."""
+
+    negative: Floats
+    """Share below `NEGATIVE`, likewise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offsets:
+    """The decision."""
+
+    values: npt.NDArray[np.float32]
+    """Reflectance to add, per acquisition."""
+
+    why: str
+    """What it rests on."""
+
+
+def statements(arrays: Iterable[tuple[xr.DataArray, Mapping[str, Any]]]) -> Statements:
+    """Read what is said of the offset in coordinates and attributes.
+
+    Parameters
+    ----------
+    arrays
+        Bands of one series, each with the attributes of its dataset.
+
+    Raises
+    ------
+    CubeError
+        If a baseline is no number.
+    """
+    pairs = list(arrays)
+    times = pd.DatetimeIndex(pairs[0][0]["time"].values)
+    return Statements(
+        times,
+        _merged(_baselines(array, about) for array, about in pairs),
+        _merged(_removed(array, about) for array, about in pairs),
+        next((name for array, about in pairs if (name := _collection(array, about))), ""),
+    )
+
+
+def _merged(found: Iterable[Floats]) -> Floats:
+    """Take the first array that says something, element by element."""
+    merged: Floats | None = None
+    for values in found:
+        merged = values if merged is None else np.where(np.isnan(merged), values, merged)
+    return np.empty(0) if merged is None else merged
+
+
+def _per_time(array: xr.DataArray, about: Mapping[str, Any], *names: str) -> list[Any]:
+    count = array.sizes["time"]
+    for name in names:
+        if name in array.coords and set(array[name].dims) <= {"time"}:
+            return list(np.broadcast_to(array[name].values, count))
+        for attrs in (array.attrs, about):
+            if attrs.get(name) is not None:
+                return [attrs[name]] * count
+    return [None] * count
+
+
+def _removed(array: xr.DataArray, about: Mapping[str, Any]) -> Floats:
+    known = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0}
+    said = _per_time(array, about, "earthsearch:boa_offset_applied", "boa_offset_applied")
+    return np.array([known.get(str(value).lower(), np.nan) for value in said])
+
+
+_BASELINES = (
+    "s2:processing_baseline",
+    "processing:version",
+    "processing_baseline",
+    "PROCESSING_BASELINE",
+)
+_PRODUCTS = ("s2:product_uri", "product_uri", "PRODUCT_ID", "product_id", "s2:product_id", "id")
+_BASELINE_IN_NAME = re.compile(r"_N(\d{4})_")
+
+
+def _baselines(array: xr.DataArray, about: Mapping[str, Any]) -> Floats:
+    said = [_baseline(value) for value in _per_time(array, about, *_BASELINES)]
+    names = [_in_name(value) for value in _per_time(array, about, *_PRODUCTS)]
+    return np.where(np.isnan(said), names, said)
+
+
+def _baseline(value: Any) -> float:
+    if value is None or (isinstance(value, str) and value.strip().lower() in {"", "nan", "none"}):
+        return np.nan
+    try:
+        number = float(value)
+    except (TypeError, ValueError) as error:
+        raise CubeError(f"processing baseline not understood: {error}; such as '05.10'") from error
+    # Google Earth Engine and product names write 0510 for 05.10.
+    return number / 100 if number >= 100 else number
+
+
+def _in_name(value: Any) -> float:
+    found = _BASELINE_IN_NAME.search(str(value))
+    return int(found[1]) / 100 if found else np.nan
+
+
+def _collection(array: xr.DataArray, about: Mapping[str, Any]) -> str:
+    for name in ("collection", "collection_id", "stac_collection", "product", "source"):
+        for value in _per_time(array, about, name):
+            if isinstance(value, str) and re.search("sentinel|s2", value.lower()):
+                return value.lower()
+    return ""
+
+
+def pixels_of(pieces: Iterable[tuple[Floats, npt.NDArray[np.int64]]], count: int) -> Pixels:
+    """Count dark and negative numbers, per acquisition.
+
+    Parameters
+    ----------
+    pieces
+        Per array: scaled numbers without any offset ``(n, ...)``, NaN where there is no data; and
+        the acquisition of each of the n.
+    count
+        Acquisitions of the series.
+    """
+    seen, dark, negative = np.zeros(count), np.zeros(count), np.zeros(count)
+    for values, times in pieces:
+        flat = values.reshape(len(values), -1)
+        np.add.at(seen, times, np.isfinite(flat).sum(axis=1))
+        np.add.at(dark, times, (flat < DARK).sum(axis=1))
+        np.add.at(negative, times, (flat < NEGATIVE).sum(axis=1))
+    with np.errstate(invalid="ignore"):
+        return Pixels(
+            np.where(seen > 0, dark / np.maximum(seen, 1), np.nan),
+            np.where(seen > 0, negative / np.maximum(seen, 1), np.nan),
+        )
+
+
+def decide(said: Statements, pixels: Pixels, *, harmonized: bool | None) -> Offsets:
+    """Decide which acquisitions hold the offset.
+
+    Parameters
+    ----------
+    said
+        Statements.
+    pixels
+        What the numbers look like.
+    harmonized
+        The caller's word: True if the offset has been removed, False if not, None if not said.
+
+    Returns
+    -------
+    Offsets
+        Per acquisition -0.1 or 0.
+
+    Raises
+    ------
+    CubeError
+        If statements contradict each other or the pixels, or nothing tells.
+    """
+    count = len(said.times)
+    if harmonized is True:
+        return Offsets(np.zeros(count, np.float32), "harmonized=True")
+    strong, why = _strong(said, harmonized=harmonized)
+    groups = _groups(said)
+    dark = np.array([_pooled(pixels.dark, groups == group) for group in groups])
+    _check_statements(said)
+    _check_pixels(said, strong, dark)
+    inside = np.where(np.isnan(strong), np.where(dark >= DARK_SHARE, 0.0, np.nan), strong)
+    if np.isnan(inside).any():
+        raise CubeError(_open(said, np.isnan(inside)))
+    if np.isnan(strong).any():
+        why = "pixels" if np.isnan(strong).all() else f"{why}, pixels"
+    return Offsets(np.where(inside == 1, BOA_OFFSET, 0.0).astype(np.float32), why)
+
+
+def _strong(said: Statements, *, harmonized: bool | None) -> tuple[Floats, str]:
+    """Return 1 where a statement puts the offset in, 0 where it takes it out, else NaN."""
+    since = np.asarray(said.times >= OFFSET_SINCE)
+    held = np.where(np.isnan(said.baseline), np.nan, (said.baseline >= 4).astype(float))
+    why = "processing baseline"
+    if "c1" in re.split("[^a-z0-9]", said.collection):
+        held, why = np.where(np.isnan(held), 1.0, held), f"collection {said.collection}"
+    elif "harmonized" in said.collection:
+        held, why = np.zeros(len(held)), f"collection {said.collection}"
+    if harmonized is False:
+        held = np.where(np.isnan(held) & since, 1.0, held)
+        why = "harmonized=False" if np.isnan(said.baseline).all() else why
+    if _is_offset(said.stated):
+        held, why = np.where(np.isnan(held), 1.0, held), "stated by the data"
+    if (said.removed == 0).any():
+        held = np.where(np.isnan(held) & (said.removed == 0) & since, 1.0, held)
+    if (said.removed == 1).any():
+        held, why = np.where(said.removed == 1, 0.0, held), "earthsearch:boa_offset_applied"
+    return held, why
+
+
+def _groups(said: Statements) -> npt.NDArray[np.int64]:
+    """Return numbers of groups of which the same is said: their pixels are judged together."""
+    since = np.asarray(said.times >= OFFSET_SINCE)
+    keys = np.stack([np.nan_to_num(said.baseline, nan=-1), np.nan_to_num(said.removed, nan=-1)])
+    _, number = np.unique(np.vstack([keys, since]), axis=1, return_inverse=True)
+    return np.asarray(number, np.int64).ravel()
+
+
+def _pooled(share: Floats, where: npt.NDArray[np.bool_]) -> float:
+    looked = share[where & ~np.isnan(share)]
+    return float(looked.mean()) if looked.size else np.nan
+
+
+def _check_statements(said: Statements) -> None:
+    """Refuse a file that states the offset where the catalogue says that it took it out."""
+    # Earth Search leaves it in raster:bands of pixels that have it no longer: no contradiction.
+    if _is_offset(said.stated) and (said.removed == 1).any():
+        raise CubeError(
+            f"the data state an offset of {said.stated:g}, earthsearch:boa_offset_applied says "
+            f"that it has been taken out: which is right? {_WAYS}"
+        )
+
+
+def _is_offset(value: float | None) -> bool:
+    return value is not None and bool(np.isclose(value, BOA_OFFSET, atol=1e-3))
+
+
+def _check_pixels(said: Statements, strong: Floats, dark: Floats) -> None:
+    is_dark = dark >= DARK_SHARE
+    odd = (strong == 1) & is_dark
+    if _is_offset(said.catalogued):
+        odd |= is_dark & ~(strong == 0)
+    if odd.any():
+        at = int(np.flatnonzero(odd)[0])
+        raise CubeError(
+            f"the offset of baseline 04.00 is said to be in the numbers ({_told(said, at)}), but "
+            f"{dark[at]:.0%} of them lie below {DARK:g}, where reflectance would be below "
+            f"{NEGATIVE:g}: {_WAYS}"
+        )
+
+
+def _told(said: Statements, at: int) -> str:
+    words = []
+    if not np.isnan(said.baseline[at]):
+        words.append(f"baseline {said.baseline[at]:05.2f}")
+    if said.stated is not None:
+        words.append(f"offset {said.stated:g} in the data")
+    if said.catalogued is not None:
+        words.append(f"offset {said.catalogued:g} in raster:bands")
+    if said.collection:
+        words.append(f"collection {said.collection}")
+    return ", ".join(words) or f"acquired on {said.times[at]:%Y-%m-%d}"
+
+
+def _open(said: Statements, missing: npt.NDArray[np.bool_]) -> str:
+    first = said.times[missing].min()
+    return (
+        f"{missing.sum()} of {len(missing)} acquisitions (the first on {first:%Y-%m-%d}) carry no "
+        "processing baseline, and their pixels are too bright, or were not looked at, to tell "
+        "whether they hold the offset of baseline 04.00 (Collection 1 holds it for all years): "
+        f"pass harmonized=True if it has been removed, harmonized=False if not; or {_WAYS}; or "
+        "give a coordinate 's2:processing_baseline' along time"
+    )
+
+
+def question_floats(said: Statements, pixels: Pixels) -> None:
+    """Refuse reflectance that may have had the offset subtracted twice.
+
+    Raises
+    ------
+    CubeError
+        If the catalogue took the offset out of pixels that state one, or too many are negative.
+    """
+    ways = "pass offset=0 to take them as they are, offset=0.1 to add it back"
+    negative = np.nanmean(pixels.negative) if np.isfinite(pixels.negative).any() else 0.0
+    if negative >= DARK_SHARE:
+        raise CubeError(
+            f"{negative:.0%} of the reflectance lies below {NEGATIVE:g}: the offset of baseline "
+            f"04.00 seems to be subtracted from numbers that do not hold it; {ways}"
+        )
+    stated = said.catalogued if said.stated is None else said.stated
+    if stated is None or not _is_offset(stated):
+        return
+    if (said.removed == 1).any():
+        raise CubeError(
+            f"reflectance that states an offset of {stated:g}, which has been taken out of the "
+            "pixels already (earthsearch:boa_offset_applied): it may have been subtracted twice "
+            f"(stackstac does with its default rescale=True); {ways}"
+        )
+    known = ~np.isnan(said.baseline) | (said.removed == 0)
+    dark = np.nanmean(pixels.dark) if np.isfinite(pixels.dark).any() else 0.0
+    if not known.all() and dark < DARK_SHARE:
+        raise CubeError(
+            f"reflectance that states an offset of {stated:g}, without a word whether the "
+            "catalogue had taken it out before (Earth Search does): it may have been subtracted "
+            f"twice; {ways}"
+        )
