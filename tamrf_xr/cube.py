@@ -15,7 +15,7 @@ from pyproj import CRS
 
 from tamrf_xr import panchromatic
 from tamrf_xr.errors import CubeError
-from tamrf_xr.sensors import LANDSAT, SENSORS, Sensor, get_sensor
+from tamrf_xr.sensors import FINE_GSD, LANDSAT, SENSORS, Sensor, get_sensor
 
 CUBE_VERSION = "1"
 FILL = -32768
@@ -258,9 +258,12 @@ def validate(cube: xr.DataTree) -> None:
             f"not a cube: groups found: {found}; expected one or more of {', '.join(SENSORS)}; "
             "tamrf_xr.as_cube makes cubes from other data"
         )
+    grids = {}
     for name, group in groups.items():
         _check_group(name, group)
-    check_nested({name: grid_of(group) for name, group in groups.items()})
+        grids[name] = grid_of(group)
+        _check_pixel_size(name, grids[name], fused=is_product(group))
+    check_nested(grids)
 
 
 def _check_group(name: str, group: xr.Dataset) -> None:
@@ -281,6 +284,22 @@ def _check_group(name: str, group: xr.Dataset) -> None:
     if "reflectance" in group:
         _check_bands(name, group)
     panchromatic.check_nested(group)
+
+
+def is_product(group: xr.Dataset) -> bool:
+    """Tell whether a group was made by `fuse`: its pixels are 10 m then, whatever the sensor's."""
+    return bool(group.attrs.get("processing_level") == "fused")
+
+
+def _check_pixel_size(name: str, grid: Grid, *, fused: bool) -> None:
+    # Every tile is planned with the sensor's own ratio: other pixels would be stretched unseen.
+    expected = FINE_GSD if fused else SENSORS[name].gsd
+    if not np.isclose(grid.gsd, expected, rtol=1e-5):
+        raise CubeError(
+            f"/{name} has pixels of {grid.gsd:.10g} m, expected {expected:g} m for "
+            f"{SENSORS[name].title}{' products' if fused else ''}; "
+            "tamrf_xr.as_cube(..., regrid='nested') brings them there"
+        )
 
 
 def _check_bands(name: str, group: xr.Dataset) -> None:
@@ -345,7 +364,7 @@ def fine_grid(cube: xr.DataTree) -> Grid:
     CubeError
         If the cube is a product already.
     """
-    if any(group.attrs.get("processing_level") == "fused" for group in groups_of(cube).values()):
+    if any(is_product(group) for group in groups_of(cube).values()):
         raise CubeError("this cube is a product of fuse already: fuse the cube it was made from")
     groups = groups_of(cube)
     if "sentinel2" in groups:

@@ -44,7 +44,10 @@ def landsat(shape=(12, 12), **place):
             {"sentinel2": sentinel2(), "landsat": landsat(epsg=32632)},
             "EPSG:32631, /landsat in EPSG:32632",
         ),
-        ({"sentinel2": sentinel2(), "landsat": landsat(gsd=20.0)}, "expected exactly 3 to 1"),
+        (
+            {"sentinel2": sentinel2(), "landsat": landsat(gsd=20.0)},
+            "pixels of 20 m, expected 30 m for Landsat-8/9",
+        ),
         (
             {"sentinel2": sentinel2(), "landsat": landsat(left=500_015.0)},
             r"not nested .* differ by 1.5, 0",

@@ -26,6 +26,7 @@ class Asked:
     check: str
 
     def place(self, name: str) -> Place:
+        """Return what is said of where and when a sensor's data lie."""
         return Place(self.crs, for_sensor(self.time, name))
 
     def said(self, name: str) -> Said:
@@ -42,6 +43,7 @@ class Asked:
 
 
 def for_sensor(option: Any, name: str) -> Any:
+    """Return the part of an option that is for one sensor."""
     return option.get(name) if isinstance(option, Mapping) else option
 
 

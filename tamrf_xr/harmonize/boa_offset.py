@@ -14,6 +14,7 @@ ESA, Sentinel-2 Products Specification Document 14.9 and 15.0 (``BOA_ADD_OFFSET`
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -195,7 +196,7 @@ def pixels_of(pieces: Iterable[tuple[Floats, npt.NDArray[np.int64]]], count: int
     """
     seen, dark, negative = np.zeros(count), np.zeros(count), np.zeros(count)
     for values, times in pieces:
-        flat = values.reshape(len(values), -1)
+        flat = values.reshape(len(values), math.prod(values.shape[1:]))
         np.add.at(seen, times, np.isfinite(flat).sum(axis=1))
         np.add.at(dark, times, (flat < DARK).sum(axis=1))
         np.add.at(negative, times, (flat < NEGATIVE).sum(axis=1))

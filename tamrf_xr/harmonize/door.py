@@ -1,5 +1,7 @@
-"""`as_cube`: the way in. Find the variables, name the bands, place the grid, read the numbers and
-the masks, question the values, order the dates; refuse with words that help what stays open.
+"""`as_cube`, the way in, on one page.
+
+Find the variables, name the bands, place the grid, read the numbers and the masks, question the
+values, order the dates; refuse with words that help what stays open.
 """
 
 from __future__ import annotations

@@ -28,7 +28,8 @@ HEMISPHERE_SHIFT = 1e7
 def deferred(array: xr.DataArray) -> xr.DataArray:
     """Turn an array that lies in a file into dask, so that computing with it does not load it."""
     in_a_file = array.chunks is None and not array.variable._in_memory
-    return array.chunk("auto") if in_a_file else array
+    # The pixels alone: coordinates of objects cannot be chunked.
+    return array.copy(data=array.variable.chunk("auto").data) if in_a_file else array
 
 
 def timed(array: xr.DataArray, time: DateLike | None) -> xr.DataArray:

@@ -69,6 +69,8 @@ def place(found: Mapping[str, Sequence[Layer]], regrid: str | None) -> dict[str,
         name: Placed(SENSORS[name], tuple(layers), _finest(layers))
         for name, layers in found.items()
     }
+    for one in placed.values():
+        _check_one_crs(one.layers, one.target)
     placed = _in_one_hemisphere(placed)
     if regrid is None:
         for name, one in placed.items():
@@ -79,6 +81,17 @@ def place(found: Mapping[str, Sequence[Layer]], regrid: str | None) -> dict[str,
     except IngestError as error:
         raise CubeError(f"regrid='nested': {error}") from error
     return {name: replace(one, target=targets[name]) for name, one in placed.items()}
+
+
+def _check_one_crs(layers: Sequence[Layer], target: Grid) -> None:
+    like = next(layer for layer in layers if layer.grid is target)
+    for layer in layers:
+        if layer.grid.crs != target.crs:
+            raise CubeError(
+                f"{', '.join(layer.names)} in {layer.grid.crs.to_string()}, "
+                f"{', '.join(like.names)} in {target.crs.to_string()}; bring them to one CRS with "
+                ".rio.reproject_match"
+            )
 
 
 def _finest(layers: Sequence[Layer]) -> Grid:

@@ -20,6 +20,7 @@ UNREAD = ("_FillValue", "missing_value", "nodata", "scale_factor", "add_offset",
 
 
 def is_cube(tree: xr.DataTree, asked: Asked) -> bool:
+    """Tell whether a tree may pass as it is."""
     groups = groups_of(tree)
     ours = "tamrf_cube_version" in tree.attrs
     if not groups or asked.regrid is not None:

@@ -244,8 +244,8 @@ def _in_units(one: Numbers, reading: Units, found: Declared) -> Units:
 def _check_raw_unit(reading: Units, unit: str) -> None:
     if reading.kind == PHYSICAL and unit in _RAW_UNITS:
         raise CubeError(
-            f"floats in units {unit!r} are no reflectance yet: pass scaling='dn' for numbers of the "
-            "Level-2 product, or set attrs['scale_factor'] and attrs['add_offset']"
+            f"floats in units {unit!r} are no reflectance yet: pass scaling='dn' for numbers of "
+            "the Level-2 product, or set attrs['scale_factor'] and attrs['add_offset']"
         )
 
 

@@ -29,6 +29,7 @@ def sources_of(data: Any, sensor: str | None) -> dict[str, Any]:
 
 
 def recognised(data: Any) -> str:
+    """Return the sensor that data come from; refuse what leaves it open."""
     if not isinstance(data, (xr.DataArray, Mapping)):
         raise CubeError(
             f"a {type(data).__name__} is no data of a sensor; give a DataTree, a Dataset, a "

@@ -55,7 +55,8 @@ class Look:
         return not self.values.size
 
 
-NOTHING = Look(np.empty((0, 1, 0)), np.empty(0, np.int64))
+def _nothing(array: xr.DataArray) -> Look:
+    return Look(np.empty((0, array.sizes.get("band", 1), 0)), np.empty(0, np.int64))
 
 
 def check_option(check: str) -> None:
@@ -83,14 +84,16 @@ def look_at(arrays: Sequence[xr.DataArray], check: str) -> list[Look]:
     Returns
     -------
     list of Look
-        One an array, `NOTHING` where it was not looked at.
+        One an array, empty where it was not looked at.
     """
     looks = [_in_memory(array, check) for array in arrays]
     lazy = [at for at, look in enumerate(looks) if look is None]
     if check != "off" and lazy:
         for at, look in zip(lazy, _lazily([arrays[at] for at in lazy], check), strict=True):
             looks[at] = look
-    return [NOTHING if look is None else look for look in looks]
+    return [
+        _nothing(array) if look is None else look for array, look in zip(arrays, looks, strict=True)
+    ]
 
 
 def _in_memory(array: xr.DataArray, check: str) -> Look | None:
@@ -113,7 +116,7 @@ def _lazily(arrays: Sequence[xr.DataArray], check: str) -> list[Look]:
     """Read the same places of every array; other places while an array shows nothing."""
     if check == "full":
         return _read(arrays, [list(_every_place(array)) for array in arrays])
-    count, looks = _affordable(arrays), [NOTHING] * len(arrays)
+    count, looks = _affordable(arrays), [_nothing(array) for array in arrays]
     for turn in range(ROUNDS):
         left = [at for at, look in enumerate(looks) if not _shows(look)]
         if not left:
@@ -185,7 +188,8 @@ def _read(arrays: Sequence[xr.DataArray], places: Sequence[Sequence[_Place]]) ->
     done = compute(*(look for _, look in pending))
     return [
         _together([look for (of, _), look in zip(pending, done, strict=True) if of == at])
-        for at in range(len(arrays))
+        or _nothing(array)
+        for at, array in enumerate(arrays)
     ]
 
 
@@ -204,12 +208,10 @@ def _piece_of(block: Array, times: Array) -> Look:
     return Look(values.reshape(*values.shape[:2], -1), times)
 
 
-def _together(looks: Sequence[Look]) -> Look:
+def _together(looks: Sequence[Look]) -> Look | None:
     """Put pieces of unequal size together, the rest not a number."""
-    if not looks:
-        return NOTHING
-    if len(looks) == 1:
-        return looks[0]
+    if len(looks) < 2:
+        return looks[0] if looks else None
     longest = max(look.values.shape[-1] for look in looks)
     pieces = []
     for look in looks:

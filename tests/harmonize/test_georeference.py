@@ -18,6 +18,7 @@ from tests.harmonize.users_data import (
     CRS,
     band,
     group,
+    landsat_scene,
     numbers,
     scene,
 )
@@ -55,7 +56,7 @@ def test_missing_pixels_of_one_date_do_not_spread_to_another():
 
 def test_bands_in_two_crs_are_refused():
     source = {"B04": band(numbers()), "B05": band(numbers(), crs="EPSG:32632", gsd=20.0)}
-    with pytest.raises(CubeError, match=r"EPSG:32632 and in EPSG:32631; .*reproject_match"):
+    with pytest.raises(CubeError, match=r"B05 in EPSG:32632, B04 in EPSG:32631; .*reproject"):
         as_cube(sentinel2=source)
 
 
@@ -63,17 +64,17 @@ def test_landsat_anchored_at_pixel_centres_is_refused_not_shifted():
     with pytest.raises(CubeError, match="not nested in the /sentinel2 grid"):
         as_cube(
             sentinel2=scene(),
-            landsat=scene(("red",), gsd=30.0, left=499_995.0, top=5_000_025.0),
+            landsat=landsat_scene(("red",), left=499_995.0, top=5_000_025.0),
         )
 
 
 def test_sensors_in_two_crs_are_refused():
     with pytest.raises(CubeError, match="/sentinel2 is in EPSG:32631, /landsat in EPSG:32632"):
-        as_cube(sentinel2=scene(), landsat=scene(("red",), gsd=30.0, crs="EPSG:32632"))
+        as_cube(sentinel2=scene(), landsat=landsat_scene(("red",), crs="EPSG:32632"))
 
 
 def test_nested_sensors_are_cut_to_common_ground():
-    fine, coarse = scene(left=500_010.0), scene(("red",), gsd=30.0)
+    fine, coarse = scene(left=500_010.0), landsat_scene(("red",))
     cube = as_cube(sentinel2=fine, landsat=coarse)
     assert grid_of(cube["sentinel2"].to_dataset()).bounds == (
         500_030.0,
@@ -212,7 +213,7 @@ def test_an_empty_cube_is_refused():
 
 
 def test_paths_of_files_are_opened_lazily(tmp_path):
-    data = scene(("B04", "B05"), gsd=20.0)
+    data = scene(("B04", "B05"))
     for name in data:
         data[name][0].rio.to_raster(tmp_path / f"{name}.tif")
     paths = {"red": tmp_path / "B04.tif", "rededge1": str(tmp_path / "B05.tif")}

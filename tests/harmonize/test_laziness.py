@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
 
 from tamrf_xr.cube import groups_of
+from tamrf_xr.errors import CubeError
 from tamrf_xr.harmonize import as_cube
+from tamrf_xr.harmonize.values import MOST
 from tamrf_xr.sensors import LANDSAT
 from tamrf_xr.store import open_cube, save_cube
 from tests.harmonize.users_data import (
@@ -47,16 +50,18 @@ def test_what_needs_no_computation_is_not_read(change):
         "dims": lambda d: d.transpose("x", "band", "time", "y"),
         "subset": lambda d: d.drop_vars("valid"),
     }[change](lazy)
-    found = group(changed, "landsat")
+    found = group(changed, "landsat", check="off")
     assert not found["reflectance"].variable._in_memory
-    assert found["reflectance"].chunks is None
+    if change == "alone":
+        assert found["reflectance"].chunks is None
 
 
 def test_files_that_must_be_scaled_become_dask_unread():
     template = band(numbers())
     data = xr.Dataset({"blue": template.copy(data=unread(template.variable)._data)})
     assert not data["blue"].variable._in_memory
-    assert group(data)["reflectance"].chunks is not None
+    found = group(data, check="off", offset=0)
+    assert found["reflectance"].chunks is not None
 
 
 @pytest.mark.parametrize("layout", ["dataset", "stack", "nested"])
@@ -69,10 +74,34 @@ def test_dask_stays_dask_and_is_not_computed(layout):
         "stack": data.drop_vars("SCL").to_array("band"),
         "nested": {"blue": fine, "B8A": coarse, "SCL": coarse},
     }[layout]
-    found = group(source)
+    with pytest.raises(CubeError, match="not looked at"):
+        group(source, check="off")
+    found = group(source, check="off", offset=0)
     assert found["reflectance"].chunks is not None
     with pytest.raises(AssertionError, match="computed"):
         found["reflectance"].compute()
+
+
+@pytest.mark.parametrize("times", [3, 40])
+def test_a_look_reads_few_blocks_each_once(times):
+    computed = []
+
+    def count(block, block_info=None):
+        if block_info and block.size:
+            computed.append((block_info[0]["array-location"][0][0], block.shape))
+        return block
+
+    pixels = da.from_array(numbers(shape=(times, 60, 90)), chunks=(1, 20, 30))
+    pixels = pixels.map_blocks(count, dtype="uint16", meta=np.empty((0, 0, 0), "uint16"))
+    days = np.datetime64("2021-01-01", "ns") + 5 * np.arange(times) * np.timedelta64(1, "D")
+    data = xr.Dataset({name: band(pixels, times=days) for name in ("B02", "B8A")})
+    found = group(data)
+    assert len(computed) <= 2 * MOST
+    assert len({at for at, _ in computed}) == min(times, MOST)
+    computed.clear()
+    group(data, check="full")
+    assert len(computed) == 2 * times * 9
+    assert found["reflectance"].chunks is not None
 
 
 @pytest.mark.parametrize("layout", ["dataset", "reflectance", "dataarray", "mapping"])

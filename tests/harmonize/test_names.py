@@ -18,6 +18,8 @@ from tests.harmonize.users_data import (
     CRS,
     band,
     group,
+    landsat_numbers,
+    landsat_scene,
     numbers,
     scene,
     written,
@@ -81,16 +83,17 @@ def test_any_names_and_orders_give_the_same_cube(spelling):
     ],
 )
 def test_catalogues_names_are_known(sensor, names):
-    found = group(scene(names), sensor, time=None)
+    made = landsat_scene if sensor == "landsat" else scene
+    found = group(made(names), sensor, time=None)
     assert tuple(found["band"].values) == SENSORS[sensor].band_names
     assert ("surface_temperature" in found) == (sensor == "landsat")
 
 
 def test_a_band_keeps_its_numbers_under_any_alias():
-    found = group(scene(("nir08", "red")), "landsat")
+    found = group(landsat_scene(("nir08", "red")), "landsat")
     assert found["band"].values.tolist() == ["B04", "B05"]
     np.testing.assert_allclose(
-        found["reflectance"].sel(band="B05"), numbers(0) * 2.75e-5 - 0.2, atol=1e-6
+        found["reflectance"].sel(band="B05"), landsat_numbers(0) * 2.75e-5 - 0.2, atol=1e-6
     )
 
 
@@ -133,12 +136,12 @@ def test_descriptions_of_a_file_name_its_bands(tmp_path):
         crs=CRS,
         transform=Affine(30, 0, 500_000, 0, -30, 5_000_010),
     ) as file:
-        file.write(numbers(shape=(2, 3, 4)))
+        file.write(landsat_numbers(shape=(2, 3, 4)))
         file.descriptions = ("SR_B5", "SR_B4")
     found = group(rioxarray.open_rasterio(path), "landsat", time="2021-06-01")
     assert found["band"].values.tolist() == ["B04", "B05"]
     np.testing.assert_allclose(
-        found["reflectance"][0, 1], numbers(shape=(2, 3, 4))[0] * 2.75e-5 - 0.2, atol=1e-6
+        found["reflectance"][0, 1], landsat_numbers(shape=(2, 3, 4))[0] * 2.75e-5 - 0.2, atol=1e-6
     )
 
 
@@ -167,10 +170,10 @@ def test_other_stacks_beside_reflectance_are_ignored():
         (scene(), "sentinel2"),
         (scene(("B01", "B02", "B8A", "B09")), "sentinel2"),
         (scene(("blue", "red", "SCL")), "sentinel2"),
-        (scene(("blue", "red", "qa_pixel")), "landsat"),
-        (scene(("SR_B2", "SR_B3")), "landsat"),
-        (scene(("blue", "lwir11")).to_array("band"), "landsat"),
-        (scene(("blue", "red")).assign_attrs(platform="LANDSAT_8"), "landsat"),
+        (landsat_scene(("blue", "red", "qa_pixel")), "landsat"),
+        (landsat_scene(("SR_B2", "SR_B3")), "landsat"),
+        (landsat_scene(("blue", "lwir11")).to_array("band"), "landsat"),
+        (landsat_scene(("blue", "red")).assign_attrs(platform="LANDSAT_8"), "landsat"),
         (
             scene(("blue", "red")).assign_coords(platform=("time", ["Sentinel-2A", "Sentinel-2B"])),
             "sentinel2",
@@ -190,7 +193,8 @@ def test_sensor_that_cannot_be_told_is_asked():
         as_cube(data)
     with pytest.raises(CubeError, match="of two sensors"):
         as_cube(scene(("rededge1", "lwir11")))
-    assert "landsat" in as_cube(data, sensor="landsat").children
+    landsat = landsat_scene(("blue", "green", "red"))
+    assert "landsat" in as_cube(landsat, sensor="landsat").children
     with pytest.raises(CubeError, match="unknown sensor 'modis'"):
         as_cube(data, sensor="modis")
 
@@ -211,7 +215,7 @@ def test_nothing_or_twice_is_refused():
 
 
 def test_sensors_in_a_tree_in_a_mapping_or_apart_are_one():
-    s2, ls = scene(), scene(("red", "lwir11"), gsd=30.0)
+    s2, ls = scene(), landsat_scene(("red", "lwir11"))
     s2 = s2.isel(y=slice(0, 6), x=slice(0, 9))
     ls = ls.isel(y=slice(0, 2), x=slice(0, 3))
     cubes = [

@@ -37,8 +37,29 @@ def numbers(seed=0, *, dtype="uint16", low=300, high=6000, shape=(2, 6, 9)):
     return np.random.default_rng(seed).integers(low, high, shape).astype(dtype)
 
 
-def scene(names=SENTINEL2.band_names, **options):
-    return xr.Dataset({name: band(numbers(i), **options) for i, name in enumerate(names)})
+def scene(names=SENTINEL2.band_names, *, raised=0, **options):
+    """Numbers of L2A without the offset, as dark pixels show; `raised` by what it adds."""
+    return xr.Dataset(
+        {name: band(numbers(i) + np.uint16(raised), **options) for i, name in enumerate(names)}
+    )
+
+
+def landsat_numbers(seed=0, *, shape=(2, 6, 9)):
+    return numbers(seed, low=7500, high=20000, shape=shape)
+
+
+def landsat_scene(names, **options):
+    """Numbers of Collection 2 Level-2 at 30 m."""
+    thermal = {"lwir11", "ST_B10", "LST", "st_b10"}
+    return xr.Dataset(
+        {
+            name: band(
+                numbers(i, low=40000, high=46000) if name in thermal else landsat_numbers(i),
+                **{"gsd": 30.0, **options},
+            )
+            for i, name in enumerate(names)
+        }
+    )
 
 
 def group(source, sensor="sentinel2", **options):
