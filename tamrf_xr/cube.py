@@ -328,7 +328,7 @@ def check_nested(grids: Mapping[str, Grid]) -> None:
     if fine.crs != coarse.crs:
         raise CubeError(
             f"/sentinel2 is in {_crs_name(fine.crs)}, /landsat in {_crs_name(coarse.crs)}; "
-            "bring them to one CRS with .rio.reproject, Landsat onto the nested 3:1 grid"
+            "tamrf_xr.as_cube(..., regrid='nested') brings Landsat to that of Sentinel-2"
         )
     # A product has every sensor on the fine grid; what came from satellites nests.
     ratio = 1 if np.isclose(coarse.gsd, fine.gsd) else LANDSAT.ratio
@@ -342,7 +342,7 @@ def check_nested(grids: Mapping[str, Grid]) -> None:
         raise CubeError(
             f"the /landsat grid is not nested in the /sentinel2 grid: their corners differ by "
             f"{shift[0]:g}, {shift[3]:g} pixels of {fine.gsd:g} m (x, y), expected multiples of "
-            f"{ratio}; resample Landsat onto the nested grid (.rio.reproject with its transform)"
+            f"{ratio}; tamrf_xr.as_cube(..., regrid='nested') brings Landsat there"
         )
     if any(abs(s) > 1e-3 for s in shift):
         raise CubeError(

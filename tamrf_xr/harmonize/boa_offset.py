@@ -14,7 +14,6 @@ ESA, Sentinel-2 Products Specification Document 14.9 and 15.0 (``BOA_ADD_OFFSET`
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -78,10 +77,10 @@ class Pixels:
     """What numbers look like, per acquisition."""
 
     dark: Floats
-    """Share of numbers below `DARK`, NaN where none was looked at."""
+    """Share of numbers below `DARK` in the darkest band, NaN where none was looked at."""
 
     negative: Floats
-    """Share below `NEGATIVE`, likewise."""
+    """Share of all bands below `NEGATIVE`, likewise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,22 +188,24 @@ def pixels_of(pieces: Iterable[tuple[Floats, npt.NDArray[np.int64]]], count: int
     Parameters
     ----------
     pieces
-        Per array: scaled numbers without any offset ``(n, ...)``, NaN where there is no data; and
-        the acquisition of each of the n.
+        Per array: scaled numbers without any offset ``(n, band, m)``, NaN where there is no data;
+        and the acquisition of each of the n.
     count
         Acquisitions of the series.
     """
-    seen, dark, negative = np.zeros(count), np.zeros(count), np.zeros(count)
+    seen, negative, darkest = np.zeros(count), np.zeros(count), np.full(count, np.nan)
     for values, times in pieces:
-        flat = values.reshape(len(values), math.prod(values.shape[1:]))
-        np.add.at(seen, times, np.isfinite(flat).sum(axis=1))
-        np.add.at(dark, times, (flat < DARK).sum(axis=1))
-        np.add.at(negative, times, (flat < NEGATIVE).sum(axis=1))
-    with np.errstate(invalid="ignore"):
-        return Pixels(
-            np.where(seen > 0, dark / np.maximum(seen, 1), np.nan),
-            np.where(seen > 0, negative / np.maximum(seen, 1), np.nan),
-        )
+        for band in np.moveaxis(values, 1, 0):
+            there = np.bincount(times, np.isfinite(band).sum(axis=1), count)
+            dark = np.bincount(times, (band < DARK).sum(axis=1), count)
+            seen += there
+            negative += np.bincount(times, (band < NEGATIVE).sum(axis=1), count)
+            darkest = np.fmax(darkest, _share(dark, there))
+    return Pixels(darkest, _share(negative, seen))
+
+
+def _share(part: Floats, whole: Floats) -> Floats:
+    return np.where(whole > 0, part / np.maximum(whole, 1), np.nan)
 
 
 def decide(said: Statements, pixels: Pixels, *, harmonized: bool | None) -> Offsets:

@@ -21,7 +21,7 @@ from tamrf_xr.errors import CubeError
 from tamrf_xr.harmonize.asked import Asked
 from tamrf_xr.harmonize.declared import declared
 from tamrf_xr.harmonize.georeference import deferred
-from tamrf_xr.harmonize.grids import Placed, bring, bring_mask, kernel, place, told
+from tamrf_xr.harmonize.grids import Placed, bring, bring_mask, kernel, moves, place, told
 from tamrf_xr.harmonize.layers import BAND, THERMAL, Found, Layer, read_layers
 from tamrf_xr.harmonize.masks import usable
 from tamrf_xr.harmonize.numbers import Units, seen_as, to_physical
@@ -201,7 +201,7 @@ def _group(placed: Placed, found: Found, asked: Asked) -> tuple[xr.Dataset, str]
     done = {
         "processing": "; ".join(dict.fromkeys(unit.note for unit in units if unit.note)),
         "masks": ", ".join(mask.role for mask in masks),
-        "resampled": ", ".join(filter(None, (told(la, target) for la in placed.layers))),
+        "resampled": moves(placed.layers, target),
         "moved": placed.moved,
         "producer": found.producer,
         "ignored": ", ".join(found.ignored),

@@ -193,18 +193,25 @@ def kernel(layer: Layer, target: Grid) -> How:
     return "cubic" if layer.role in {BAND, THERMAL} else "nearest"
 
 
+def moves(layers: Sequence[Layer], target: Grid) -> str:
+    """Say how layers were brought to a grid, those that were brought alike together."""
+    names: dict[str, list[str]] = {}
+    for layer in layers:
+        names.setdefault(told(layer, target), []).extend(layer.names)
+    return "; ".join(f"{', '.join(whose)} {how}" for how, whose in names.items() if how)
+
+
 def told(layer: Layer, target: Grid) -> str:
     """Say how a layer was brought to a grid; empty where it was not."""
     if same_grid(layer.grid, target):
         return ""
-    how = {"mean": "area mean"}.get(kernel(layer, target), kernel(layer, target))
-    names = ", ".join(layer.names)
+    how = "area mean" if kernel(layer, target) == "mean" else kernel(layer, target)
     if layer.grid.crs != target.crs:
-        return f"{names} from {layer.grid.crs.to_string()} ({how})"
+        return f"from {layer.grid.crs.to_string()} ({how})"
     if np.isclose(layer.grid.gsd, target.gsd, rtol=1e-5):
         shift = _phase(layer.grid, target)
-        return f"{names} by {shift[0]:g}, {shift[1]:g} m ({how})" if any(shift) else ""
-    return f"{names} from {layer.grid.gsd:g} to {target.gsd:g} m ({how})"
+        return f"by {shift[0]:g}, {shift[1]:g} m ({how})" if any(shift) else ""
+    return f"from {layer.grid.gsd:g} to {target.gsd:g} m ({how})"
 
 
 def _phase(source: Grid, target: Grid) -> tuple[float, float]:

@@ -40,7 +40,7 @@ def test_coarse_bands_come_to_the_finest_grid_as_reproject_match_brings_them():
     np.testing.assert_array_equal(
         found["valid"], np.isin(classes, [4, 5, 6, 11]).repeat(2, axis=1).repeat(2, axis=2)
     )
-    assert found.attrs["resampled"] == "B05 from 20 to 10 m (cubic), scl from 20 to 10 m (nearest)"
+    assert found.attrs["resampled"] == "B05 from 20 to 10 m (cubic); scl from 20 to 10 m (nearest)"
     lazy = group({name: array.chunk() for name, array in source.items()})
     xr.testing.assert_identical(lazy.compute(), found)
 
