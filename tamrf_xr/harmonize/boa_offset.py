@@ -204,7 +204,7 @@ def pixels_of(pieces: Iterable[tuple[Floats, npt.NDArray[np.int64]]], count: int
     return Pixels(darkest, _share(negative, seen))
 
 
-def _share(part: Floats, whole: Floats) -> Floats:
+def _share(part: Any, whole: Any) -> Floats:
     return np.where(whole > 0, part / np.maximum(whole, 1), np.nan)
 
 

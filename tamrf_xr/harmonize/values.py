@@ -28,6 +28,12 @@ BUDGET = 2**26
 MOST = 8
 """Places that a look takes, at most."""
 
+VALUES = {"sample": 2**20, "full": 2**24, "off": 2**20}
+"""Values of one sensor that are kept of a look, whatever is read for it."""
+
+FEWEST = 16
+"""Values of an image that are kept all the same."""
+
 LARGEST = 2**29
 """Bytes that a look may read where chunks are large."""
 
@@ -86,7 +92,8 @@ def look_at(arrays: Sequence[xr.DataArray], check: str) -> list[Look]:
     list of Look
         One an array, empty where it was not looked at.
     """
-    looks = [_in_memory(array, check) for array in arrays]
+    most = VALUES[check] // max(len(arrays), 1)
+    looks = [_in_memory(array, most) for array in arrays]
     lazy = [at for at, look in enumerate(looks) if look is None]
     if check != "off" and lazy:
         for at, look in zip(lazy, _lazily([arrays[at] for at in lazy], check), strict=True):
@@ -96,26 +103,26 @@ def look_at(arrays: Sequence[xr.DataArray], check: str) -> list[Look]:
     ]
 
 
-def _in_memory(array: xr.DataArray, check: str) -> Look | None:
+def _in_memory(array: xr.DataArray, most: int) -> Look | None:
     if array.chunks is not None or not array.variable._in_memory:
         return None
-    return _piece(array if check == "full" else _thinned(array), np.arange(array.sizes["time"]))
+    return _piece(array.transpose(..., "y", "x").values, np.arange(array.sizes["time"]), most)
 
 
-def _thinned(array: xr.DataArray) -> xr.DataArray:
-    steps = {name: max(1, array.sizes[name] // STRIDE) for name in ("y", "x")}
-    return array.isel({name: slice(None, None, step) for name, step in steps.items()})
-
-
-def _piece(array: xr.DataArray, times: Array) -> Look:
-    values = array.values if "band" in array.dims else array.values[:, None]
-    return Look(values.reshape(*values.shape[:2], -1), np.asarray(times, np.int64))
+def _piece(block: Array, times: Array, most: int) -> Look:
+    """Thin an image or more ``(time, [band,] y, x)``, evenly along both axes."""
+    images = math.prod(block.shape[:-2])
+    step = max(1, round(math.sqrt(block.size / max(most, images * FEWEST))))
+    thinned = block[..., ::step, ::step]
+    values = thinned if thinned.ndim == 4 else thinned[:, None]
+    shape = *values.shape[:2], math.prod(values.shape[2:])
+    return Look(values.reshape(shape), np.asarray(times, np.int64))
 
 
 def _lazily(arrays: Sequence[xr.DataArray], check: str) -> list[Look]:
     """Read the same places of every array; other places while an array shows nothing."""
     if check == "full":
-        return _read(arrays, [list(_every_place(array)) for array in arrays])
+        return _read(arrays, [list(_every_place(array)) for array in arrays], full=True)
     count, looks = _affordable(arrays), [_nothing(array) for array in arrays]
     for turn in range(ROUNDS):
         left = [at for at, look in enumerate(looks) if not _shows(look)]
@@ -176,15 +183,17 @@ def _spread_over(array: xr.DataArray, count: int, turn: int) -> list[_Place]:
     ]
 
 
-def _read(arrays: Sequence[xr.DataArray], places: Sequence[Sequence[_Place]]) -> list[Look]:
+def _read(
+    arrays: Sequence[xr.DataArray], places: Sequence[Sequence[_Place]], *, full: bool = False
+) -> list[Look]:
     """Compute all places together, each thinned at once; the first array at least."""
     pending: list[tuple[int, Any]] = []
-    left = LARGEST
+    left, most = LARGEST, VALUES["full" if full else "sample"] // max(sum(map(len, places)), 1)
     for at, array in enumerate(arrays):
         for place in places[at]:
             left -= _bytes(array, place)
-            if left > 0 or not pending:
-                pending.append((at, _seen(array, place)))
+            if left > 0 or not pending or full:
+                pending.append((at, _seen(array, place, most)))
     done = compute(*(look for _, look in pending))
     return [
         _together([look for (of, _), look in zip(pending, done, strict=True) if of == at])
@@ -193,19 +202,12 @@ def _read(arrays: Sequence[xr.DataArray], places: Sequence[Sequence[_Place]]) ->
     ]
 
 
-def _seen(array: xr.DataArray, place: _Place) -> Any:
+def _seen(array: xr.DataArray, place: _Place, most: int) -> Any:
     times = np.arange(place["time"].start, place["time"].stop)
     there = array.isel(place)
     if array.chunks is None:
-        return _piece(there, times)
-    return delayed(_piece_of)(there.transpose(..., "y", "x").data, times)
-
-
-def _piece_of(block: Array, times: Array) -> Look:
-    down, across = (max(1, size // STRIDE) for size in block.shape[-2:])
-    thinned = block[..., ::down, ::across]
-    values = thinned if thinned.ndim == 4 else thinned[:, None]
-    return Look(values.reshape(*values.shape[:2], -1), times)
+        return _piece(there.transpose(..., "y", "x").values, times, most)
+    return delayed(_piece)(there.transpose(..., "y", "x").data, times, most)
 
 
 def _together(looks: Sequence[Look]) -> Look | None:

@@ -180,10 +180,7 @@ def test_another_zone_is_reprojected_where_asked():
     with pytest.raises(CubeError, match="EPSG:32631, /landsat in EPSG:32632"):
         as_cube(sentinel2=fine, landsat=other)
     cube = as_cube(sentinel2=fine, landsat=other, regrid="nested")
-    assert (
-        cube["landsat"].attrs["resampled"]
-        == "B04, B05 from EPSG:32632 (cubic)"
-    )
+    assert cube["landsat"].attrs["resampled"] == "B04, B05 from EPSG:32632 (cubic)"
     # Twice resampled, the first time by the nearest pixel.
     assert_on_ramp(cube, rim=3, atol=3e-3)
     lazy = as_cube(sentinel2=fine, landsat=other.chunk(x=13, y=31), regrid="nested")
