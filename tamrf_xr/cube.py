@@ -8,19 +8,21 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import rioxarray  # noqa: F401  (registers the `.rio` accessor)
 import xarray as xr
 from affine import Affine
 from pyproj import CRS
 
 from tamrf_xr import panchromatic
+from tamrf_xr.encoding import FILL as FILL
+from tamrf_xr.encoding import SCALES as SCALES
+from tamrf_xr.encoding import floating
+from tamrf_xr.encoding import packing as packing
 from tamrf_xr.errors import CubeError
 from tamrf_xr.sensors import FINE_GSD, LANDSAT, SENSORS, Sensor, get_sensor
+from tamrf_xr.spatial_ref import placed, with_spatial_ref
+from tamrf_xr.storable import axis_attrs, described
 
 CUBE_VERSION = "1"
-FILL = -32768
-SCALES = {"reflectance": 1e-4, "surface_temperature": 0.1, panchromatic.NAME: 1e-4}
-"""Physical units per stored unit, by variable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +55,20 @@ class Grid:
         transform = Affine(gsd, 0, left, 0, -gsd, top)
         return Grid(self.crs, transform, (self.shape[0] * factor, self.shape[1] * factor))
 
+    def window(self, bounds: tuple[float, float, float, float]) -> dict[str, slice]:
+        """Return the positions along ``y`` and ``x`` of the pixels within bounds."""
+        left, bottom, right, top = bounds
+        columns = ((edge - self.transform.c) / self.gsd for edge in (left, right))
+        rows = ((self.transform.f - edge) / self.gsd for edge in (top, bottom))
+        return {"y": slice(*map(round, rows)), "x": slice(*map(round, columns))}
+
     def coords(self) -> dict[str, xr.Variable]:
         """Return the coordinates ``y`` and ``x`` of pixel centres."""
         left, top = self.transform.c, self.transform.f
         y = top - (np.arange(self.shape[0]) + 0.5) * self.gsd
         x = left + (np.arange(self.shape[1]) + 0.5) * self.gsd
-        return {"y": xr.Variable("y", y), "x": xr.Variable("x", x)}
+        about = {axis: axis_attrs(axis, self.crs) for axis in ("y", "x")}
+        return {"y": xr.Variable("y", y, about["y"]), "x": xr.Variable("x", x, about["x"])}
 
 
 def grid_of(group: xr.Dataset) -> Grid:
@@ -159,7 +169,7 @@ def build_group(
     frame = xr.Dataset(coords=coords, attrs={"sensor": sensor.title, **(attrs or {})})
     # Located before there are pixels: each `.rio.write_*` copies all that it is given.
     located: xr.Dataset = frame.rio.write_crs(grid.crs).rio.write_transform(grid.transform)
-    return _describe(located.assign(arrays))
+    return _describe(described(located, grid.crs).assign(arrays))
 
 
 def _band_coords(sensor: Sensor, names: tuple[str, ...]) -> dict[str, Any]:
@@ -174,30 +184,15 @@ def _band_coords(sensor: Sensor, names: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _describe(group: xr.Dataset) -> xr.Dataset:
-    described = {
+    about = {
         "reflectance": {"long_name": "surface reflectance", "units": "1"},
         "surface_temperature": {"long_name": "land surface temperature", "units": "K"},
         "valid": {"long_name": "usable observation"},
     }
     for name in group.data_vars:
-        group[name].attrs = {**described.get(str(name), {}), **group[name].attrs}
-        group[name].encoding.update(packing(str(name)))
+        group[name].attrs = {**about.get(str(name), {}), **group[name].attrs}
+        group[name].encoding = floating(str(name))
     return group
-
-
-def packing(variable: str) -> dict[str, Any]:
-    """Return the encoding of a variable on disk: int16 with scale and fill value, or none."""
-    mapping = panchromatic.GRID_MAPPING if variable == panchromatic.NAME else "spatial_ref"
-    if variable not in SCALES:
-        return {"grid_mapping": mapping}
-    # Zarr's own fill_value too, or chunks that are missing would read as reflectance 0.
-    return {
-        "dtype": "int16",
-        "scale_factor": SCALES[variable],
-        "_FillValue": FILL,
-        "fill_value": FILL,
-        "grid_mapping": mapping,
-    }
 
 
 def build_cube(
@@ -234,8 +229,15 @@ def build_cube(
 
 
 def groups_of(cube: xr.DataTree) -> dict[str, xr.Dataset]:
-    """Return the groups of the sensors that a cube holds, in the order of the sensor table."""
-    return {name: cube[name].to_dataset() for name in SENSORS if name in cube.children}
+    """Return the groups of the sensors that a cube holds, in the order of the sensor table.
+
+    Their CRS stands in ``spatial_ref``, wherever the cube has it.
+    """
+    return {
+        name: with_spatial_ref(cube[name].to_dataset(), cube.to_dataset())
+        for name in SENSORS
+        if name in cube.children
+    }
 
 
 def validate(cube: xr.DataTree) -> None:
@@ -372,6 +374,11 @@ def fine_grid(cube: xr.DataTree) -> Grid:
     return grid_of(groups["landsat"]).zoom(LANDSAT.ratio)
 
 
+def located(group: xr.Dataset) -> xr.Dataset:
+    """Return a group whose grid mappings hold the transform of its coordinates as they are now."""
+    return panchromatic.locate(placed(group, grid_of(group).transform))
+
+
 def clip(cube: xr.DataTree, bounds: tuple[float, float, float, float] | None = None) -> xr.DataTree:
     """Cut every group of a cube to one footprint made of whole pixels of the coarsest sensor.
 
@@ -403,8 +410,9 @@ def clip(cube: xr.DataTree, bounds: tuple[float, float, float, float] | None = N
         raise CubeError(f"nothing left: no whole pixel of {step:g} m lies within {boxes}")
     cut = {}
     for name, group in groups.items():
-        inside = group.sel(panchromatic.slices(group, x=slice(left, right), y=slice(top, bottom)))
-        cut[name] = panchromatic.locate(inside.rio.write_transform(grid_of(inside).transform))
+        # By position: what labels select depends on the index that y and x have.
+        window = grids[name].window((left, bottom, right, top))
+        cut[name] = located(group.isel(panchromatic.positions(group, **window)))
     tree = xr.DataTree.from_dict({"/": cube.to_dataset(), **cut})
     validate(tree)
     return tree

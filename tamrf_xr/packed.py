@@ -18,7 +18,7 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 from zarr.codecs import BloscCodec
 
-from tamrf_xr.cube import FILL, SCALES
+from tamrf_xr.encoding import FILL, SCALES, limit_of
 
 Integers = npt.NDArray[np.int16]
 Floats = npt.NDArray[np.float32]
@@ -49,10 +49,10 @@ def pack(pixels: Floats, variable: str) -> Integers:
     [1234, -32768, 32767]
     """
     scale = np.float32(SCALES[variable])
-    limit = np.float32(-FILL - 1) * scale
+    limit = limit_of(variable)
     out = np.empty(pixels.shape, np.int16)
     for source, target in _images(pixels, out):
-        units = np.clip(source, -limit, limit)
+        units = np.clip(source, -limit, limit, out=np.empty_like(source))
         units /= scale
         np.rint(units, out=units)
         units[np.isnan(units)] = FILL
@@ -79,7 +79,8 @@ def unpack(stored: Integers, variable: str) -> Floats:
 def _images(*arrays: npt.NDArray[Any]) -> Iterator[tuple[npt.NDArray[Any], ...]]:
     """Walk arrays image by image: all steps of a conversion then run in the cache."""
     for index in np.ndindex(arrays[0].shape[:-2]):
-        yield tuple(array[index] for array in arrays)
+        # The ellipsis makes a view of one value too, not a number.
+        yield tuple(array[(*index, ...)] for array in arrays)
 
 
 def is_packed(variable: xr.Variable, name: str) -> bool:
@@ -102,6 +103,37 @@ def unpack_lazily(variable: xr.Variable, name: str) -> xr.Variable:
     }
     lazy = indexing.LazilyIndexedArray(_Unpacked(variable, name))
     return xr.Variable(variable.dims, indexing.MemoryCachedArray(lazy), attrs)
+
+
+def as_float32_lazily(variable: xr.Variable) -> xr.Variable:
+    """Return a variable of a store as float32, read when it is used.
+
+    xarray gives float64 for integers with an offset, and casts no array that it has not loaded.
+    """
+    if variable.chunks is not None or variable._in_memory:
+        return variable.astype(np.float32)
+    lazy = indexing.LazilyIndexedArray(_AsFloat32(variable))
+    made = xr.Variable(variable.dims, indexing.MemoryCachedArray(lazy), variable.attrs)
+    made.encoding = variable.encoding
+    return made
+
+
+class _AsFloat32(BackendArray):
+    """A lazy variable of another type that reads as float32."""
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, variable: xr.Variable) -> None:
+        self._variable = variable
+        self.shape = variable.shape
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> npt.NDArray[Any]:
+        support = indexing.IndexingSupport.OUTER
+        found = indexing.explicit_indexing_adapter(key, self.shape, support, self._read)
+        return cast("npt.NDArray[Any]", found)
+
+    def _read(self, key: tuple[Any, ...]) -> npt.NDArray[Any]:
+        return np.asarray(self._variable[key].values, np.float32)
 
 
 class _Unpacked(BackendArray):

@@ -36,9 +36,13 @@ def finer(centres: Any) -> NDArray[np.float64]:
     return np.asarray((values[:, None] + step * np.array([-0.25, 0.25])).ravel())
 
 
-def slices(group: xr.Dataset, **inside: slice) -> dict[str, slice]:
-    """Return label slices along the axes of a group, and along those of its band alike."""
-    doubled = {AXES[axis]: chosen for axis, chosen in inside.items()} if NAME in group else {}
+def positions(group: xr.Dataset, **inside: slice) -> dict[str, slice]:
+    """Return slices of positions along the axes of a group, and along those of its band alike."""
+    doubled = {
+        AXES[axis]: slice(chosen.start * RATIO, chosen.stop * RATIO)
+        for axis, chosen in inside.items()
+        if NAME in group
+    }
     return {**inside, **doubled}
 
 

@@ -18,9 +18,12 @@ import zarr
 from dask.delayed import Delayed
 
 from tamrf_xr import panchromatic
-from tamrf_xr.cube import FILL, SCALES, grid_of, groups_of, packing, validate
+from tamrf_xr.cube import grid_of, groups_of, located, validate
+from tamrf_xr.encoding import SCALES, floating, limit_of, packing
 from tamrf_xr.errors import CubeError, OptionError, OutputExistsError, SourceNotFoundError
-from tamrf_xr.packed import COMPRESSOR, is_packed, unpack_lazily
+from tamrf_xr.packed import COMPRESSOR, as_float32_lazily, is_packed, unpack_lazily
+from tamrf_xr.spatial_ref import find_crs, with_spatial_ref
+from tamrf_xr.storable import described, storable_attrs, storable_attrs_of, text_values
 
 CHUNK, SHARD = 120, 360
 """Fine pixels across a chunk and a shard on disk: small reads, few files."""
@@ -61,25 +64,36 @@ def open_cube(store: str | os.PathLike[str], *, chunks: Any = None) -> xr.DataTr
         )
     except (OSError, ValueError, KeyError) as error:
         raise CubeError(f"{path} is not a Zarr store that holds a cube: {error}") from error
-    tree = xr.DataTree.from_dict(
-        {node.path: _unpack(node.to_dataset(inherit=False)) for node in raw.subtree}
-    )
+    groups = {node.path: _unpack(node.to_dataset(inherit=False)) for node in raw.subtree}
+    root = groups["/"]
+    tree = xr.DataTree.from_dict({path: _opened(group, root) for path, group in groups.items()})
     validate(tree)
     return tree
 
 
 def _unpack(group: xr.Dataset) -> xr.Dataset:
     """Scale to float32: xarray itself would give float64, for JSON loses the type of the factor."""
+    packed = {name for name, array in group.data_vars.items() if is_packed(array, str(name))}
     for name, variable in group.data_vars.items():
-        if not variable.chunks and is_packed(variable.variable, str(name)):
+        if not variable.chunks and name in packed:
             group[name] = unpack_lazily(variable.variable, str(name))
         elif "scale_factor" in variable.attrs and name in SCALES:
             group[name].attrs["scale_factor"] = np.float32(variable.attrs["scale_factor"])
     unpacked = xr.decode_cf(group, decode_coords="all")
     for name in unpacked.data_vars:
+        mapping = unpacked[name].encoding.get("grid_mapping")
+        if name in SCALES and unpacked[name].dtype == np.float64:
+            unpacked[name] = as_float32_lazily(unpacked[name].variable)
         # Layout belongs to the store that was read, not to what is computed from it.
-        unpacked[name].encoding = packing(str(name))
+        encoding = packing(str(name)) if name in packed else floating(str(name))
+        unpacked[name].encoding = encoding | ({"grid_mapping": mapping} if mapping else {})
     return unpacked
+
+
+def _opened(group: xr.Dataset, root: xr.Dataset) -> xr.Dataset:
+    """Bring coordinates, and where the CRS stands, to what they are in memory."""
+    placed = with_spatial_ref(group, root if {"y", "x"} <= {*group.dims} else None)
+    return described(placed, find_crs(placed))
 
 
 def save_cube(
@@ -207,23 +221,53 @@ def _storable(cube: xr.DataTree, chunk: int) -> xr.DataTree:
         name: _storable_group(group, chunk, ratio=round(gsd[name] / min(gsd.values())))
         for name, group in groups_of(cube).items()
     }
-    return xr.DataTree.from_dict({"/": cube.to_dataset(), **groups})
+    root = cube.to_dataset()
+    about = xr.Dataset(attrs=storable_attrs(root.attrs))
+    return xr.DataTree.from_dict({"/": about, **groups})
 
 
 def _storable_group(group: xr.Dataset, chunk: int, *, ratio: int) -> xr.Dataset:
-    for name, array in group.data_vars.items():
-        layout = {dim: _layout(str(dim), size, chunk, ratio) for dim, size in array.sizes.items()}
-        stored = array.chunk({dim: shard for dim, (_, shard) in layout.items()})
-        if name in SCALES:
-            limit = np.float32(-FILL - 1) * np.float32(SCALES[str(name)])
-            stored = stored.clip(-limit, limit, keep_attrs=True)
-        stored.encoding = packing(str(name)) | {
+    placed = located(described(group, grid_of(group).crs))
+    placed.attrs = storable_attrs(placed.attrs)
+    arrays = {name: _stored(array, chunk, ratio) for name, array in placed.data_vars.items()}
+    return placed.assign(arrays)
+
+
+def _stored(array: xr.DataArray, chunk: int, ratio: int) -> xr.DataArray:
+    """Return an array as it will lie in a store: our type, encoding and chunks alone."""
+    name = str(array.name)
+    layout = {dim: _layout(str(dim), size, chunk, ratio) for dim, size in array.sizes.items()}
+    stored = _typed(array).chunk({dim: shard for dim, (_, shard) in layout.items()})
+    if name in SCALES:
+        stored = _clipped(stored)
+    stored.attrs = storable_attrs_of(array, physical=name in SCALES)
+    stored.encoding = packing(name) if array.ndim > 1 else {}
+    if stored.dtype != object and array.ndim:
+        stored.encoding |= {
             "chunks": tuple(chunk for chunk, _ in layout.values()),
             "shards": tuple(shard for _, shard in layout.values()),
             "compressors": COMPRESSOR,
         }
-        group[name] = stored
-    return group
+    return stored
+
+
+def _typed(array: xr.DataArray) -> xr.DataArray:
+    """Return an array of a type that every store holds."""
+    if array.name == "valid" and array.dtype != bool:
+        return (array.notnull() & (array != 0)).astype(bool)
+    if array.dtype.kind in "OUST":
+        return array.copy(data=text_values(array.values))
+    return array
+
+
+def _clipped(array: xr.DataArray) -> xr.DataArray:
+    """Clip to what int16 holds; a declared fill that it does not hold is no data."""
+    limit = limit_of(str(array.name))
+    fills = [array.attrs[name] for name in ("_FillValue", "missing_value") if name in array.attrs]
+    for fill in np.ravel(fills).astype(float) if fills else ():
+        if np.isfinite(fill) and abs(fill) > limit:
+            array = array.where(array != array.dtype.type(fill))
+    return array.clip(-limit, limit, keep_attrs=True)
 
 
 def _layout(dim: str, size: int, chunk: int, ratio: int) -> tuple[int, int]:

@@ -41,7 +41,12 @@ def write_cog(
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial.tif")
     try:
         located.rio.write_nodata(np.nan).rio.to_raster(
-            partial, driver="COG", compress="DEFLATE", predictor="YES"
+            partial,
+            driver="COG",
+            compress="DEFLATE",
+            predictor="YES",
+            # GDAL's default, cubic, rings beside water: overviews of -0.02 where nothing is below 0.
+            overview_resampling="AVERAGE",
         )
         partial.replace(target)
     finally:

@@ -19,11 +19,13 @@ import pandas as pd
 import xarray as xr
 import zarr
 
-from tamrf_xr.cube import groups_of, packing
+from tamrf_xr.cube import groups_of
+from tamrf_xr.encoding import packing
 from tamrf_xr.fuser import Pixels
 from tamrf_xr.packed import COMPRESSOR, pack
 from tamrf_xr.scale.product import Part, build_product, parts_of
 from tamrf_xr.scale.tilework import FuseJob
+from tamrf_xr.storable import storable_attrs
 from tamrf_xr.tiles import Window
 
 LARGEST_CHUNK, SMALLEST_CHUNK = 132, 32
@@ -58,7 +60,7 @@ def lay_out_product(
     groups = groups_of(product)
     for part in blank:
         groups[part.sensor][part.variable].encoding = _encoding(part, job)
-    root = product.to_dataset().assign_attrs(attrs)
+    root = xr.Dataset(attrs=storable_attrs({**product.attrs, **attrs}))
     tree = xr.DataTree.from_dict({"/": root, **groups})
     tree.to_zarr(store, mode="w", zarr_format=3, consolidated=False, compute=False)
     with warnings.catch_warnings():

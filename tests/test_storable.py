@@ -1,0 +1,1 @@
+"""What came from any format can be stored again, with our encoding alone."""
