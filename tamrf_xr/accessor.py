@@ -1,14 +1,16 @@
-"""`.tamrf` on DataTree and Dataset: hands over to the functions of the package."""
+"""`.tamrf` on DataTree, Dataset and DataArray: hands over to the functions of the package."""
 
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import xarray as xr
 
 from tamrf_xr.cube import clip
+from tamrf_xr.export.raster import write_raster
 from tamrf_xr.fusion import fuse
 from tamrf_xr.harmonize import as_cube
 
@@ -22,10 +24,13 @@ def _documented_by(function: Callable[..., Any]) -> Callable[[Method], Method]:
     """Give a method the docstring and the options of the function it hands over to."""
 
     def decorate(method: Method) -> Method:
-        method.__doc__ = function.__doc__
+        own = inspect.signature(method).parameters.values()
+        added = [one for one in own if one.kind is inspect.Parameter.KEYWORD_ONLY]
+        method.__doc__ = f"{method.__doc__}\n\n{function.__doc__}" if added else function.__doc__
         parameters = list(inspect.signature(function).parameters.values())
         this = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
-        method.__signature__ = inspect.Signature([this, *parameters[1:]])  # type: ignore[attr-defined]
+        signature = inspect.Signature([this, *parameters[1:], *added])
+        method.__signature__ = signature  # type: ignore[attr-defined]
         return method
 
     return decorate
@@ -33,7 +38,7 @@ def _documented_by(function: Callable[..., Any]) -> Callable[[Method], Method]:
 
 @xr.register_datatree_accessor("tamrf")
 class TamrfTree:
-    """What a cube can do."""
+    """What a cube can do; what is none goes through `tamrf_xr.as_cube` first."""
 
     def __init__(self, tree: xr.DataTree) -> None:
         """Take the tree; nothing is checked before a method is called."""
@@ -42,7 +47,7 @@ class TamrfTree:
     @_documented_by(fuse)
     def fuse(self, query_dates: Any, **options: Any) -> xr.DataTree:
         """Fuse."""
-        return fuse(self._tree, query_dates, **options)
+        return fuse(as_cube(self._tree), query_dates, **options)
 
     def adapt(self, *, model: Any = "default", progress: bool = True, **how: Any) -> Tamrf:
         """Fine-tune a network on this cube; see `tamrf_xr.training.adapt`.
@@ -51,7 +56,7 @@ class TamrfTree:
         """
         from tamrf_xr.training.adapt import Adaptation, adapt
 
-        return adapt(self._tree, model=model, how=Adaptation(**how), progress=progress)
+        return adapt(as_cube(self._tree), model=model, how=Adaptation(**how), progress=progress)
 
     @_documented_by(clip)
     def clip(self, bounds: tuple[float, float, float, float] | None = None) -> xr.DataTree:
@@ -68,6 +73,24 @@ class TamrfDataset:
         self._dataset = dataset
 
     @_documented_by(fuse)
-    def fuse(self, query_dates: Any, **options: Any) -> xr.DataTree:
-        """Fuse."""
-        return fuse(as_cube(self._dataset), query_dates, **options)
+    def fuse(self, query_dates: Any, *, sensor: str | None = None, **options: Any) -> xr.DataTree:
+        """Take ``sensor=`` where bands and attributes do not tell it; else as `tamrf_xr.fuse`."""
+        return fuse(as_cube(self._dataset, sensor=sensor), query_dates, **options)
+
+
+@xr.register_dataarray_accessor("tamrf")
+class TamrfArray:
+    """What an array can do: bands of one sensor be fused, an image be written."""
+
+    def __init__(self, array: xr.DataArray) -> None:
+        """Take the array; nothing is checked before a method is called."""
+        self._array = array
+
+    @_documented_by(fuse)
+    def fuse(self, query_dates: Any, *, sensor: str | None = None, **options: Any) -> xr.DataTree:
+        """Take ``sensor=`` where bands and attributes do not tell it; else as `tamrf_xr.fuse`."""
+        return fuse(as_cube(self._array, sensor=sensor), query_dates, **options)
+
+    def to_raster(self, path: str | os.PathLike[str], **options: Any) -> None:
+        """Write an image, its bands under their names; see `tamrf_xr.export.raster`."""
+        write_raster(self._array, path, **options)

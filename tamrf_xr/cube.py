@@ -20,7 +20,7 @@ from tamrf_xr.encoding import packing as packing
 from tamrf_xr.errors import CubeError
 from tamrf_xr.sensors import FINE_GSD, LANDSAT, SENSORS, Sensor, get_sensor
 from tamrf_xr.spatial_ref import placed, with_spatial_ref
-from tamrf_xr.storable import axis_attrs, described
+from tamrf_xr.storable import ABOUT, axis_attrs, described
 
 CUBE_VERSION = "1"
 
@@ -184,13 +184,8 @@ def _band_coords(sensor: Sensor, names: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _describe(group: xr.Dataset) -> xr.Dataset:
-    about = {
-        "reflectance": {"long_name": "surface reflectance", "units": "1"},
-        "surface_temperature": {"long_name": "land surface temperature", "units": "K"},
-        "valid": {"long_name": "usable observation"},
-    }
     for name in group.data_vars:
-        group[name].attrs = {**about.get(str(name), {}), **group[name].attrs}
+        group[name].attrs = {**ABOUT.get(str(name), {}), **group[name].attrs}
         group[name].encoding = floating(str(name))
     return group
 

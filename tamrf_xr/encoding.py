@@ -1,4 +1,4 @@
-"""How the variables of a cube are encoded on disk: int16 with a scale, or as the floats they are."""
+"""How the variables of a cube are encoded on disk: int16 with a scale, or as floats."""
 
 from __future__ import annotations
 

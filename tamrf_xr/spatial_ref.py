@@ -119,7 +119,7 @@ def _is_proper(dataset: xr.Dataset) -> bool:
 
 def _mappings(dataset: xr.Dataset) -> list[Hashable]:
     """Name the grid mappings that count."""
-    holders = [dataset, *dataset.variables.values()]
+    holders: list[xr.Dataset | xr.Variable] = [dataset, *dataset.variables.values()]
     named = [name for holder in holders for name in _named_by(holder) if name in dataset.variables]
     found: Iterable[Hashable] = named or (
         name
@@ -171,7 +171,8 @@ def _statements(dataset: xr.Dataset) -> Iterator[tuple[str, CRS]]:
             for value in {_plain(one) for one in np.ravel(dataset[name].values)} - {None, 0, ""}:
                 yield f"coordinate '{name}' = {value}", _parsed(value)
         for holder in (dataset, *dataset.data_vars.values()):
-            if (stated := _plain(holder.attrs.get(name))) not in {None, ""}:
+            stated = _plain(holder.attrs.get(name))
+            if stated is not None and not (isinstance(stated, str) and not stated.strip()):
                 yield f"attribute '{name}'", _parsed(stated)
 
 
@@ -205,7 +206,8 @@ def _written(crs: CRS) -> dict[Any, Any]:
 def _named(dataset: xr.Dataset) -> xr.Dataset:
     """Return a dataset whose images name their grid mapping, where rioxarray looks for it."""
     made = dataset.copy(deep=False)
-    made.attrs.pop("grid_mapping", None)
+    for said in (made.attrs, made.encoding):
+        said.pop("grid_mapping", None)
     for name, variable in made.variables.items():
         mapping = FINER if name == PANCHROMATIC and FINER in made.coords else NAME
         variable.attrs.pop("grid_mapping", None)

@@ -14,9 +14,18 @@ from pyproj import CRS
 
 from tamrf_xr.panchromatic import AXES
 
+ABOUT = {
+    "reflectance": {"long_name": "surface reflectance", "units": "1"},
+    "surface_temperature": {"long_name": "land surface temperature", "units": "K"},
+    "valid": {"long_name": "usable observation"},
+}
+"""Attributes of the variables of a group."""
+
 _ENCODED = frozenset(
-    "_FillValue missing_value scale_factor add_offset _Unsigned dtype coordinates "
-    "grid_mapping".split()
+    {
+        *("_FillValue", "missing_value", "scale_factor", "add_offset", "_Unsigned", "dtype"),
+        *("coordinates", "grid_mapping"),
+    }
 )
 """Attributes that xarray writes itself, or that told how a value was stored elsewhere."""
 
@@ -24,8 +33,10 @@ _OF_TIMES = frozenset({"units", "calendar"})
 """What xarray writes itself of times alone."""
 
 _OF_INTEGERS = frozenset(
-    "scale scales offset offsets nodata nodatavals valid_min valid_max valid_range "
-    "flag_values flag_masks flag_meanings".split()
+    {
+        *("scale", "scales", "offset", "offsets", "nodata", "nodatavals"),
+        *("valid_min", "valid_max", "valid_range", "flag_values", "flag_masks", "flag_meanings"),
+    }
 )
 """Attributes of the integers that a physical value came from."""
 
@@ -177,6 +188,6 @@ def _told(value: Any) -> str | None:
         return value.decode("utf-8", "replace")
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
-    kind = type(value)
-    has_words = kind.__str__ is not object.__str__ or kind.__repr__ is not object.__repr__
-    return str(value) if has_words and not callable(value) and not hasattr(value, "dims") else None
+    # Of an object without a text of its own, Python tells the address; of an array, its pixels.
+    text = "" if callable(value) or hasattr(value, "dims") else str(value)
+    return text if text and f"at {id(value):#x}" not in text else None

@@ -73,9 +73,11 @@ def open_cube(store: str | os.PathLike[str], *, chunks: Any = None) -> xr.DataTr
 
 def _unpack(group: xr.Dataset) -> xr.Dataset:
     """Scale to float32: xarray itself would give float64, for JSON loses the type of the factor."""
-    packed = {name for name, array in group.data_vars.items() if is_packed(array, str(name))}
+    packed = {
+        name for name, array in group.data_vars.items() if is_packed(array.variable, str(name))
+    }
     for name, variable in group.data_vars.items():
-        if not variable.chunks and name in packed:
+        if name in packed and not variable.chunks:
             group[name] = unpack_lazily(variable.variable, str(name))
         elif "scale_factor" in variable.attrs and name in SCALES:
             group[name].attrs["scale_factor"] = np.float32(variable.attrs["scale_factor"])

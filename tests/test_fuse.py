@@ -373,7 +373,7 @@ def test_options_reach_the_method():
 def test_empty_sensor_is_refused(small):
     groups = groups_of(random_cube((18, 18)))
     groups["landsat"] = groups["landsat"].isel(time=slice(0, 0))
-    with pytest.raises(CubeError, match="/landsat has no acquisition"):
+    with pytest.raises(CubeError, match=r"/landsat.* no acquisition"):
         xr.DataTree.from_dict(groups).tamrf.fuse("2022-01-10", model=small)
 
 

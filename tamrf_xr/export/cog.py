@@ -45,7 +45,7 @@ def write_cog(
             driver="COG",
             compress="DEFLATE",
             predictor="YES",
-            # GDAL's default, cubic, rings beside water: overviews of -0.02 where nothing is below 0.
+            # Cubic, GDAL's default, rings: overviews of -0.02 beside water.
             overview_resampling="AVERAGE",
         )
         partial.replace(target)

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import dask.array as da
-import numpy as np
 import pandas as pd
 import xarray as xr
 
@@ -113,5 +112,5 @@ def build_product(
 def _clipped(array: da.Array, variable: str) -> da.Array:
     """Clip to what int16 holds: ``to_zarr`` and ``rio.to_raster`` pack, and would wrap the rest."""
     limit = limit_of(variable)
-    clipped: da.Array = array.map_blocks(np.clip, -limit, limit, dtype=array.dtype)
+    clipped: da.Array = da.clip(array, -limit, limit)
     return clipped
