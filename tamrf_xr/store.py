@@ -238,13 +238,15 @@ def _storable_group(group: xr.Dataset, chunk: int, *, ratio: int) -> xr.Dataset:
 def _stored(array: xr.DataArray, chunk: int, ratio: int) -> xr.DataArray:
     """Return an array as it will lie in a store: our type, encoding and chunks alone."""
     name = str(array.name)
+    if array.dtype.kind in "OUST":
+        return _text(array)
     layout = {dim: _layout(str(dim), size, chunk, ratio) for dim, size in array.sizes.items()}
     stored = _typed(array).chunk({dim: shard for dim, (_, shard) in layout.items()})
     if name in SCALES:
         stored = _clipped(stored)
     stored.attrs = storable_attrs_of(array, physical=name in SCALES)
     stored.encoding = packing(name) if array.ndim > 1 else {}
-    if stored.dtype != object and array.ndim:
+    if array.ndim:
         stored.encoding |= {
             "chunks": tuple(chunk for chunk, _ in layout.values()),
             "shards": tuple(shard for _, shard in layout.values()),
@@ -257,9 +259,15 @@ def _typed(array: xr.DataArray) -> xr.DataArray:
     """Return an array of a type that every store holds."""
     if array.name == "valid" and array.dtype != bool:
         return (array.notnull() & (array != 0)).astype(bool)
-    if array.dtype.kind in "OUST":
-        return array.copy(data=text_values(array.values))
     return array
+
+
+def _text(array: xr.DataArray) -> xr.DataArray:
+    """Return text in memory: of objects in dask, xarray says in a warning that it loads them."""
+    stored = array.copy(data=text_values(array.values))
+    stored.attrs = storable_attrs_of(array, physical=False)
+    stored.encoding = {}
+    return stored
 
 
 def _clipped(array: xr.DataArray) -> xr.DataArray:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tamrf_xr.cube import build_cube, build_group, clip, fine_grid, grid_of, groups_of, validate
 from tamrf_xr.errors import CubeError
@@ -89,3 +91,37 @@ def test_grids_survive_a_round_trip_through_coordinates():
 def test_build_cube_validates():
     with pytest.raises(CubeError):
         build_cube({"sentinel2": sentinel2(), "landsat": landsat((3, 3))})
+
+
+class Unlabelled(xr.indexes.PandasIndex):
+    """An index whose slices of labels return a pixel on either side, as rasterix's 0.2.4 do."""
+
+    def sel(self, labels, method=None, tolerance=None):
+        found = super().sel(labels, method, tolerance)
+        for dim, chosen in found.dim_indexers.items():
+            if isinstance(chosen, slice):
+                found.dim_indexers[dim] = slice(max(chosen.start - 1, 0), chosen.stop + 1)
+        return found
+
+
+@given(edges=st.tuples(*[st.floats(-20, 150)] * 2), tall=st.tuples(*[st.floats(-20, 150)] * 2))
+def test_clip_does_not_depend_on_the_index(edges, tall):
+    cube = random_cube((36, 45))
+    left, bottom, right, top = fine_grid(cube).bounds
+    bounds = (left + edges[0], bottom + tall[0], right - edges[1], top - tall[1])
+    other = {}
+    for name, group in groups_of(cube).items():
+        bare = group.drop_indexes(["x", "y"])
+        indexes = {axis: Unlabelled(group[axis], axis) for axis in ("y", "x")}
+        other[name] = bare.assign_coords(
+            xr.Coordinates({axis: bare[axis] for axis in indexes}, indexes)
+        )
+    one, same = clip(cube, bounds), clip(xr.DataTree.from_dict(other), bounds)
+    for name, group in groups_of(one).items():
+        inside = (bounds[0] - 29 < group["x"]) & (group["x"] < bounds[2])
+        assert inside.all()
+        by_label = groups_of(cube)[name].sel(x=group["x"], y=group["y"])
+        np.testing.assert_array_equal(group["reflectance"], by_label["reflectance"])
+        np.testing.assert_array_equal(group["reflectance"], same[name]["reflectance"])
+        told = [float(value) for value in group["spatial_ref"].attrs["GeoTransform"].split()]
+        assert told == list(grid_of(group).transform.to_gdal())
