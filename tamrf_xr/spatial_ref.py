@@ -56,7 +56,7 @@ def find_crs(data: xr.Dataset | xr.DataArray) -> CRS | None:
     """
     # Under a name that no coordinate has.
     dataset = data.to_dataset(name="\0") if isinstance(data, xr.DataArray) else data
-    stated = {f"'{name}'": _read(dataset.variables[name].attrs) for name in _mappings(dataset)}
+    stated = {f"'{name}'": _read(dataset.variables[name].attrs) for name in grid_mappings(dataset)}
     return _only(stated) or _only(dict(_statements(dataset)))
 
 
@@ -86,7 +86,7 @@ def with_spatial_ref(dataset: xr.Dataset, outer: xr.Dataset | None = None) -> xr
     crs = find_crs(outer) if crs is None and outer is not None else crs
     if crs is None:
         return dataset
-    mappings = [name for name in _mappings(dataset) if name != FINER]
+    mappings = [name for name in grid_mappings(dataset) if name != FINER]
     described = dict(dataset.variables[mappings[0]].attrs) if mappings else {}
     if not {"spatial_ref", "crs_wkt"} & described.keys():
         described = _written(crs) | described
@@ -114,11 +114,11 @@ def _is_proper(dataset: xr.Dataset) -> bool:
         return False
     if any("grid_mapping" in array.attrs for array in dataset.data_vars.values()):
         return False
-    return {*_mappings(dataset)} <= {NAME, FINER} & {*dataset.coords}
+    return {*grid_mappings(dataset)} <= {NAME, FINER} & {*dataset.coords}
 
 
-def _mappings(dataset: xr.Dataset) -> list[Hashable]:
-    """Name the grid mappings that count."""
+def grid_mappings(dataset: xr.Dataset) -> list[Hashable]:
+    """Return the names of the grid mappings that count; they hold no pixels."""
     holders: list[xr.Dataset | xr.Variable] = [dataset, *dataset.variables.values()]
     named = [name for holder in holders for name in _named_by(holder) if name in dataset.variables]
     found: Iterable[Hashable] = named or (

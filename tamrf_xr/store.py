@@ -87,7 +87,9 @@ def _unpack(group: xr.Dataset) -> xr.Dataset:
         if name in SCALES and unpacked[name].dtype == np.float64:
             unpacked[name] = as_float32_lazily(unpacked[name].variable)
         # Layout belongs to the store that was read, not to what is computed from it.
-        encoding = packing(str(name)) if name in packed else floating(str(name))
+        # xarray and rioxarray would wrap what is changed and does not fit, and rioxarray declares
+        # the scale of a packing over floats: findings/rioxarray_dataset_raster_scale.sh.
+        encoding = floating(str(name))
         unpacked[name].encoding = encoding | ({"grid_mapping": mapping} if mapping else {})
     return unpacked
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,10 +15,7 @@ from pyproj.exceptions import CRSError
 from tamrf_xr.cube import Grid, grid_of
 from tamrf_xr.dates import DateLike, parse_dates
 from tamrf_xr.errors import CubeError, DateError
-
-_CRS_NAMES = ("proj:code", "proj:epsg", "epsg", "crs")
-_MAPPING_ATTRS = ("crs_wkt", "spatial_ref", "grid_mapping_name")
-"""What the variable that holds a CRS has among its attributes (CF, GDAL)."""
+from tamrf_xr.spatial_ref import find_crs, grid_mappings, same_crs
 
 HEMISPHERE_SHIFT = 1e7
 """Metres between the northings of one UTM zone counted for the north and for the south."""
@@ -150,52 +146,10 @@ def parse_crs(crs: Any) -> CRS:
     CubeError
         If it is none.
     """
-    if isinstance(crs, str) and (old := _OLD_PROJ.fullmatch(crs.strip())):
-        crs = f"EPSG:{old[1]}"
     try:
         return CRS.from_user_input(crs)
     except CRSError as error:
         raise CubeError(f"coordinate reference system {crs!r} not understood: {error}") from error
-
-
-_OLD_PROJ = re.compile(r"\+init=epsg:(\d+)(?:\s.*)?", re.IGNORECASE)
-
-
-def mapping_variables(data: xr.Dataset) -> list[Any]:
-    """Return the names of the variables that hold a CRS and no pixels, whatever they are called."""
-    return [
-        name
-        for name, variable in data.variables.items()
-        if not {"y", "x"} & {str(dim).lower() for dim in variable.dims}
-        and any(key in variable.attrs for key in _MAPPING_ATTRS)
-    ]
-
-
-def stated_crs(data: Any) -> CRS | None:
-    """Return the CRS that a variable of a dataset states, under any name.
-
-    Raises
-    ------
-    CubeError
-        If two variables state different ones.
-    """
-    if not isinstance(data, (xr.Dataset, xr.DataArray)):
-        return None
-    frame = data if isinstance(data, xr.Dataset) else data.coords.to_dataset()
-    found = {str(name): _crs_in(frame[name].attrs) for name in mapping_variables(frame)}
-    known = {name: crs for name, crs in found.items() if crs is not None}
-    first = next(iter(known.values()), None)
-    if any(crs != first for crs in known.values()):
-        told = ", ".join(f"'{name}' says {crs.to_string()}" for name, crs in known.items())
-        raise CubeError(f"more than one CRS: {told}; drop the wrong one with .drop_vars")
-    return first
-
-
-def _crs_in(attrs: Mapping[str, Any]) -> CRS | None:
-    for key in _MAPPING_ATTRS[:2]:
-        if isinstance(attrs.get(key), str) and attrs[key]:
-            return parse_crs(attrs[key])
-    return CRS.from_cf(dict(attrs)) if "grid_mapping_name" in attrs else None
 
 
 def other_hemisphere(one: CRS, other: CRS) -> float:
@@ -214,10 +168,9 @@ def other_hemisphere(one: CRS, other: CRS) -> float:
 
 
 def _crs_of(array: xr.DataArray, context: Mapping[str, Any], crs: Any) -> CRS:
-    stated = _carried_crs(array, context)
-    found = None if stated is None else parse_crs(stated)
+    found = _carried_crs(array, context)
     given = None if crs is None else parse_crs(crs)
-    if found is not None and given is not None and found != given:
+    if found is not None and given is not None and not same_crs(found, given):
         raise CubeError(
             f"the data are in {found.to_string()}, but crs= says {given.to_string()}; drop crs=, "
             "or bring the data there with .rio.reproject"
@@ -230,20 +183,11 @@ def _crs_of(array: xr.DataArray, context: Mapping[str, Any], crs: Any) -> CRS:
     return known
 
 
-def _carried_crs(array: xr.DataArray, context: Mapping[str, Any]) -> Any:
-    if (found := stated_crs(array)) is not None:
+def _carried_crs(array: xr.DataArray, context: Mapping[str, Any]) -> CRS | None:
+    if (found := find_crs(array)) is not None:
         return found
-    if isinstance(context.get("crs"), CRS):  # of another variable of its dataset
-        return context["crs"]
-    for name in _CRS_NAMES:
-        if name in array.coords:
-            codes = {code for code in np.ravel(array[name].values).tolist() if code == code}
-            if len(codes) > 1:
-                raise CubeError(f"more than one CRS in coordinate '{name}': {sorted(codes)}")
-            return codes.pop()
-        if context.get(name) is not None:
-            return context[name]
-    return None
+    stated = context.get("crs")  # of another variable of its dataset
+    return stated if stated is None or isinstance(stated, CRS) else parse_crs(stated)
 
 
 def _centred(array: xr.DataArray, context: Mapping[str, Any]) -> xr.DataArray:
@@ -288,7 +232,7 @@ def _geotransform(
 ) -> tuple[float, float, float] | None:
     """Return left, pixel size and top of the transform in the grid mapping."""
     frame = array.coords.to_dataset()
-    places = [frame[name].attrs.get("GeoTransform") for name in mapping_variables(frame)]
+    places = [frame[name].attrs.get("GeoTransform") for name in grid_mappings(frame)]
     stated = next((place for place in places if place), context.get("GeoTransform"))
     try:
         numbers = [float(part) for part in str(stated).split()]

@@ -14,7 +14,7 @@ import xarray as xr
 from tamrf_xr.cube import Grid
 from tamrf_xr.dates import DateLike
 from tamrf_xr.errors import CubeError, SourceNotFoundError
-from tamrf_xr.harmonize.georeference import deferred, located, mapping_variables, stated_crs, timed
+from tamrf_xr.harmonize.georeference import deferred, located, timed
 from tamrf_xr.harmonize.masks import mask_role, masks_unknown
 from tamrf_xr.harmonize.producers import (
     Producer,
@@ -26,6 +26,7 @@ from tamrf_xr.harmonize.producers import (
     words_of,
 )
 from tamrf_xr.sensors import Sensor
+from tamrf_xr.spatial_ref import find_crs, grid_mappings
 
 _DIMS = {
     "time": ("time", "t", "timestamp", "date", "datetime"),
@@ -153,7 +154,7 @@ def read_layers(source: Any, sensor: Sensor, place: Place) -> Found:
         check_numbered(sensor, named, words)
     names = _Names(sensor, producer)
     about = dict(getattr(source, "attrs", {}))
-    if (crs := stated_crs(source)) is not None:
+    if isinstance(source, xr.Dataset) and (crs := find_crs(source)) is not None:
         about["crs"] = crs
     layers, ignored = _sorted_out(source, names, about, place)
     # A dataset carries much that is no band; a band dimension or a mapping claims to hold bands.
@@ -220,7 +221,7 @@ def _arrays(source: Any) -> Iterator[tuple[str, xr.DataArray]]:
     if isinstance(source, xr.DataArray):
         yield str(source.name), source
     elif isinstance(source, xr.Dataset):
-        beside = mapping_variables(source)
+        beside = grid_mappings(source)
         for name, array in source.data_vars.items():
             if name not in beside:
                 yield _called(name, array), array

@@ -10,7 +10,6 @@ import pandas as pd
 import xarray as xr
 
 from tamrf_xr.cube import build_cube, build_group, fine_grid
-from tamrf_xr.encoding import limit_of, packing
 from tamrf_xr.fuser import FuserSpec, Pixels
 from tamrf_xr.sensors import SENSORS
 
@@ -88,11 +87,7 @@ def build_product(
     grid = fine_grid(cube)
     groups = {}
     for sensor, bands in spec.makes:
-        made = {
-            part.variable: _clipped(array, part.variable)
-            for part, array in arrays.items()
-            if part.sensor == sensor
-        }
+        made = {part.variable: array for part, array in arrays.items() if part.sensor == sensor}
         groups[sensor] = build_group(
             sensor,
             made.get("reflectance"),
@@ -102,15 +97,6 @@ def build_product(
             surface_temperature=made.get("surface_temperature"),
             attrs={"processing_level": "fused", "method": spec.method, **dict(spec.provenance)},
         )
-        for name in made:
-            groups[sensor][name].encoding = packing(name)
     title = cube.attrs.get("title", "")
     history = f"{cube.attrs.get('history', '')}\nfused by tamrf_xr, method {spec.method}".strip()
     return build_cube(groups, title=f"{title}, fused".strip(", "), history=history)
-
-
-def _clipped(array: da.Array, variable: str) -> da.Array:
-    """Clip to what int16 holds: ``to_zarr`` and ``rio.to_raster`` pack, and would wrap the rest."""
-    limit = limit_of(variable)
-    clipped: da.Array = da.clip(array, -limit, limit)
-    return clipped
