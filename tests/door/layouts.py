@@ -144,7 +144,11 @@ def odc(arrays: Mapping[str, xr.DataArray], *, gsd: float, nodata: Mapping[str, 
     made = xr.Dataset({name: array.variable for name, array in arrays.items()})
     template = next(iter(arrays.values()))
     place = {
-        name: (name, template[name].values, {"units": "metre", "resolution": step, "crs": "EPSG:32631"})
+        name: (
+            name,
+            template[name].values,
+            {"units": "metre", "resolution": step, "crs": "EPSG:32631"},
+        )
         for name, step in (("y", -gsd), ("x", gsd))
     }
     made = made.assign_coords(
@@ -170,7 +174,7 @@ ITSELF = {name: name for name in SENTINEL2.band_names}
 EARTH_SEARCH = dict(
     zip(
         SENTINEL2.band_names,
-        "blue green red rededge1 rededge2 rededge3 nir nir08 swir16 swir22".split(),
+        ["blue", "green", "red", "rededge1", "rededge2", "rededge3", "nir", "nir08", "swir16", "swir22"],
         strict=True,
     )
 )
@@ -178,7 +182,7 @@ CDSE = {name: f"{name}_{10 if name in {'B02', 'B03', 'B04', 'B08'} else 20}m" fo
 PC_LANDSAT = dict(
     zip(
         (*OPTICS, "LST"),
-        "coastal blue green red nir08 swir16 swir22 lwir11".split(),
+        ["coastal", "blue", "green", "red", "nir08", "swir16", "swir22", "lwir11"],
         strict=True,
     )
 )
@@ -642,17 +646,13 @@ def rio_landsat_scaled(scene):
     return made
 
 
-@layout(
-    LS, f"{RIO}, scaled by hand under xarray 2026.9: attrs of the integers stay", masked=False
-)
+@layout(LS, f"{RIO}, scaled by hand under xarray 2026.9: attrs of the integers stay", masked=False)
 def rio_landsat_by_hand(scene):
     layers = [one * 2.75e-5 - 0.2 for one in _c2_stack(scene, dtype="float64")]
     return rio_stack(layers, OPTICS, gsd=30.0, _FillValue=0, **STATED_C2)
 
 
-@layout(
-    LS, f"{RIO}, band_as_variable=True: band_1 ..., their names in long_name", masked=False
-)
+@layout(LS, f"{RIO}, band_as_variable=True: band_1 ..., their names in long_name", masked=False)
 def rio_landsat_variables(scene):
     arrays = {
         f"band_{n}": rio(one, gsd=30.0, attrs={"_FillValue": 0, **STATED_C2, "long_name": name})
@@ -688,7 +688,7 @@ def gee_export(scene):
 FORCE_S2 = dict(
     zip(
         SENTINEL2.band_names,
-        "BLUE GREEN RED REDEDGE1 REDEDGE2 REDEDGE3 BROADNIR NIR SWIR1 SWIR2".split(),
+        ["BLUE", "GREEN", "RED", "REDEDGE1", "REDEDGE2", "REDEDGE3", "BROADNIR", "NIR", "SWIR1", "SWIR2"],
         strict=True,
     )
 )
@@ -838,7 +838,10 @@ def eopf_zarr(scene):
         numbers = s2_numbers(scene, ALWAYS, dtype="float64", gsd=gsd, names=names)
         for name in names:
             array = (numbers.sel(band=name, drop=True) * 1e-4 - 0.1).astype("float64")
-            array.attrs = {"long_name": f"BOA reflectance from MSI {name}", "units": "digital_counts"}
+            array.attrs = {
+                "long_name": f"BOA reflectance from MSI {name}",
+                "units": "digital_counts",
+            }
             array.encoding = {
                 "dtype": np.dtype("uint16"),
                 "scale_factor": 1e-4,
@@ -891,12 +894,12 @@ def _dea(arrays: Mapping[str, xr.DataArray], mask: xr.DataArray, *, gsd: float) 
 DEA_S2 = dict(
     zip(
         SENTINEL2.band_names,
-        "blue green red red_edge_1 red_edge_2 red_edge_3 nir_1 nir_2 swir_2 swir_3".split(),
+        ["blue", "green", "red", "red_edge_1", "red_edge_2", "red_edge_3", "nir_1", "nir_2", "swir_2", "swir_3"],
         strict=True,
     )
 )
 DEA_LANDSAT = dict(
-    zip(OPTICS, "coastal_aerosol blue green red nir swir_1 swir_2".split(), strict=True)
+    zip(OPTICS, ["coastal_aerosol", "blue", "green", "red", "nir", "swir_1", "swir_2"], strict=True)
 )
 
 

@@ -114,7 +114,9 @@ class Scene:
         waves = {band.name: band.center_wavelength for band in row.bands}
 
         def seen(x, y, date, label):
-            values = reflectance(x, y, wavelength=waves[names[label]], days=self._days(sensor, date))
+            values = reflectance(
+                x, y, wavelength=waves[names[label]], days=self._days(sensor, date)
+            )
             return np.where(cloudy(x, y, date=date), CLOUD, values)
 
         return self._made(sensor, seen, gsd=gsd or row.gsd, labels=names)
