@@ -38,8 +38,9 @@ def outcome(layout: Layout, source: Any, options: Mapping[str, Any], *, named: b
     try:
         return as_cube(**given, **{**layout.always, **options}).compute()
     except TamrfError as error:
-        assert HELPFUL.search(str(error)), f"does not say what to pass: {error}"
-        return error
+        refusal = error
+    assert HELPFUL.search(str(refusal)), f"does not say what to pass: {refusal}"
+    return refusal
 
 
 def assert_right_or_refused(layout: Layout, found: Any, scene: Scene) -> None:
@@ -144,6 +145,8 @@ class DoorTests:
             assert_is_the_ramp(layout, found, scene)
 
     def test_with_what_the_error_asks_for_it_comes_in_right(self, layout, scene):
+        if not layout.options:
+            return  # The test above demanded as much.
         assert_right(layout, outcome(layout, layout.build(scene), layout.options), scene)
 
     def test_the_sensor_is_told_right_or_asked_for(self, layout):
@@ -151,13 +154,12 @@ class DoorTests:
         found = outcome(layout, layout.build(scene), layout.options, named=False)
         assert_right_or_refused(layout, found, scene)
 
-    @pytest.mark.parametrize("decoded", [True, False], ids=["decoded", "packed"])
-    @pytest.mark.parametrize("format", ["zarr", "netcdf"])
-    def test_through_a_file_it_is_right_or_refused(self, layout, format, decoded, tmp_path):
+    @pytest.mark.parametrize(("kind", "decoded"), [("zarr", True), ("netcdf", False)])
+    def test_through_a_file_it_is_right_or_refused(self, layout, kind, decoded, tmp_path):
         scene = Scene()
         stored = storable(layout.build(scene))
-        opened = through_file(stored, tmp_path / f"data.{format}", format, decoded=decoded)
-        for options in ({}, layout.options):
+        opened = through_file(stored, tmp_path / f"data.{kind}", kind, decoded=decoded)
+        for options in ({}, layout.options) if layout.options else ({},):
             assert_right_or_refused(layout, outcome(layout, opened, options), scene)
 
     def test_arguments_are_not_modified(self, layout):
@@ -224,16 +226,16 @@ def _mapping_of(data: xr.Dataset, name: Any) -> str | None:
     return data[name].encoding.get("grid_mapping")
 
 
-def through_file(stored: Any, path: Path, format: str, *, decoded: bool) -> Any:
+def through_file(stored: Any, path: Path, kind: str, *, decoded: bool) -> Any:
     """Write, open lazily as users do, and give what they would hand over."""
     if isinstance(stored, dict):
         return {
-            name: through_file(one, path / f"{name}.{format}", format, decoded=decoded)[name]
+            name: through_file(one, path / f"{name}.{kind}", kind, decoded=decoded)[name]
             for name, one in stored.items()
         }
     path.parent.mkdir(exist_ok=True, parents=True)
     options = {"mask_and_scale": decoded, "decode_coords": "all"}
-    if format == "zarr":
+    if kind == "zarr":
         stored.to_zarr(path, consolidated=False)
         opened = xr.open_zarr(path, consolidated=False, **options)
     else:

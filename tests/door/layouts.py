@@ -20,7 +20,8 @@ REMOVED = (0.0, 0.0, 0.0, 0.0)
 SINCE_2022 = (0.0, 0.0, -0.1, -0.1)
 ALWAYS = (-0.1, -0.1, -0.1, -0.1)
 C2_REFLECTANCE, C2_KELVIN = (2.75e-5, -0.2), (0.00341802, 149.0)
-ASK_OFFSET, ASK_SCALING = r"offset=", r"scaling=|offset="
+ASK_OFFSET = r"offset=|harmonized="
+ASK_SCALING = r"scaling=|offset=|harmonized="
 
 
 @dataclass(frozen=True)
@@ -174,7 +175,18 @@ ITSELF = {name: name for name in SENTINEL2.band_names}
 EARTH_SEARCH = dict(
     zip(
         SENTINEL2.band_names,
-        ["blue", "green", "red", "rededge1", "rededge2", "rededge3", "nir", "nir08", "swir16", "swir22"],
+        [
+            "blue",
+            "green",
+            "red",
+            "rededge1",
+            "rededge2",
+            "rededge3",
+            "nir",
+            "nir08",
+            "swir16",
+            "swir22",
+        ],
         strict=True,
     )
 )
@@ -688,7 +700,18 @@ def gee_export(scene):
 FORCE_S2 = dict(
     zip(
         SENTINEL2.band_names,
-        ["BLUE", "GREEN", "RED", "REDEDGE1", "REDEDGE2", "REDEDGE3", "BROADNIR", "NIR", "SWIR1", "SWIR2"],
+        [
+            "BLUE",
+            "GREEN",
+            "RED",
+            "REDEDGE1",
+            "REDEDGE2",
+            "REDEDGE3",
+            "BROADNIR",
+            "NIR",
+            "SWIR1",
+            "SWIR2",
+        ],
         strict=True,
     )
 )
@@ -815,7 +838,7 @@ def openeo_netcdf(scene):
     S2,
     f"{OPENEO}: names S2-L2A-B02 ...",
     options={"offset": 0.0},
-    may_refuse=r"offset=|rename",
+    may_refuse=r"offset=|harmonized=|rename",
     whole_days=True,
 )
 def openeo_gfmap_netcdf(scene):
@@ -894,7 +917,18 @@ def _dea(arrays: Mapping[str, xr.DataArray], mask: xr.DataArray, *, gsd: float) 
 DEA_S2 = dict(
     zip(
         SENTINEL2.band_names,
-        ["blue", "green", "red", "red_edge_1", "red_edge_2", "red_edge_3", "nir_1", "nir_2", "swir_2", "swir_3"],
+        [
+            "blue",
+            "green",
+            "red",
+            "red_edge_1",
+            "red_edge_2",
+            "red_edge_3",
+            "nir_1",
+            "nir_2",
+            "swir_2",
+            "swir_3",
+        ],
         strict=True,
     )
 )

@@ -17,7 +17,7 @@ EPSG = 32631
 LEFT, TOP = 499_980.0, 5_000_010.0
 """On the grids of both sensors, and on whole multiples of 10 m and of 30 m."""
 
-EXTENT = 900.0
+EXTENT = 600.0
 """In metres; a scene may be larger, the ramp then goes on in waves."""
 
 TIMES = {
@@ -70,8 +70,8 @@ def temperature(x, y, *, days: float) -> np.ndarray:
 def cloudy(x, y, *, date: int) -> np.ndarray:
     """Tell where a rectangle of cloud stands, whole pixels of 60 m."""
     across, down = (x - LEFT) % EXTENT, (TOP - y) % EXTENT
-    left, top = 120 + 60 * date, 180 + 120 * date
-    return (across > left) & (across < left + 240) & (down > top) & (down < top + 180)
+    left, top = 60 + 60 * date, 240 - 60 * date
+    return (across > left) & (across < left + 180) & (down > top) & (down < top + 180)
 
 
 def missing(x, y) -> np.ndarray:
@@ -91,7 +91,7 @@ class Counter:
 class Scene:
     """The ramp on some grid, in memory or lazy."""
 
-    size: int = 30
+    size: int = 20
     """Pixels of Landsat along a side."""
 
     lazy: bool = False
