@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,28 @@ def arrays_of(source: Any) -> dict[str, xr.DataArray]:
     return {str(name): source[name] for name in source}
 
 
+def thin(layout: Layout, source: Any) -> tuple[Layout, Any]:
+    """Keep few of many variables: every one costs its part of every graph and file."""
+    bands = layout.expected_bands
+    if isinstance(source, xr.DataArray) or len(bands) < 4:
+        return layout, source
+    kept = [0, 2, len(bands) - 3]
+    names = [*source]
+    chosen = [names[at] for at in kept] + names[len(bands) :]
+    few = {name: source[name] for name in chosen} if isinstance(source, dict) else source[chosen]
+    return replace(layout, bands=[bands[at] for at in kept]), few
+
+
+def cube_of(layout: Layout, source: Any) -> xr.DataTree | None:
+    """Return the cube, or None where nothing can be passed to make it."""
+    try:
+        return as_cube(**{layout.sensor: source}, **{**layout.always, **layout.options})
+    except TamrfError:
+        if layout.hopeless:
+            return None
+        raise
+
+
 class DoorTests:
     """Inherit, and give a fixture `layout`."""
 
@@ -147,7 +170,9 @@ class DoorTests:
     def test_with_what_the_error_asks_for_it_comes_in_right(self, layout, scene):
         if not layout.options:
             return  # The test above demanded as much.
-        assert_right(layout, outcome(layout, layout.build(scene), layout.options), scene)
+        found = outcome(layout, layout.build(scene), layout.options)
+        check = assert_right_or_refused if layout.hopeless else assert_right
+        check(layout, found, scene)
 
     def test_the_sensor_is_told_right_or_asked_for(self, layout):
         scene = Scene()
@@ -157,13 +182,14 @@ class DoorTests:
     @pytest.mark.parametrize(("kind", "decoded"), [("zarr", True), ("netcdf", False)])
     def test_through_a_file_it_is_right_or_refused(self, layout, kind, decoded, tmp_path):
         scene = Scene()
-        stored = storable(layout.build(scene))
+        layout, source = thin(layout, layout.build(scene))
+        stored = storable(source)
         opened = through_file(stored, tmp_path / f"data.{kind}", kind, decoded=decoded)
         for options in ({}, layout.options) if layout.options else ({},):
             assert_right_or_refused(layout, outcome(layout, opened, options), scene)
 
     def test_arguments_are_not_modified(self, layout):
-        source = layout.build(Scene())
+        layout, source = thin(layout, layout.build(Scene()))
         before = {name: array.copy(deep=True) for name, array in arrays_of(source).items()}
         outcome(layout, source, layout.options)
         after = arrays_of(source)
@@ -174,14 +200,18 @@ class DoorTests:
 
     def test_lazy_data_are_not_computed_whole(self, layout):
         scene = Scene(size=240, lazy=True)
-        source = layout.build(scene)
-        cube = as_cube(**{layout.sensor: source}, **{**layout.always, **layout.options})
+        layout, source = thin(layout, layout.build(scene))
+        cube = cube_of(layout, source)
+        if cube is None:
+            return
         assert dask.is_dask_collection(groups_of(cube)[layout.sensor]["reflectance"].data)
         assert scene.counter.computed <= SHARE * scene.counter.blocks, scene.counter
 
     def test_the_cube_is_stored_and_opened_equal(self, layout, tmp_path):
-        source = layout.build(Scene())
-        cube = as_cube(**{layout.sensor: source}, **{**layout.always, **layout.options})
+        layout, source = thin(layout, layout.build(Scene()))
+        cube = cube_of(layout, source)
+        if cube is None:
+            return
         save_cube(cube, tmp_path / "cube.zarr")
         again = groups_of(open_cube(tmp_path / "cube.zarr"))[layout.sensor]
         group = groups_of(cube)[layout.sensor]
@@ -207,6 +237,9 @@ def storable(source: Any) -> xr.Dataset | dict[str, xr.Dataset]:
         source = source.to_dataset(name="data")
     made = source.drop_vars([n for n, c in source.coords.items() if c.dtype == object])
     made = made.assign_attrs()
+    for name, array in made.variables.items():
+        if array.dtype.kind == "S":  # which Zarr warns of
+            made[name] = array.copy(data=np.zeros(array.shape, np.int32))
     for array in [made, *made.variables.values()]:
         array.attrs = {k: v for k, v in array.attrs.items() if _is_plain(v)}
     for name in made.data_vars:

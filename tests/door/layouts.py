@@ -52,6 +52,9 @@ class Layout:
     may_refuse: str | None = None
     """What an error may say where the data do not tell enough; equality is as good."""
 
+    hopeless: bool = False
+    """No option makes it right, since nothing tells: it must be loaded in another way."""
+
     bands: Sequence[str] = ()
     """Bands of the cube, where not all."""
 
@@ -503,6 +506,7 @@ def cubo_center(scene):
     f"{CUBO}, defaults: upper left corners, and no transform that says so",
     options={"scaling": "dn"},
     may_refuse=r"scaling=|corner|cent(er|re)|regrid=",
+    hopeless=True,
 )
 def cubo_topleft(scene):
     return cubo(scene, corner=True)
@@ -845,36 +849,47 @@ def openeo_gfmap_netcdf(scene):
     return _openeo(scene, {name: f"S2-L2A-{name}" for name in ITSELF})
 
 
-@layout(
-    S2,
-    "EOPF Zarr sample service: measurements/reflectance/r10m and r20m, b02 ...; uint16 with "
-    "scale_factor 1e-4, add_offset -0.1, fill 0, decoded by xarray to float64; x, y int64; "
-    "no time, no CRS in the group",
-    always={"crs": EPSG},
-    loose=True,
+EOPF = (
+    "EOPF Zarr sample service (metadata quoted by eopf-geozarr and GDAL issues): "
+    "measurements/reflectance/r10m/b02 ..., r20m/b05 ...; uint16, fill 0, scale_factor 1e-4, "
+    "add_offset -0.1, units digital_counts, proj:epsg and proj:transform in attrs, no time"
 )
-def eopf_zarr(scene):
-    fine = ("B02", "B03", "B04", "B08")
-    rest = tuple(name for name in SENTINEL2.band_names if name not in fine)
+
+
+def _eopf(scene: Scene, *, decoded: bool) -> dict[str, xr.DataArray]:
+    stated = {"scale_factor": 1e-4, "add_offset": -0.1, "_FillValue": 0}
     found = {}
-    for names, gsd in ((fine, 10.0), (rest, 20.0)):
-        numbers = s2_numbers(scene, ALWAYS, dtype="float64", gsd=gsd, names=names)
-        for name in names:
-            array = (numbers.sel(band=name, drop=True) * 1e-4 - 0.1).astype("float64")
-            array.attrs = {
-                "long_name": f"BOA reflectance from MSI {name}",
-                "units": "digital_counts",
-            }
-            array.encoding = {
-                "dtype": np.dtype("uint16"),
-                "scale_factor": 1e-4,
-                "add_offset": -0.1,
-                "_FillValue": 0,
-            }
-            found[name.lower()] = array.astype("float64")
-            found[name.lower()].encoding = dict(array.encoding)
-    found["scl"] = scl(scene, gsd=20.0)
+    for band in SENTINEL2.bands:
+        dtype = "float64" if decoded else "uint16"
+        names = (band.name,)
+        array = s2_numbers(scene, ALWAYS, dtype=dtype, gsd=band.gsd, names=names)
+        array = array.isel(band=0, drop=True)
+        array = array * 1e-4 - 0.1 if decoded else array
+        array.attrs = {
+            "long_name": f"BOA reflectance from MSI acquisition at spectral band {band.name}",
+            "units": "digital_counts",
+            "valid_min": 1,
+            "valid_max": 65535,
+            "dtype": "<u2",
+            "fill_value": 0,
+            "proj:epsg": EPSG,
+            "proj:transform": [band.gsd, 0.0, LEFT, 0.0, -band.gsd, TOP],
+            **({} if decoded else stated),
+        }
+        array.encoding = {"dtype": np.dtype("uint16"), **stated} if decoded else {}
+        found[band.name.lower()] = array
+    found["scl"] = scl(scene, gsd=20.0).assign_attrs({"proj:epsg": EPSG, "dtype": "|u1"})
     return found
+
+
+@layout(S2, f"{EOPF}; decoded by xarray: reflectance that still says digital_counts", loose=True)
+def eopf_zarr(scene):
+    return _eopf(scene, decoded=True)
+
+
+@layout(S2, f"{EOPF}; mask_and_scale=False", loose=True)
+def eopf_zarr_packed(scene):
+    return _eopf(scene, decoded=False)
 
 
 LS2S2 = "LS2S2 (spec: int16, -10000, x 10000, kelvin x 10), files put together by the user"
