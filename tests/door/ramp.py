@@ -45,7 +45,7 @@ CLOUD = 0.9
 """Reflectance of clouds."""
 
 _DAY_ONE = pd.Timestamp("2021-06-01")
-_CHUNK_M = 1200.0
+_CHUNK_M = 600.0
 
 
 def slope(x: np.ndarray, y: np.ndarray) -> np.ndarray:

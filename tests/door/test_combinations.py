@@ -29,7 +29,7 @@ from tests.door.layouts import (
 from tests.door.ramp import EPSG, TIMES, Scene, crs_attrs
 
 SCENE = Scene()
-drawn_often = settings(max_examples=60)
+drawn_often = settings(max_examples=40)
 
 
 @dataclass(frozen=True)
