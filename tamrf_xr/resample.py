@@ -8,7 +8,6 @@ kernel of fixed width. A block therefore equals the same ground cut from the who
 from __future__ import annotations
 
 import threading
-import warnings
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -170,10 +169,10 @@ def _block_mean(planes: Array, source: Grid, target: Grid, ratio: int) -> Array:
         padded[:, into[0], into[1]] = planes[:, out[0], out[1]]
     rows, columns = target.shape
     blocks = padded.reshape(len(planes), rows, ratio, columns, ratio)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Mean of empty slice")
-        mean = np.nanmean(blocks, axis=(2, 4), dtype=np.float64)
-    return np.asarray(mean, np.float32)
+    there = np.isfinite(blocks)
+    count = there.sum(axis=(2, 4))
+    total = np.where(there, blocks, 0).sum(axis=(2, 4), dtype=np.float64)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
 
 
 def _overlap(start: int, wanted: int, there: int) -> tuple[slice, slice]:

@@ -48,9 +48,6 @@ class Declared:
     units: str = ""
     """Unit of the scaled numbers, as written."""
 
-    applied: bool = False
-    """Floats that were decoded: the encoding tells what they were in the file."""
-
     @property
     def of_a_catalogue(self) -> bool:
         """Whether the scale comes from a catalogue, not from the pixels' own file."""
@@ -103,14 +100,11 @@ def declared(array: xr.DataArray, about: Mapping[str, Any]) -> Declared:
         room = 2 ** (8 * array.dtype.itemsize)
         nodata |= {number - room for number in nodata if room / 2 <= number < room}
     units = next((str(place.found[n]) for place in places for n in UNITS if n in place.found), "")
-    applied = array.dtype.kind == "f" and not _trivial(_scaling(array.encoding, array))
     if not scaled:
-        return Declared(nodata=tuple(sorted(nodata)), units=units, applied=applied)
+        return Declared(nodata=tuple(sorted(nodata)), units=units)
     _check_agree(scaled, array)
     scale, offset, said = _known(_scaling_of(scaled[0], array))
-    return Declared(
-        scale, offset, scaled[0].name, said, tuple(sorted(nodata)), units=units, applied=applied
-    )
+    return Declared(scale, offset, scaled[0].name, said, tuple(sorted(nodata)), units)
 
 
 def _places(array: xr.DataArray, about: Mapping[str, Any]) -> Iterator[_Place]:
@@ -169,8 +163,8 @@ def _per_band(
     found: Mapping[str, Any], names: tuple[str, ...], array: xr.DataArray, default: float
 ) -> tuple[Any, bool]:
     name = next((name for name in names if found.get(name) is not None), None)
-    # Earth Engine calls the size of a pixel in metres "scale".
-    if name is None or (name == "scale" and np.ravel(found[name])[0] in {10, 20, 30, 60, 100}):
+    # Earth Engine's tools call the size of a pixel in metres "scale", xee "scale_factor".
+    if name is None or (names is SCALE and _first(found[name]) in {10, 20, 30, 60, 90, 100}):
         return default, False
     values = [_number(name, value, default) for value in _listed(found[name])]
     if len(set(values)) == 1:
@@ -182,6 +176,10 @@ def _per_band(
             "or one for all"
         )
     return xr.Variable(("band",), np.array(values)), True
+
+
+def _first(value: Any) -> Any:
+    return next(iter(_listed(value)), None)
 
 
 def _listed(value: Any) -> list[Any]:

@@ -192,8 +192,11 @@ def _carried_crs(array: xr.DataArray, context: Mapping[str, Any]) -> CRS | None:
 
 def _centred(array: xr.DataArray, context: Mapping[str, Any]) -> xr.DataArray:
     """Move the coordinates of stackstac, by default upper left corners, to pixel centres."""
-    stackstac = "transform" in context and {"resolution", "resolution_xy"} & context.keys()
-    if not stackstac or min(array["y"].size, array["x"].size) < 2:
+    if min(array["y"].size, array["x"].size) < 2:
+        return array
+    if {"central_x", "central_y", "edge_size_m", "resolution"} <= context.keys():
+        return _centred_of_cubo(array, context)
+    if "transform" not in context or not {"resolution", "resolution_xy"} & context.keys():
         return array
     corner = Affine(*tuple(context["transform"])[:6])
     x, y = array["x"].values.astype(float), array["y"].values.astype(float)
@@ -203,6 +206,17 @@ def _centred(array: xr.DataArray, context: Mapping[str, Any]) -> xr.DataArray:
     if np.any(abs(steps - np.round(steps)) > 1e-3):
         return array
     return array.assign_coords(x=("x", x + corner.a / 2), y=("y", y + corner.e / 2))
+
+
+def _centred_of_cubo(array: xr.DataArray, context: Mapping[str, Any]) -> xr.DataArray:
+    """Move the corners of cubo, which drops the transform, but tells its centre and edge."""
+    half = float(context["resolution"]) / 2
+    left = float(context["central_x"]) - float(context["edge_size_m"]) / 2
+    top = float(context["central_y"]) + float(context["edge_size_m"]) / 2
+    x, y = float(array["x"][0]), float(array["y"][0])
+    if abs(x - left) > 0.1 * half or abs(y - top) > 0.1 * half:
+        return array
+    return array.assign_coords(x=array["x"] + half, y=array["y"] - half)
 
 
 def _check_transform(array: xr.DataArray, context: Mapping[str, Any]) -> None:

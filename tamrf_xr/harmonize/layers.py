@@ -14,6 +14,7 @@ import xarray as xr
 from tamrf_xr.cube import Grid
 from tamrf_xr.dates import DateLike
 from tamrf_xr.errors import CubeError, SourceNotFoundError
+from tamrf_xr.harmonize.declared import NODATA, OFFSET, SCALE, UNITS
 from tamrf_xr.harmonize.georeference import deferred, located, timed
 from tamrf_xr.harmonize.masks import mask_role, masks_unknown
 from tamrf_xr.harmonize.producers import (
@@ -35,6 +36,8 @@ _DIMS = {
     "x": ("x", "lon", "longitude", "easting"),
 }
 BAND, THERMAL = "band", "thermal"
+_BY_BAND = {*SCALE, *OFFSET, *NODATA, *UNITS, "raster:bands", "eo:bands", "long_name"}
+"""Attributes that may list one value a band."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +156,7 @@ def read_layers(source: Any, sensor: Sensor, place: Place) -> Found:
     if producer is None:
         check_numbered(sensor, named, words)
     names = _Names(sensor, producer)
-    about = dict(getattr(source, "attrs", {}))
+    about = dict(source.attrs) if isinstance(source, xr.Dataset) else {}
     if isinstance(source, xr.Dataset) and (crs := find_crs(source)) is not None:
         about["crs"] = crs
     layers, ignored = _sorted_out(source, names, about, place)
@@ -279,6 +282,7 @@ def _plain_dims(array: xr.DataArray) -> xr.DataArray:
     renamed = {dim: plain for dim, plain in found.items() if dim is not None and dim != plain}
     clash = [name for name in renamed.values() if name in array.coords]
     array = array.drop_vars(clash).rename(renamed) if renamed else array
+    array = _with_known_coords(array)
     if strange := [str(dim) for dim in array.dims if dim not in _DIMS]:
         raise CubeError(
             f"'{array.name}' has dimensions {array.dims}; expected time, band, y, x: "
@@ -287,6 +291,16 @@ def _plain_dims(array: xr.DataArray) -> xr.DataArray:
     if missing := [name for name in ("y", "x") if name not in array.dims]:
         raise CubeError(f"'{array.name}' has dimensions {array.dims}; {missing} are missing")
     return array
+
+
+def _with_known_coords(array: xr.DataArray) -> xr.DataArray:
+    """Bring lazy coordinates into memory, and drop those of images: no statement is that large.
+
+    Of a file that was opened with dask they are chunked too, otherwise than the pixels.
+    """
+    images = [name for name, coord in array.coords.items() if coord.ndim > 1]
+    small = {n: c.compute() for n, c in array.coords.items() if c.chunks and n not in images}
+    return array.drop_vars(images).assign_coords(small)
 
 
 def _placed(
@@ -330,12 +344,22 @@ def _split(
     positions = [at for _, _, at in bands]
     if bands:
         whole = positions == list(range(array.sizes["band"]))
-        stack = array if whole else array.isel(band=positions)
+        stack = array if whole else _bands_at(array, positions)
         called = ", ".join(labels[at] for at in positions)
         yield Layer(BAND, tuple(name for _, name, _ in bands), called, stack, grid, about)
     for role, name, at in found:
         if role != BAND:
-            yield Layer(role, (name,), labels[at], array.isel(band=at, drop=True), grid, about)
+            alone = _bands_at(array, [at]).isel(band=0, drop=True)
+            yield Layer(role, (name,), labels[at], alone, grid, about)
+
+
+def _bands_at(array: xr.DataArray, positions: Sequence[int]) -> xr.DataArray:
+    """Select bands, and with them their part of attributes that list one value a band."""
+    count, chosen = array.sizes["band"], array.isel(band=list(positions))
+    for name, value in array.attrs.items():
+        if isinstance(value, (tuple, list)) and len(value) == count and name in _BY_BAND:
+            chosen.attrs[name] = tuple(value[at] for at in positions)
+    return chosen
 
 
 def _check_lengths(

@@ -91,7 +91,7 @@ PRODUCERS = (
         "FORCE Sentinel-2",
         "sentinel2",
         "FORCE documentation, Level 2 ARD: BOA of Sentinel-2 (0=BLUE ... BROADNIR, NIR)",
-        signature=("broadnir",),
+        signature=("broadnir", "qai"),
         scaling="ls2s2",
         bands={
             "rededge1": "B05",

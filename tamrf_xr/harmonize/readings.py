@@ -54,7 +54,7 @@ _THERMAL_UNITS = {
     ),
     **dict.fromkeys(("degf", "f", "fahrenheit", "°f"), (5 / 9, 459.67 * 5 / 9)),
 }
-_RAW_UNITS = {"dn", "count", "counts", "digital number", "digital numbers", "bit index"}
+_RAW_UNITS = {"dn", "count", "counts", "digital number", "digital numbers", "digital_counts"}
 
 
 def first_reading(one: Numbers, said: Said) -> Units:
@@ -227,7 +227,7 @@ def _in_units(one: Numbers, reading: Units, found: Declared) -> Units:
     """Obey the unit that the data name."""
     unit = found.units.strip().lower()
     if reading.kind in {PRODUCT, LS2S2} or unit in _RAW_UNITS:
-        _check_raw_unit(reading, unit)
+        _check_raw_unit(one, reading, unit)
         return reading
     factor, shift = _factor(unit, thermal=one.thermal, written=found.units)
     if (factor, shift) == (1.0, 0.0):
@@ -241,8 +241,9 @@ def _in_units(one: Numbers, reading: Units, found: Declared) -> Units:
     )
 
 
-def _check_raw_unit(reading: Units, unit: str) -> None:
-    if reading.kind == PHYSICAL and unit in _RAW_UNITS:
+def _check_raw_unit(one: Numbers, reading: Units, unit: str) -> None:
+    # EOPF leaves "digital_counts" on what has been scaled: values decide.
+    if reading.kind == PHYSICAL and unit in _RAW_UNITS and _misfit(one, reading):
         raise CubeError(
             f"floats in units {unit!r} are no reflectance yet: pass scaling='dn' for numbers of "
             "the Level-2 product, or set attrs['scale_factor'] and attrs['add_offset']"

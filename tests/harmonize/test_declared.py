@@ -84,7 +84,7 @@ def test_nodata_is_found_everywhere(array, about, expected):
     assert declared(array, about).nodata == expected
 
 
-def test_encoding_counts_for_integers_and_tells_that_floats_are_decoded():
+def test_encoding_counts_for_integers_and_names_no_scale_of_floats():
     raw, floats = DN.copy(), DN.astype("float32")
     for array in (raw, floats):
         array.encoding = {"scale_factor": 1e-4, "_FillValue": 0}

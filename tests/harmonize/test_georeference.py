@@ -118,7 +118,7 @@ def test_crs_missing_or_contradictory_or_in_degrees_is_refused():
         as_cube(scene(crs=None), crs="moon")
     with pytest.raises(CubeError, match="pixels in degrees"):
         as_cube(scene(crs="EPSG:4326"))
-    with pytest.raises(CubeError, match="more than one CRS in coordinate 'epsg'"):
+    with pytest.raises(CubeError, match="two coordinate reference systems: coordinate 'epsg'"):
         as_cube(scene(crs=None).assign_coords(epsg=("time", [32631, 32632])))
     assert group(scene(crs=None), crs=32631).rio.crs.to_epsg() == 32631
 

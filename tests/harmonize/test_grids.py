@@ -226,8 +226,6 @@ def test_a_crs_is_found_under_any_name(name, form):
     data = data.rio.write_crs(CRS, grid_mapping_name=name)
     data = data.reset_coords(name) if form == "variable" else data
     assert_on_ramp(as_cube(sentinel2=data))
-    with pytest.raises(CubeError, match=r"two coordinate reference systems: .* EPSG:32632"):
-        as_cube(sentinel2=data.assign({"other": ((), 0, {"crs_wkt": "EPSG:32632"})}))
 
 
 def test_an_old_way_to_write_a_crs_is_read():
