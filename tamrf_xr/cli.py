@@ -226,7 +226,15 @@ def _add_fuse(commands: Any) -> None:
     parser.add_argument("--bands", nargs="+", metavar="BAND", help="default: all")
     parser.add_argument("--origin", metavar="DATE", help="day 0 (default: 1 January)")
     parser.add_argument(
-        "--window", default="365D", help="'none' for no window (default: %(default)s)"
+        "--window",
+        default="365D",
+        help="a number is days; 'none' for no window (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--same-day",
+        default="12h",
+        metavar="TIME",
+        help="acquisitions no further apart are of one day (default: %(default)s)",
     )
     parser.add_argument(
         "--device", default="auto", help="cpu, cuda, cuda:1 ... (default: %(default)s)"
@@ -266,6 +274,7 @@ def _fuse(options: argparse.Namespace) -> int:
         bands=options.bands,
         origin=options.origin,
         window=None if options.window == "none" else options.window,
+        same_day=options.same_day,
         device=options.device,
         precision=options.precision,
         tile=int(options.tile) if options.tile.isdigit() else options.tile,

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tamrf_xr.days import SAME_DAY, count_days, days_asked
 from tamrf_xr.errors import DateError
 from tamrf_xr.fuser import Episode
+from tamrf_xr.iso8601 import Length, read_length, read_moment, read_range
 
 DateLike = Any
 """A string, a datetime, a numpy or pandas time."""
@@ -24,19 +26,23 @@ def parse_dates(dates: DateLike | Iterable[DateLike]) -> pd.DatetimeIndex:
     Parameters
     ----------
     dates
-        One date or many: strings, datetimes, a DatetimeIndex, an xarray object with a ``time``
-        coordinate, ``"start/end/step"`` such as ``"2022-01-01/2022-12-31/15D"`` (any pandas
-        frequency), or ``slice(start, end, step)``. Kept in the order given.
+        One date or many: ISO 8601 text (``"2022-06-01"``, ``"20220601"``, with a time of day
+        ``"2022-06-01T10:30Z"``), datetimes, a DatetimeIndex, an xarray object with a ``time``
+        coordinate, ``"start/end/step"`` such as ``"2022-01-01/2022-12-31/15D"``, or
+        ``slice(start, end, step)``. The step is a pandas frequency or an ISO 8601 duration:
+        ``"P1M"`` gives the same day of every month, the last one in shorter months. Kept in the
+        order given.
 
     Returns
     -------
     pandas.DatetimeIndex
-        Without time zone (UTC).
+        Without time zone: what names one is converted to UTC, the rest is taken to be UTC.
 
     Raises
     ------
     DateError
-        If something is not a date, or there is none.
+        If something is not a date, or needs guessing; if a range has no step, or one of nothing;
+        if there is no date, or too many.
 
     Examples
     --------
@@ -48,20 +54,32 @@ def parse_dates(dates: DateLike | Iterable[DateLike]) -> pd.DatetimeIndex:
         raise DateError(f"no query date in {dates!r}; name at least one, such as '2022-06-01'")
     if index.hasnans:
         raise DateError(f"query dates hold a missing value (NaT): {dates!r}")
-    return index.tz_convert(None) if index.tz is not None else index
+    return index
 
 
 def _to_index(dates: Any) -> pd.DatetimeIndex:
     if isinstance(dates, slice):
         return _range(dates.start, dates.stop, dates.step)
     if isinstance(dates, str):
-        parts = dates.split("/")
-        return _range(*parts) if len(parts) == 3 else _index([dates])
+        return _index(_expanded(dates))
     if hasattr(dates, "coords"):
         return _index(_times_of(dates))
-    if np.ndim(dates) == 0 and not isinstance(dates, Iterable):
-        return _index([dates])
-    return _index(list(dates))
+    if np.ndim(dates) == 0:
+        dates = [dates[()] if isinstance(dates, np.ndarray) else dates]
+    return _index([moment for value in dates for moment in _expanded(value)])
+
+
+def _expanded(value: Any) -> list[Any]:
+    """Return the dates of a range written as text; anything else as it is."""
+    if not isinstance(value, str) or "/" not in value:
+        return [value]
+    parts = value.split("/")
+    if len(parts) > 3:
+        raise DateError(
+            f"query dates {value!r} have {len(parts)} parts; a range is 'start/end/step', such as "
+            "'2022-01-01/2022-12-31/15D'"
+        )
+    return list(_range(*parts, *[None] * (3 - len(parts))))
 
 
 def _times_of(thing: Any) -> list[Any]:
@@ -71,28 +89,39 @@ def _times_of(thing: Any) -> list[Any]:
 
 
 def _index(values: Sequence[Any]) -> pd.DatetimeIndex:
+    return pd.DatetimeIndex([_moment(value) for value in values])
+
+
+def _moment(value: Any) -> Any:
+    """Read one date: a Timestamp in UTC, or NaT."""
     # Numbers would pass as nanoseconds since 1970: refuse what is not a date.
-    for value in values:
-        if isinstance(value, (int, float, np.integer, np.floating)):
-            raise DateError(f"query date {value!r} is a number; write it as '2022-06-01'")
+    if isinstance(value, (int, float, np.integer, np.floating)):
+        raise DateError(f"query date {value!r} is a number; write it as '2022-06-01'")
+    if isinstance(value, str):
+        return read_moment(value)
     try:
-        return pd.DatetimeIndex([pd.Timestamp(value) for value in values])
+        moment = pd.Timestamp(value)
     except (ValueError, TypeError) as error:
         raise DateError(f"query date not understood: {error}; write it as '2022-06-01'") from error
+    return moment if moment.tz is None else moment.tz_convert(None)
 
 
 def _range(start: Any, stop: Any, step: Any) -> pd.DatetimeIndex:
-    if not (start and stop and step):
+    for end, name in ((start, "start"), (stop, "end")):
+        if end is None or (isinstance(end, str) and end.strip() in {"", ".."}):
+            raise DateError(
+                f"a range of query dates needs start, end and step, and its {name} is open; write "
+                "both, such as '2022-01-01/2022-12-31/15D'"
+            )
+    first, last = (_moment(end) for end in (start, stop))
+    if step is None or (isinstance(step, str) and not step.strip()):
         raise DateError(
-            f"a range of query dates needs start, end and step, got {start!r}, {stop!r}, {step!r}; "
-            "such as '2022-01-01/2022-12-31/15D'"
+            f"a range of query dates needs start, end and step, and {start}/{stop} has no step; "
+            f"write {start}/{stop}/1D for every day, or name two dates"
         )
-    try:
-        return pd.date_range(start, stop, freq=step)
-    except (ValueError, TypeError) as error:
-        raise DateError(
-            f"range of query dates {start}/{stop}/{step} not understood: {error}"
-        ) from error
+    if first is pd.NaT or last is pd.NaT:
+        raise DateError(f"the range of query dates {start}/{stop} has an end that is missing (NaT)")
+    return read_range(first, last, step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +150,15 @@ def plan_dates(
     queries: pd.DatetimeIndex,
     *,
     origin: DateLike | None = None,
-    window: str | pd.Timedelta | None = "365D",
+    window: Length | None = "365D",
+    same_day: Length = SAME_DAY,
 ) -> DatePlan:
     """Plan which acquisitions each query date sees, and how their days are counted.
 
     Acquisitions that span no more than `window` form one episode, counted from `origin`. A longer
     cube gives an episode per query date: the acquisitions of the window centred on it, counted
-    from that window's start. Days are whole; acquisitions of one sensor on one day are one.
+    from that window's start. Days are whole, see `tamrf_xr.days`; acquisitions of one sensor on one
+    day are one.
 
     Parameters
     ----------
@@ -139,7 +170,9 @@ def plan_dates(
         Day 0; by default 1 January of the year of the first acquisition when all lie within 366
         days of it, else the first acquisition.
     window
-        Length of the window, or None for no window.
+        Length of the window, such as ``"365D"``, or in days; None for no window.
+    same_day
+        How far apart acquisitions of one day may be, such as ``"12h"``.
 
     Returns
     -------
@@ -149,17 +182,19 @@ def plan_dates(
     Raises
     ------
     DateError
-        If a query date has no acquisition in its window, or `origin` is given where windows
-        have their own.
+        If a query date has no acquisition in its window, `origin` is given where windows
+        have their own, or an acquisition has no time.
     """
-    days = {name: index.floor("D").unique().sort_values() for name, index in times.items()}
+    counted = count_days(times, same_day=same_day)
+    asked = days_asked(queries, times, counted)
+    days = {name: index.unique().sort_values() for name, index in counted.items()}
     every = _union(days)
-    length = None if window is None else _timedelta(window)
+    length = None if window is None else read_length(window, "window")
     if length is not None:
-        _check_served(every, queries, length)
+        _check_served(every, asked, length)
     if length is None or every[-1] - every[0] <= length:
-        start = default_origin(every) if origin is None else parse_dates(origin)[0]
-        episodes: tuple[Episode, ...] = (_episode(days, start, dict(enumerate(queries))),)
+        start = default_origin(every) if origin is None else _one(origin)
+        episodes: tuple[Episode, ...] = (_episode(days, start, dict(enumerate(asked))),)
     elif origin is not None:
         raise DateError(
             f"acquisitions span {(every[-1] - every[0]).days} days, more than the window of "
@@ -168,9 +203,16 @@ def plan_dates(
         )
     else:
         episodes = tuple(
-            _windowed(days, query, position, length) for position, query in enumerate(queries)
+            _windowed(days, query, position, length) for position, query in enumerate(asked)
         )
-    return _reads(times, days, episodes)
+    return _reads(counted, days, episodes)
+
+
+def _one(origin: DateLike) -> pd.Timestamp:
+    found = parse_dates(origin)
+    if len(found) > 1:
+        raise DateError(f"origin is one date, got {len(found)}: {origin!r}")
+    return found[0]
 
 
 def default_origin(days: pd.DatetimeIndex) -> pd.Timestamp:
@@ -184,16 +226,6 @@ def _union(days: Mapping[str, pd.DatetimeIndex]) -> pd.DatetimeIndex:
     if every.empty:
         raise DateError("the cube holds no acquisition of any sensor: there is nothing to fuse")
     return every.unique().sort_values()
-
-
-def _timedelta(window: str | pd.Timedelta) -> pd.Timedelta:
-    try:
-        length = pd.Timedelta(window)
-    except ValueError as error:
-        raise DateError(f"window {window!r} is not a duration: write it as '365D'") from error
-    if not length > pd.Timedelta(0):
-        raise DateError(f"window must be longer than nothing, got {window!r}")
-    return length
 
 
 def _check_served(every: pd.DatetimeIndex, queries: pd.DatetimeIndex, window: pd.Timedelta) -> None:
@@ -243,7 +275,7 @@ def _count(times: pd.DatetimeIndex, origin: pd.Timestamp) -> tuple[float, ...]:
 
 
 def _reads(
-    times: Mapping[str, pd.DatetimeIndex],
+    counted: Mapping[str, pd.DatetimeIndex],
     days: Mapping[str, pd.DatetimeIndex],
     episodes: tuple[Episode, ...],
 ) -> DatePlan:
@@ -255,7 +287,7 @@ def _reads(
     number = {name: {old: new for new, old in enumerate(kept)} for name, kept in used.items()}
     reads = {
         name: tuple(
-            tuple(np.flatnonzero(times[name].floor("D") == days[name][position]).tolist())
+            tuple(np.flatnonzero(counted[name] == days[name][position]).tolist())
             for position in kept
         )
         for name, kept in used.items()

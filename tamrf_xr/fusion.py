@@ -13,6 +13,7 @@ import xarray as xr
 from tamrf_xr import panchromatic
 from tamrf_xr.cube import groups_of, validate
 from tamrf_xr.dates import parse_dates
+from tamrf_xr.days import count_days
 from tamrf_xr.errors import CubeError, OptionError
 from tamrf_xr.fuser import FuserSpec
 from tamrf_xr.methods.registry import Request, parse_bands, plan_method
@@ -35,6 +36,7 @@ def fuse(
     bands: Any = None,
     origin: Any = None,
     window: Any = "365D",
+    same_day: Any = "12h",
     device: str = "auto",
     precision: str = "auto",
     tile: int | str = "auto",
@@ -48,8 +50,8 @@ def fuse(
         A cube, from `tamrf_xr.open_cube` or `tamrf_xr.as_cube`.
     query_dates
         Strings, datetimes, a DatetimeIndex, ``"start/end/step"`` such as
-        ``"2022-01-01/2022-12-31/15D"``, ``slice(start, end, step)``, or an xarray object
-        whose ``time`` is taken.
+        ``"2022-01-01/2022-12-31/15D"`` (or ``P1M``: the same day of every month),
+        ``slice(start, end, step)``, or an xarray object whose ``time`` is taken. In UTC.
     model
         Weights for a method that needs them: a path, a loaded model, or ``"default"``.
     method
@@ -66,7 +68,11 @@ def fuse(
         days of it, else the first acquisition.
     window
         Cubes longer than this are fused window by window, each centred on a query date, days
-        counted from its start. None: all acquisitions at once, whatever their span.
+        counted from its start; a bare number is days. None: all acquisitions at once, whatever
+        their span.
+    same_day
+        Acquisitions no further apart are of one day: those of one sensor make one image, those of
+        both a pair, on either side of midnight too.
     device
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``, or ``"auto"``: a GPU where there is one.
     precision
@@ -107,7 +113,7 @@ def fuse(
         cube,
         query_dates,
         choice=Choice(model, method, sensors, bands, device, precision, method_options or {}),
-        timing=Timing(origin, window),
+        timing=Timing(origin, window, same_day),
         tile=tile,
     )
     read = _read_by(plan.spec, cube)
@@ -131,6 +137,7 @@ def run_job(
     bands: Any = None,
     origin: Any = None,
     window: Any = "365D",
+    same_day: Any = "12h",
     device: str = "auto",
     precision: str = "auto",
     tile: int | str = "auto",
@@ -160,7 +167,7 @@ def run_job(
         Replace what is at `store`.
     progress
         Show a bar.
-    model, method, sensors, bands, origin, window, device, precision, tile, method_options
+    model, method, sensors, bands, origin, window, same_day, device, precision, tile, method_options
         As for `fuse`. A rerun must ask the same; ``tile="auto"`` then takes the store's.
 
     Returns
@@ -184,7 +191,7 @@ def run_job(
         cube,
         query_dates,
         choice=Choice(model, method, sensors, bands, device, precision, method_options or {}),
-        timing=Timing(origin, window),
+        timing=Timing(origin, window, same_day),
         tile=tile,
     )
     return run_tiles(
@@ -256,7 +263,7 @@ def _plan(
         precision=choice.precision,
         options=choice.options,
         panchromatic=_has_panchromatic(cube),
-        days=_days_of(cube),
+        days=_days_of(cube, timing.same_day),
     )
     spec = plan_method(choice.method, request)
     return Plan(spec, parse_dates(query_dates), timing, _parse_tile(tile))
@@ -297,12 +304,12 @@ def bands_of(cube: xr.DataTree) -> dict[str, tuple[str, ...]]:
     return given
 
 
-def _days_of(cube: xr.DataTree) -> dict[str, tuple[int, ...]]:
+def _days_of(cube: xr.DataTree, same_day: Any) -> dict[str, tuple[int, ...]]:
     """Return whole days since 1970 of each sensor's acquisitions."""
-    return {
-        name: tuple((pd.DatetimeIndex(group["time"].values).floor("D") - pd.Timestamp(0)).days)
-        for name, group in groups_of(cube).items()
-    }
+    groups = groups_of(cube).items()
+    times = {name: pd.DatetimeIndex(group["time"].values) for name, group in groups}
+    counted = count_days(times, same_day=same_day)
+    return {name: tuple((days - pd.Timestamp(0)).days) for name, days in counted.items()}
 
 
 def _parse_tile(tile: int | str) -> int | None:

@@ -56,11 +56,129 @@ def test_times_of_an_xarray_object_are_taken():
         ("2022-01-01/2022-02-01/x", "not understood"),
         (slice("2022-01-01", "2022-02-01"), "needs start, end and step"),
         ("2022-02-01/2022-01-01/5D", "at least one"),
+        ("2022-06-01/2022-06-15", "write 2022-06-01/2022-06-15/1D for every day, or name two"),
+        (["2022-06-01/2022-06-15"], "has no step"),
+        (slice(pd.Timestamp("2022-06-01"), dt.date(2022, 6, 15)), "has no step"),
+        ("2022-06-01/..", "its end is open"),
+        ("../2022-06-01", "its start is open"),
+        ("2022-06-01/../1D", "its end is open"),
+        ("/2022-06-01/1D", "its start is open"),
+        ("2022-06-01/2022-06-15/", "has no step"),
+        ("2022-06-01/2022-06-30/0D", "is nothing"),
+        ("2022-06-01/2022-06-30/P0D", "is nothing"),
+        ("2022-06-01/2022-06-30/PT0S", "is nothing"),
+        ("2022-06-01/2022-06-30/0MS", "is nothing"),
+        (slice("2022-06-01", "2022-06-30", dt.timedelta(0)), "is nothing"),
+        ("2022-06-01/2022-06-30/-1D", "back in time"),
+        ("2022-06-01/2022-06-30/-P1D", "back in time"),
+        ("2022-06-30/2022-06-01/-1D", "ends before it starts"),
+        ("2022-06-01/2022-06-30/15", "step '15' .* not understood"),
+        ("2022-06-01/2022-06-30/1M", "months as 'P1M'"),
+        ("2022-06-01/2022-06-30/P", "not understood"),
+        ("2022-06-01/2022-06-30/P1H", "not understood"),
+        ("2022-06-02/2022-06-03/MS", "at least one"),
+        ("2022-01-01/2022-12-31/1min", "gives 524161 query dates"),
+        ("2022-01-01/2022-12-31/PT1S", "query dates, more than 100000"),
+        ("2022-01-01/2022-01-02/1ns", "query dates, more than 100000"),
+        ("2022-01-01/P10D/P1D", "'P10D' not understood"),
+        ("2022-06-01 2022-06-15", "not understood"),
+        ("2022-01-01/2022-06-01/P1D/P1D", "4 parts"),
+        ("2022-06", "names no day; write the day, as '2022-06-01'"),
+        ("2022", "names no day; write the day, as '2022-01-01'"),
+        ("20", "not understood"),
+        ("1/2/2022", "not understood"),
+        ("2022/06/01", "names no day"),
+        ("2022-06-31", "day is out of range"),
+        (np.array(5), "is a number"),
+        (True, "is a number"),
     ],
 )
 def test_what_is_no_date_is_refused(dates, message):
     with pytest.raises(DateError, match=message):
         parse_dates(dates)
+
+
+LENIENT = ["June", "10:30", "today", "now", "1 June 2022", "Jun 2022", "2022-W22", "2022-152", "T"]
+LENIENT += ["2022-6-1", "06/01/2022", "2022.06.01", "2022-06-01Z", "2022-06-01T10", "", "NaT", "Q2"]
+LENIENT += ["2022-06-01T10:30 Europe/Paris", "12022-06-01", "\u0662022-06-01", "220601", "6", "2022Q2"]
+
+
+@pytest.mark.parametrize("text", LENIENT)
+def test_what_needs_guessing_is_refused(text):
+    with pytest.raises(DateError, match="query date"):
+        parse_dates(text)
+
+
+@given(st.text(alphabet="0123456789-:/T .ZJune+W", max_size=12))
+def test_text_is_read_as_it_is_written_or_refused(text):
+    try:
+        found = parse_dates(text)
+    except DateError:
+        return
+    if "/" not in text:
+        assert found[0].strftime("%Y%m%d") == text.strip().replace("-", "")[:8]
+
+
+zones = st.sampled_from([dt.timezone(dt.timedelta(minutes=m)) for m in (-570, -60, 0, 120, 345)])
+moments = st.datetimes(dt.datetime(1900, 1, 1), dt.datetime(2200, 1, 1))
+
+
+@given(moments, st.none() | zones, st.sampled_from(["T", " "]))
+def test_every_iso_date_is_read_as_utc(moment, zone, between):
+    aware = moment.replace(tzinfo=zone)
+    expected = moment if zone is None else aware.astimezone(dt.UTC).replace(tzinfo=None)
+    assert list(parse_dates(aware.isoformat(between))) == [pd.Timestamp(expected)]
+    assert list(parse_dates(f"{moment:%Y-%m-%d}")) == [pd.Timestamp(moment.date())]
+    assert list(parse_dates(f"{moment:%Y%m%d}")) == [pd.Timestamp(moment.date())]
+
+
+@pytest.mark.parametrize(
+    ("iso", "step"),
+    [("P10D", "10D"), ("P1W", "7D"), ("PT12H", "12h"), ("P1DT12H", "36h"), ("PT90M", "90min")],
+)
+def test_iso_steps_are_those_of_pandas(iso, step):
+    start, stop = "2022-01-01T06:30", "2022-03-05"
+    assert parse_dates(f"{start}/{stop}/{iso}").equals(parse_dates(f"{start}/{stop}/{step}"))
+
+
+@given(moments, st.integers(1, 30), st.integers(0, 40), st.integers(0, 5))
+def test_months_are_counted_from_the_start(start, months, count, days):
+    stop = start + pd.DateOffset(months=months * count) + pd.Timedelta(days=days * count)
+    years, rest = divmod(months, 12)
+    step = f"P{years}Y{rest}M{days}D" if years else f"P{rest}M{days}D"
+    found = parse_dates(slice(start, stop, step))
+    expected = [
+        pd.Timestamp(start) + pd.DateOffset(months=months * k) + pd.Timedelta(days=days * k)
+        for k in range(count + 1)
+    ]
+    assert list(found) == expected
+
+
+def test_ranges_may_stand_among_dates():
+    found = parse_dates(["2022-06-01/2022-06-03/P1D", "2022-05-01"])
+    assert found.strftime("%d%m").tolist() == ["0106", "0206", "0306", "0105"]
+
+
+@pytest.mark.parametrize("window", [365, 365.0, "365", "365D", "P365D", dt.timedelta(365)])
+def test_a_window_may_be_written_in_any_way(window):
+    times = {"sentinel2": pd.DatetimeIndex(["2020-01-01", "2021-06-01"])}
+    plan = plan_dates(times, query_index("2020-02-01"), window=window)
+    assert plan == plan_dates(times, query_index("2020-02-01"), window=pd.Timedelta(365, "D"))
+
+
+@pytest.mark.parametrize("window", ["", "long", "P1M", "1M", "-3D", 0, True, "nan", float("nan"), []])
+def test_a_window_of_no_sense_is_refused(window):
+    with pytest.raises(DateError, match="window"):
+        plan_dates({"sentinel2": FIRST + pd.to_timedelta([0], "D")}, query_index(FIRST), window=window)
+
+
+def test_origin_is_one_date():
+    with pytest.raises(DateError, match="origin is one date, got 3"):
+        plan_dates(
+            {"sentinel2": FIRST + pd.to_timedelta([0], "D")},
+            query_index(FIRST),
+            origin="2020-01-01/2020-01-03/1D",
+        )
 
 
 def test_origin_is_january_where_acquisitions_allow_it():

@@ -9,6 +9,7 @@ import pandas as pd
 import xarray as xr
 
 from tamrf_xr.cube import groups_of
+from tamrf_xr.days import count_days
 from tamrf_xr.fuser import Mask, Pixels, Series
 from tamrf_xr.scale.reading import mosaic
 from tamrf_xr.sensors import SENSORS
@@ -74,6 +75,23 @@ def bands_by_sensor(cube: xr.DataTree) -> dict[str, tuple[str, ...]]:
         name: tuple(band.name for band in SENSORS[name].all_bands if band.name in bands_of(group))
         for name, group in groups_of(cube).items()
     }
+
+
+def by_day(cube: xr.DataTree) -> xr.DataTree:
+    """Return the cube with days for times, where those are not the dates; see `tamrf_xr.days`.
+
+    All of evaluation goes by dates: acquisitions of one day on either side of midnight then have
+    one date. The cube itself where there are none.
+    """
+    groups = groups_of(cube)
+    times = {name: pd.DatetimeIndex(group["time"].values) for name, group in groups.items()}
+    days = count_days(times)
+    if all(index.equals(times[name].floor("D")) for name, index in days.items()):
+        return cube
+    dated = {name: group.assign_coords(time=days[name]) for name, group in groups.items()}
+    made = xr.DataTree.from_dict({"/": cube.to_dataset(), **dated}, name=cube.name)
+    made.encoding = cube.encoding
+    return made
 
 
 def days_of(group: xr.Dataset) -> pd.DatetimeIndex:

@@ -24,6 +24,7 @@ from tamrf_xr.errors import (
     SourceNotFoundError,
     TileError,
 )
+from tamrf_xr.evaluation.acquisitions import by_day
 from tamrf_xr.evaluation.report import Study, write_report
 from tamrf_xr.evaluation.results import (
     Result,
@@ -217,7 +218,7 @@ def _subject(name: str, source: Any, plan: Plan) -> Subject:
         stamp["content"] = [_content(group) for group in groups_of(cube).values()]
     else:
         stamp["written"] = _written(Path(source))
-    return Subject(name, cube, stamp)
+    return Subject(name, by_day(cube), stamp)
 
 
 def _content(group: xr.Dataset) -> str:

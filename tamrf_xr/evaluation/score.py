@@ -13,8 +13,16 @@ from numpy.typing import NDArray
 
 from tamrf_xr import metrics
 from tamrf_xr.cube import groups_of, validate
+from tamrf_xr.days import count_days, days_asked
 from tamrf_xr.errors import MethodError, OptionError
-from tamrf_xr.evaluation.acquisitions import Scene, SceneReader, bands_of, days_of, predicted
+from tamrf_xr.evaluation.acquisitions import (
+    Scene,
+    SceneReader,
+    bands_of,
+    by_day,
+    days_of,
+    predicted,
+)
 from tamrf_xr.evaluation.compensate import degrade
 from tamrf_xr.fuser import Pixels
 from tamrf_xr.metrics import SupportVectors
@@ -134,6 +142,8 @@ def score(
     validate(fused)
     validate(reference)
     scoring = scoring or Scoring()
+    asked = _days_asked(fused, reference)
+    reference = by_day(reference)
     seen = {name: days_of(group) for name, group in groups_of(reference).items()}
     scorer = Scorer(scoring, seen if given is None else given)
     parts = []
@@ -141,13 +151,22 @@ def score(
         observed = groups_of(reference).get(sensor)
         bands = _common(group, observed)
         check_margin(scoring, sensor, group if observed is None else observed)
-        days = pd.DatetimeIndex(group["time"].values).floor("D")
-        reader = None if observed is None else SceneReader(observed, days)
-        for position, day in enumerate(days):
+        reader = None if observed is None else SceneReader(observed, asked[sensor])
+        for position, day in enumerate(asked[sensor]):
             truth = None if reader is None else reader.read(day)
             made = predicted(group, position).select(bands)
             parts.append(scorer.date((sensor, day), made, truth))
     return join(parts)
+
+
+def _days_asked(fused: xr.DataTree, reference: xr.DataTree) -> dict[str, pd.DatetimeIndex]:
+    """Return the days of a product's dates, as the acquisitions of the reference count them."""
+    made, taken = (
+        {name: pd.DatetimeIndex(group["time"].values) for name, group in groups_of(tree).items()}
+        for tree in (fused, reference)
+    )
+    counted = count_days(taken)
+    return {name: days_asked(index, taken, counted) for name, index in made.items()}
 
 
 def join(parts: list[Scores]) -> Scores:

@@ -14,7 +14,7 @@ from tamrf_xr import holdout
 from tamrf_xr.cube import groups_of, validate
 from tamrf_xr.dates import default_origin, parse_dates
 from tamrf_xr.errors import MethodError, OptionError
-from tamrf_xr.evaluation.acquisitions import days_of
+from tamrf_xr.evaluation.acquisitions import by_day, days_of
 
 Dates = dict[str, pd.DatetimeIndex]
 """Days per sensor."""
@@ -60,7 +60,7 @@ def split(cube: xr.DataTree, strategy: str, **settings: Any) -> tuple[xr.DataTre
     Parameters
     ----------
     cube
-        The cube; acquisitions of one sensor on one day count as one.
+        The cube; acquisitions of one sensor on one day (`tamrf_xr.days`) count as one.
     strategy
         One of the 19: a key of `tamrf_xr.holdout.STRATEGIES`, such as ``"GAPS"``.
     **settings
@@ -123,6 +123,7 @@ def split_by(
 ) -> tuple[xr.DataTree, Dates]:
     """Divide a cube as `split` does, by settings that are read already."""
     validate(cube)
+    cube = by_day(cube)
     days = {name: days_of(group) for name, group in groups_of(cube).items()}
     origin = _origin(days)
     series = {name: ((index - origin) // DAY).tolist() for name, index in days.items()}

@@ -16,7 +16,9 @@ import xarray as xr
 import zarr
 
 from tamrf_xr.cube import grid_of, groups_of
+from tamrf_xr.days import ONE_DAY
 from tamrf_xr.fuser import FuserSpec
+from tamrf_xr.iso8601 import Length, read_length
 from tamrf_xr.scale.lazy import Timing
 from tamrf_xr.scale.reading import READABLE
 from tamrf_xr.scale.tilework import FuseJob
@@ -43,10 +45,15 @@ def identify(
         **_of_method(job.spec),
         "query dates": _dates(queries),
         "origin": str(timing.origin),
-        "window": str(timing.window),
+        "window": _length(timing.window, "window"),
+        "same day": _length(timing.same_day, "same_day"),
         "tile": " x ".join(map(str, job.grid.tile)),
         **_of_inputs(cube),
     }
+
+
+def _length(length: Length | None, what: str) -> str:
+    return "None" if length is None else f"{read_length(length, what) / ONE_DAY:g}D"
 
 
 def describe_origin(cube: xr.DataTree) -> dict[str, str]:

@@ -27,7 +27,9 @@ from dask.highlevelgraph import HighLevelGraph
 
 from tamrf_xr.cube import fine_grid, groups_of
 from tamrf_xr.dates import DateLike, plan_dates
+from tamrf_xr.days import SAME_DAY
 from tamrf_xr.fuser import FuserSpec, Pixels
+from tamrf_xr.iso8601 import Length
 from tamrf_xr.scale.product import Part, build_product, parts_of
 from tamrf_xr.scale.reading import (
     READABLE,
@@ -53,8 +55,11 @@ class Timing:
     origin: DateLike | None = None
     """Day 0, or None for the default."""
 
-    window: str | pd.Timedelta | None = "365D"
+    window: Length | None = "365D"
     """Length of the window, or None for no window."""
+
+    same_day: Length = SAME_DAY
+    """How far apart acquisitions of one day may be; see `tamrf_xr.days`."""
 
 
 def fuse_lazily(
@@ -110,7 +115,13 @@ def plan_job(
     """Plan dates and tiles; see `fuse_lazily`."""
     groups = groups_of(cube)
     times = {name: pd.DatetimeIndex(group["time"].values) for name, group in groups.items()}
-    dates = plan_dates(times, queries, origin=timing.origin, window=timing.window)
+    dates = plan_dates(
+        times,
+        queries,
+        origin=timing.origin,
+        window=timing.window,
+        same_day=timing.same_day,
+    )
     shape = fine_grid(cube).shape
     work = Workload(shape, dates.dates, len(queries))
     size = plan_tile(spec, work, tile=tile, budget=_budget(spec, tile))

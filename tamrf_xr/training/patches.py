@@ -22,6 +22,7 @@ from torch.utils.data import Dataset
 from tamrf_xr import holdout, panchromatic
 from tamrf_xr.cube import Grid, fine_grid, groups_of
 from tamrf_xr.dates import default_origin
+from tamrf_xr.days import count_days
 from tamrf_xr.errors import CubeError
 from tamrf_xr.fuser import Series
 from tamrf_xr.fusion import bands_of
@@ -161,10 +162,8 @@ def check_trainable(cube: xr.DataTree, number: int) -> None:
 
 
 def _slices(number: int, cube: xr.DataTree, data: DataConfig) -> Iterator[_Slice]:
-    times = {
-        name: pd.DatetimeIndex(group["time"].values).floor("D")
-        for name, group in groups_of(cube).items()
-    }
+    groups = groups_of(cube).items()
+    times = count_days({name: pd.DatetimeIndex(group["time"].values) for name, group in groups})
     every = pd.DatetimeIndex(np.concatenate([index.values for index in times.values()]))
     length = pd.Timedelta(data.slice_days, "D")
     starts = list(pd.date_range(every.min(), every.max(), freq=length))
