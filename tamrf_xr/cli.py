@@ -9,7 +9,6 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -97,8 +96,8 @@ def _add_ingest(commands: Any) -> None:
         example="  tamrf-xr ingest ls2s2 31TCJ_12 scene.zarr\n"
         "  tamrf-xr ingest ls2s2 data/* cubes/       # one cube a folder; rerun to resume",
     )
-    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
-    parser.add_argument("out", type=Path, metavar="OUT.zarr", help="a store, or a folder of stores")
+    parser.add_argument("folders", nargs="+", metavar="FOLDER")
+    parser.add_argument("out", metavar="OUT.zarr", help="a store, or a folder of stores")
     parser.add_argument("--overwrite", action="store_true", help="write cubes that exist anew")
     parser.add_argument("--workers", type=int, help="folders at once (default: cores)")
 
@@ -153,7 +152,7 @@ def _add_simulate(commands: Any) -> None:
         "  tamrf-xr simulate scene.zarr --truth truth.zarr --dates 2022-01-01/2022-12-31/30D\n"
         "  tamrf-xr simulate cubes --scenes 20 --size 240 --workers 2",
     )
-    parser.add_argument("out", type=Path, metavar="OUT.zarr")
+    parser.add_argument("out", metavar="OUT.zarr")
     parser.add_argument(
         "--scenes",
         type=int,
@@ -165,9 +164,7 @@ def _add_simulate(commands: Any) -> None:
     parser.add_argument("--size", type=int, default=330, help="10 m pixels (default: %(default)s)")
     parser.add_argument("--year", type=int, default=2022, help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
-    parser.add_argument(
-        "--truth", type=Path, help="write the cloud-free truth here", metavar="ZARR"
-    )
+    parser.add_argument("--truth", help="write the cloud-free truth here", metavar="ZARR")
     parser.add_argument("--dates", nargs="+", help="dates of the truth", metavar="DATE")
     parser.add_argument("--overwrite", action="store_true")
 
@@ -206,7 +203,7 @@ def _add_fuse(commands: Any) -> None:
         "interrupted? the same command again does what is left",
     )
     parser.add_argument("cube", metavar="IN.zarr")
-    parser.add_argument("out", type=Path, metavar="OUT.zarr")
+    parser.add_argument("out", metavar="OUT.zarr")
     parser.add_argument(
         "--dates", nargs="+", required=True, metavar="DATE", help="or START/END/STEP"
     )
@@ -305,7 +302,7 @@ def _add_quicklook(commands: Any) -> None:
     )
     parser.add_argument("cube", metavar="CUBE.zarr")
     parser.add_argument("fused", metavar="FUSED.zarr")
-    parser.add_argument("out", type=Path, metavar="OUT.png")
+    parser.add_argument("out", metavar="OUT.png")
     parser.add_argument("--columns", type=int, default=6, help="dates (default: %(default)s)")
     parser.add_argument("--overwrite", action="store_true")
 
@@ -334,7 +331,7 @@ def _add_adapt(commands: Any) -> None:
         example="  tamrf-xr adapt scene.zarr mine.safetensors --model published.ckpt --steps 500",
     )
     parser.add_argument("cubes", nargs="+", metavar="CUBE.zarr")
-    parser.add_argument("out", type=Path, metavar="OUT.safetensors")
+    parser.add_argument("out", metavar="OUT.safetensors")
     parser.add_argument("--model", default="default", help="weights to start from")
     parser.add_argument("--steps", type=int, default=300, help="(default: %(default)s)")
     parser.add_argument("--lr", type=float, default=2e-4, help="(default: %(default)s)")
@@ -344,10 +341,11 @@ def _add_adapt(commands: Any) -> None:
 
 def _adapt(options: argparse.Namespace) -> int:
     from tamrf_xr.model.checkpoint import save_model
+    from tamrf_xr.paths import local_path
     from tamrf_xr.store import check_absent, open_cube
     from tamrf_xr.training.adapt import Adaptation, adapt, provenance
 
-    check_absent(options.out, overwrite=options.overwrite)
+    check_absent(local_path(options.out, "model"), overwrite=options.overwrite)
     how = Adaptation(steps=options.steps, lr=options.lr, device=options.device)
     adapted = adapt(
         [open_cube(cube) for cube in options.cubes],
@@ -372,9 +370,9 @@ def _add_weights(commands: Any) -> None:
         about="convert a published checkpoint to safetensors",
         example="  tamrf-xr weights convert best.ckpt best.safetensors --config composed.yaml",
     )
-    parser.add_argument("source", type=Path, metavar="IN.ckpt")
-    parser.add_argument("out", type=Path, metavar="OUT.safetensors")
-    parser.add_argument("--config", type=Path, help="composed YAML of the training run")
+    parser.add_argument("source", metavar="IN.ckpt")
+    parser.add_argument("out", metavar="OUT.safetensors")
+    parser.add_argument("--config", help="composed YAML of the training run")
     parser.add_argument("--overwrite", action="store_true")
 
 

@@ -49,9 +49,9 @@ def local_path(path: PathLike, what: str) -> Path:
         return _of_file_url(text, what)
     if is_url(text):
         raise OptionError(
-            f"the {what} must be on a local or shared file system (a path, ~/path or file:///path),"
-            f" got {text}; use such a path, and copy between it and {urlsplit(text).scheme}:// with "
-            "the tool of that storage"
+            f"the {what} must be on a local or shared file system, got {text}; name a path, ~/path "
+            f"or file:///path, and copy between it and {urlsplit(text).scheme}:// with the tools "
+            "of that storage"
         )
     try:
         return Path(text).expanduser()

@@ -22,6 +22,7 @@ from tamrf_xr.cube import grid_of, groups_of, located, validate
 from tamrf_xr.encoding import SCALES, floating, limit_of, packing
 from tamrf_xr.errors import CubeError, OptionError, OutputExistsError, SourceNotFoundError
 from tamrf_xr.packed import COMPRESSOR, as_float32_lazily, is_packed, unpack_lazily
+from tamrf_xr.paths import local_path, readable
 from tamrf_xr.spatial_ref import find_crs, with_spatial_ref
 from tamrf_xr.storable import described, storable_attrs, storable_attrs_of, text_values
 
@@ -55,8 +56,9 @@ def open_cube(store: str | os.PathLike[str], *, chunks: Any = None) -> xr.DataTr
     CubeError
         If it is no cube.
     """
-    path = os.fspath(store)
-    if "://" not in path and not Path(path).exists():
+    place = readable(store, "store")
+    path = os.fspath(place)
+    if isinstance(place, Path) and not place.exists():
         raise SourceNotFoundError(f"no store at {path}; found nothing there")
     try:
         raw = xr.open_datatree(
@@ -115,7 +117,8 @@ def save_cube(
     cube
         The cube.
     store
-        Path of the store. It is written under another name, then renamed.
+        Path of the store, on a local or shared file system (also ``~/...`` and ``file:///...``).
+        It is written under another name, then renamed.
     overwrite
         Replace a store that exists.
     chunk
@@ -136,7 +139,7 @@ def save_cube(
     validate(cube)
     if chunk < 3 or chunk % 3:
         raise OptionError(f"chunk is {chunk}; expected a multiple of 3 pixels of 10 m")
-    target = Path(store)
+    target = local_path(store, "store")
     check_absent(target, overwrite=overwrite)
     target.parent.mkdir(parents=True, exist_ok=True)
     remove_abandoned(target)

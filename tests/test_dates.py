@@ -100,7 +100,14 @@ def test_what_is_no_date_is_refused(dates, message):
 
 LENIENT = ["June", "10:30", "today", "now", "1 June 2022", "Jun 2022", "2022-W22", "2022-152", "T"]
 LENIENT += ["2022-6-1", "06/01/2022", "2022.06.01", "2022-06-01Z", "2022-06-01T10", "", "NaT", "Q2"]
-LENIENT += ["2022-06-01T10:30 Europe/Paris", "12022-06-01", "\u0662022-06-01", "220601", "6", "2022Q2"]
+LENIENT += [
+    "2022-06-01T10:30 Europe/Paris",
+    "12022-06-01",
+    "\u0662022-06-01",
+    "220601",
+    "6",
+    "2022Q2",
+]
 
 
 @pytest.mark.parametrize("text", LENIENT)
@@ -166,10 +173,14 @@ def test_a_window_may_be_written_in_any_way(window):
     assert plan == plan_dates(times, query_index("2020-02-01"), window=pd.Timedelta(365, "D"))
 
 
-@pytest.mark.parametrize("window", ["", "long", "P1M", "1M", "-3D", 0, True, "nan", float("nan"), []])
+@pytest.mark.parametrize(
+    "window", ["", "long", "P1M", "1M", "-3D", 0, True, "nan", float("nan"), []]
+)
 def test_a_window_of_no_sense_is_refused(window):
     with pytest.raises(DateError, match="window"):
-        plan_dates({"sentinel2": FIRST + pd.to_timedelta([0], "D")}, query_index(FIRST), window=window)
+        plan_dates(
+            {"sentinel2": FIRST + pd.to_timedelta([0], "D")}, query_index(FIRST), window=window
+        )
 
 
 def test_origin_is_one_date():

@@ -6,7 +6,6 @@ import argparse
 import signal
 import sys
 import threading
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -32,7 +31,7 @@ def add_evaluate(commands: Any) -> None:
     )
     parser.add_argument("cubes", nargs="+", metavar="CUBE.zarr")
     parser.add_argument("--task", required=True, help="gap-filling, spatio-temporal-fusion, ...")
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="rerun to resume")
+    parser.add_argument("--out", required=True, metavar="DIR", help="rerun to resume")
     parser.add_argument("--methods", type=_words, metavar="A,B", help="default: those of the task")
     _add_settings(parser)
     parser.add_argument("--compensate", action="store_true", help="score with the residual too")
@@ -99,6 +98,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     from tamrf_xr.evaluation.score import METRICS, Scoring
     from tamrf_xr.evaluation.summary import BOLD, PLAIN, summary_text
     from tamrf_xr.evaluation.tasks import find_task
+    from tamrf_xr.paths import local_path
 
     if threading.current_thread() is threading.main_thread():
         # What a batch system sends before it kills: stop as on Ctrl-C, and clear up.
@@ -127,5 +127,6 @@ def _evaluate(options: argparse.Namespace) -> int:
     )
     style = (BOLD, PLAIN) if sys.stdout.isatty() else ("*", "")
     print(summary_text(table, style=style))
-    print(f"report {options.out / f'{task.name}.html'}")
+    page = local_path(options.out, "folder of the report") / f"{task.name}.html"
+    print(f"report {page}")
     return 0 if (table["failed"] == "").any() else 1

@@ -37,6 +37,7 @@ from tamrf_xr.evaluation.running import Held, Plan, Subject, hold_out, run_metho
 from tamrf_xr.evaluation.score import Scoring, check_margin
 from tamrf_xr.evaluation.split import SplitSettings
 from tamrf_xr.evaluation.tasks import Run, Task, check_methods, check_strategy, find_task
+from tamrf_xr.paths import local_path, readable
 from tamrf_xr.store import SHARD, open_cube
 
 FAILURES = (
@@ -133,6 +134,7 @@ def evaluate(
     >>> evaluate("scene.zarr", task="gap-filling", methods=["naive"], out="report")
     ... # doctest: +SKIP
     """
+    place = local_path(out, "folder of the report")
     found = find_task(task)
     check_strategy(strategy)
     chosen = check_methods(methods, found)
@@ -153,7 +155,7 @@ def evaluate(
     )
     subjects = tuple(_subject(name, cube, plan) for name, cube in _named(cubes).items())
     study = Study(
-        plan, found.runs(chosen, strategy=strategy, compensate=compensate), subjects, Path(out)
+        plan, found.runs(chosen, strategy=strategy, compensate=compensate), subjects, place
     )
     jobs = [_job(subject, run, study) for subject in subjects for run in study.runs]
     if methods is not None:
@@ -196,7 +198,7 @@ def _named(cubes: Any) -> dict[str, Any]:
 def _name(cube: Any, position: int) -> str:
     if isinstance(cube, xr.DataTree):
         return cube.name or f"cube{position}"
-    return Path(cube).name.removesuffix(".zarr")
+    return Path(readable(cube, "cube")).name.removesuffix(".zarr")
 
 
 def _subject(name: str, source: Any, plan: Plan) -> Subject:
@@ -217,7 +219,7 @@ def _subject(name: str, source: Any, plan: Plan) -> Subject:
     if isinstance(source, xr.DataTree):
         stamp["content"] = [_content(group) for group in groups_of(cube).values()]
     else:
-        stamp["written"] = _written(Path(source))
+        stamp["written"] = _written(Path(readable(source, "cube")))
     return Subject(name, by_day(cube), stamp)
 
 

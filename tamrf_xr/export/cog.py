@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from tamrf_xr.cube import Grid
+from tamrf_xr.paths import local_path
 
 
 def write_cog(
@@ -29,7 +29,7 @@ def write_cog(
     path
         Name of the file, replaced if it exists.
     """
-    target = Path(path)
+    target = local_path(path, "image")
     image = xr.DataArray(
         np.asarray(pixels, np.float32),
         dims=("band", "y", "x"),

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from tamrf_xr.cube import groups_of
 from tamrf_xr.dates import parse_dates
 from tamrf_xr.errors import CubeError, OptionError
+from tamrf_xr.paths import local_path
 from tamrf_xr.sensors import SENSORS
 from tamrf_xr.store import check_absent
 
@@ -130,8 +131,9 @@ def quicklook(
     >>> len([ax for ax in figure.axes if ax.images])
     10
     """
-    if path is not None:
-        check_absent(Path(path), overwrite=overwrite)
+    target = None if path is None else local_path(path, "picture")
+    if target is not None:
+        check_absent(target, overwrite=overwrite)
     _check_options(columns, bands, stretch)
     trees = [(kind, tree) for kind, tree in (("input", cube), ("fused", fused)) if tree is not None]
     if not trees:
@@ -140,8 +142,8 @@ def quicklook(
     rows = [row for kind, tree in trees for row in _colour_rows(kind, tree, shown, bands)]
     rows += _thermal_rows(*trees[-1], shown)
     figure = _draw(rows, stretch or _find_stretch(rows))
-    if path is not None:
-        _write(figure, Path(path))
+    if target is not None:
+        _write(figure, target)
     return figure
 
 

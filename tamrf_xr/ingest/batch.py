@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from tamrf_xr.cube import groups_of
 from tamrf_xr.errors import IngestError, OptionError
+from tamrf_xr.paths import local_path
 from tamrf_xr.store import check_absent, save_cube
 
 T = TypeVar("T")
@@ -87,7 +88,7 @@ def ingest_many(
         If `workers` is less than 1.
     """
     threads = _threads(workers)
-    targets = _targets(_as_paths(folders), Path(out))
+    targets = _targets(_as_paths(folders), local_path(out, "store or folder of stores"))
     there = {} if overwrite else {f: path for f, path in targets.items() if path.exists()}
     for path in there.values():
         check_absent(path, overwrite=resume)
@@ -122,7 +123,7 @@ def _threads(workers: int | None) -> int:
 
 def _as_paths(folders: PathLike | Sequence[PathLike]) -> list[Path]:
     many = [folders] if isinstance(folders, (str, os.PathLike)) else folders
-    paths = list(dict.fromkeys(Path(folder) for folder in many))
+    paths = list(dict.fromkeys(local_path(folder, "folder") for folder in many))
     if not paths:
         raise IngestError("no folder to ingest: name at least one")
     return paths

@@ -20,6 +20,7 @@ from tamrf_xr.errors import IngestError, OptionError, SourceNotFoundError
 from tamrf_xr.ingest.batch import IngestReport, ingest_many
 from tamrf_xr.ingest.rasters import METHOD, Acquisitions, Header, lazy_planes, read_header
 from tamrf_xr.nesting import TOLERANCE, nest
+from tamrf_xr.paths import local_path
 from tamrf_xr.sensors import SENSORS, Sensor
 from tamrf_xr.store import SHARD
 
@@ -75,7 +76,7 @@ def from_ls2s2(folder: str | os.PathLike[str], *, chunks: int | None = SHARD) ->
     Traceback (most recent call last):
     tamrf_xr.errors.SourceNotFoundError: no LS2S2 folder at 31TCJ_12; found nothing there
     """
-    root = Path(folder)
+    root = local_path(folder, "folder")
     if not root.is_dir():
         found = "a file" if root.exists() else "nothing"
         raise SourceNotFoundError(f"no LS2S2 folder at {root}; found {found} there")

@@ -20,6 +20,7 @@ at hand here: parameters are named as in the authors' code, and tested with made
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,7 @@ from tamrf_xr.methods.weights import (
     load,
     read_tensors,
 )
+from tamrf_xr.paths import local_path
 from tamrf_xr.psf import upsample
 
 OPTIONS = {"weights": None}
@@ -123,10 +125,12 @@ def plan(request: Request) -> FuserSpec:
 def _files(asked: Any) -> tuple[str, ...]:
     """Return the paths of all networks to average."""
     if isinstance(asked, str):
-        asked = asked.split(os.pathsep)
+        asked = re.split(rf"{os.pathsep}(?!//)", asked)  # `file://` is no separator
     named = list(asked) if isinstance(asked, Sequence) else [asked]
-    if len(named) == 1 and isinstance(named[0], str | os.PathLike) and Path(named[0]).is_dir():
-        inside = sorted(Path(named[0]).rglob("*"))
+    if len(named) == 1 and isinstance(named[0], str | os.PathLike) and str(named[0]):
+        named = [local_path(named[0], "weights")]
+    if len(named) == 1 and isinstance(named[0], Path) and named[0].is_dir():
+        inside = sorted(named[0].rglob("*"))
         named = [path for path in inside if path.suffix in SUFFIXES] or [None]
     paths = tuple(SOURCE.path(name) for name in named)
     if len({digest_of(path) for path in paths}) < len(paths):

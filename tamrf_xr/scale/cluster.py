@@ -20,13 +20,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import dask
 import yaml
 
 from tamrf_xr.errors import JobError, OptionError, SourceNotFoundError
+from tamrf_xr.paths import local_path
 from tamrf_xr.scale.threads import crew_size
 from tamrf_xr.scale.worker import Outcome, TileWork, run_tile
 
@@ -224,7 +224,7 @@ def _quiet() -> Iterator[None]:
 def _described(cluster: str) -> dict[str, Any]:
     if cluster in {"local", "dask-cuda"}:
         return {"cluster": cluster}
-    path = Path(cluster)
+    path = local_path(cluster, "file of the cluster")
     if not path.exists():
         raise SourceNotFoundError(
             f"no cluster {cluster!r}: neither 'local', 'dask-cuda' nor a YAML file that exists"

@@ -25,6 +25,7 @@ import xarray as xr
 from tamrf_xr.cube import fine_grid, groups_of
 from tamrf_xr.errors import JobError, OptionError, OutputExistsError, StoreFullError
 from tamrf_xr.fuser import FuserSpec
+from tamrf_xr.paths import local_path
 from tamrf_xr.scale.identity import describe_origin, identify, provenance
 from tamrf_xr.scale.layout import lay_out_product, remove_partials, sync
 from tamrf_xr.scale.lazy import Timing, plan_job
@@ -123,7 +124,7 @@ def run_tiles(
     StoreFullError
         If there is no room left; what is done is safe.
     """
-    target = _local(store)
+    target = local_path(store, "store").resolve()
     manifest = _find(target, how)
     if manifest is not None and tile is None:
         # The planner's choice depends on the memory that is free: take that of the store.
@@ -139,15 +140,6 @@ def run_tiles(
     with holding:
         sources = {name: source_of(name, group) for name, group in groups_of(cube).items()}
         return _run(TileWork(job, sources, target), fine_grid(cube), how)
-
-
-def _local(store: str | os.PathLike[str]) -> Path:
-    path = os.fspath(store)
-    if "://" in path:
-        raise OptionError(
-            f"a job writes to a local or shared file system, got {path}; write there, then copy"
-        )
-    return Path(path).resolve()
 
 
 def _find(target: Path, how: Execution) -> Manifest | None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tamrf_xr.errors import JobError
+from tamrf_xr.paths import readable
 from tamrf_xr.scale.layout import sync
 from tamrf_xr.scale.lock import Owner, owner_of
 
@@ -77,7 +78,9 @@ def job_state(store: str | os.PathLike[str]) -> JobState | None:
     JobState or None
         None where the store was not made by a job.
     """
-    path = Path(store)
+    path = readable(store, "store")
+    if not isinstance(path, Path):
+        return None
     manifest = read_manifest(path)
     if manifest is None:
         return None

@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from pyproj import CRS
 from tamrf_xr.cube import Grid, build_cube, build_group
 from tamrf_xr.dates import parse_dates
 from tamrf_xr.errors import DateError, OptionError
+from tamrf_xr.paths import local_path
 from tamrf_xr.sensors import FINE_GSD, SENSORS
 from tamrf_xr.simulate.atmosphere import Sky, draw_sky, through
 from tamrf_xr.simulate.config import SceneConfig
@@ -159,7 +159,7 @@ def write_scene(
     """
     for path in (out_zarr, truth_zarr):
         if path is not None:
-            check_absent(Path(path), overwrite=overwrite)
+            check_absent(local_path(path, "store"), overwrite=overwrite)
     first, last = config.year, config.year + config.years - 1
     dates = parse_dates(f"{first}-01-01/{last}-12-31/15D" if truth_dates is None else truth_dates)
     _check_years(dates, config)

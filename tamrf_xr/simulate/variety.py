@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tamrf_xr.paths import local_path
 from tamrf_xr.simulate.config import SceneConfig
 from tamrf_xr.simulate.fields import stream
 from tamrf_xr.simulate.scene import write_scene
@@ -88,8 +89,9 @@ def write_scenes(
     list of pathlib.Path
         The stores, in the order of `seeds`. Those that exist are left as they are.
     """
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    stores = {Path(folder) / f"scene-{seed:05d}.zarr": draw_config(seed, **fixed) for seed in seeds}
+    place = local_path(folder, "folder of the scenes")
+    place.mkdir(parents=True, exist_ok=True)
+    stores = {place / f"scene-{seed:05d}.zarr": draw_config(seed, **fixed) for seed in seeds}
     missing = [path for path in stores if not path.exists()]
     if workers == 1:
         for path in missing:

@@ -15,6 +15,7 @@ import yaml
 
 from tamrf_xr.errors import OptionError
 from tamrf_xr.model.config import NetworkConfig
+from tamrf_xr.paths import local_path
 from tamrf_xr.training.views import LossConfig
 
 Section = TypeVar("Section")
@@ -234,7 +235,7 @@ def read_config(path: str | Path, base: TrainConfig) -> TrainConfig:
         If the file is not there, is no mapping, or names what does not exist.
     """
     try:
-        found = yaml.safe_load(Path(path).read_text())
+        found = yaml.safe_load(local_path(path, "configuration").read_text())
     except (OSError, yaml.YAMLError) as error:
         raise OptionError(f"cannot read the configuration {path}: {error}") from error
     if not isinstance(found, Mapping):

@@ -23,6 +23,7 @@ import xarray as xr
 from tamrf_xr.errors import JobError, OptionError, SourceNotFoundError
 from tamrf_xr.model.checkpoint import load_model, save_model
 from tamrf_xr.model.network import Tamrf
+from tamrf_xr.paths import local_path
 from tamrf_xr.store import open_cube
 from tamrf_xr.training.config import TrainConfig, as_tree, read_config, write_config
 from tamrf_xr.training.loop import Log, Partials, Trainer
@@ -65,7 +66,7 @@ def train(config: TrainConfig, folder: str | Path, *, progress: bool = True) -> 
         If SIGTERM, SIGUSR1 or SIGINT came; a rerun goes on.
     """
     device = device_of(config.run.device)
-    folder = Path(folder)
+    folder = local_path(folder, "folder of the run")
     with world(device) as processes:
         first = processes.rank == 0
         cubes = [open_cube(path) for path in find_cubes(config.data.cubes)]
@@ -92,7 +93,7 @@ def find_cubes(patterns: Sequence[str]) -> list[Path]:
         raise SourceNotFoundError("no cubes named: set data=CUBES, such as data=cubes/*.zarr")
     found: list[Path] = []
     for pattern in patterns:
-        path = Path(pattern)
+        path = local_path(pattern, "cube")
         anchor = Path(path.anchor or ".")
         matches = sorted(anchor.glob(str(path.relative_to(path.anchor) if path.anchor else path)))
         if not matches:

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from tamrf_xr.errors import ModelError, OptionError, SourceNotFoundError
+from tamrf_xr.paths import local_path
 from tamrf_xr.training.lpips import STAGES, MaskedLpips
 
 __all__ = ["load_lpips"]
@@ -66,9 +67,10 @@ def load_lpips(vgg16: str | Path | None = None, heads: str | Path | None = None)
 
 def _find(named: str | Path | None, kind: str) -> Path:
     if named is not None:
-        if not Path(named).is_file():
+        path = local_path(named, f"file of loss.{kind}")
+        if not path.is_file():
             raise SourceNotFoundError(f"loss.{kind}={str(named)!r}: there is no such file")
-        return Path(named)
+        return path
     cached = Path(torch.hub.get_dir()) / "checkpoints" / _CACHED[kind]
     if cached.is_file():
         return cached
