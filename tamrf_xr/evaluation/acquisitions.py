@@ -112,8 +112,9 @@ def scene_on(group: xr.Dataset, day: pd.Timestamp) -> Scene | None:
     Returns
     -------
     Scene or None
-        Where several acquisitions share the day, each pixel is the first valid one: the image
-        that methods see. None where the sensor did not observe.
+        Where several acquisitions share the day, each pixel is the first valid one, see
+        `tamrf_xr.scale.reading.mosaic`: the image that methods see. None where the sensor did
+        not observe.
     """
     days = pd.DatetimeIndex(group["time"].values).floor("D")
     places = np.flatnonzero(days == day)
@@ -121,11 +122,12 @@ def scene_on(group: xr.Dataset, day: pd.Timestamp) -> Scene | None:
         return None
     read = group.isel(time=places)
     pixels = _stacked(read)
-    usable = np.isfinite(pixels[:, : max(pixels.shape[1] - ("surface_temperature" in read), 1)])
+    thermal = int("surface_temperature" in read)
+    usable = np.isfinite(pixels[:, : max(pixels.shape[1] - thermal, 1)])
     valid: Mask = np.asarray(usable.all(axis=1))
-    if "valid" in read:
-        valid = valid & read["valid"].values.astype(bool)
-    merged = mosaic(Series(pixels, valid), [len(places)])
+    mask = read["valid"].values.astype(bool) if "valid" in read else None
+    valid = valid if mask is None else valid & mask
+    merged = mosaic(Series(pixels, valid), [len(places)], mask=mask, thermal=thermal)
     return Scene(merged.pixels[0], merged.valid[0], bands_of(group))
 
 

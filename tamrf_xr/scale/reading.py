@@ -157,8 +157,8 @@ class SensorSource:
         Returns
         -------
         Series
-            Per day one image: bands in the order of the table, then temperature. Where several
-            acquisitions share a day, each pixel is the first valid one.
+            Per day one image: bands in the order of the table, then temperature. Several
+            acquisitions of a day are merged, see `mosaic`.
         """
         positions = [position for day in days for position in day]
         times = _as_slice(positions)
@@ -167,7 +167,10 @@ class SensorSource:
                 name: array.read(times, window_of(name, window))
                 for name, array in self.arrays.items()
             }
-        return mosaic(self._join(read), [len(day) for day in days])
+        joined = self._join(read)
+        mask = read["valid"].astype(bool, copy=False) if "valid" in read else None
+        thermal = int("surface_temperature" in read)
+        return mosaic(joined, [len(day) for day in days], mask=mask, thermal=thermal)
 
     def _join(self, read: Mapping[str, Array]) -> Series:
         parts: dict[str, Array] = {}
@@ -220,8 +223,15 @@ def _as_slice(positions: list[int]) -> slice | list[int]:
     return positions
 
 
-def mosaic(series: Series, counts: Sequence[int]) -> Series:
-    """Merge acquisitions of one day: each pixel is the first valid one, else the first.
+def mosaic(
+    series: Series, counts: Sequence[int], *, mask: Mask | None = None, thermal: int = 0
+) -> Series:
+    """Merge acquisitions of one day, variable by variable.
+
+    Reflectance of a pixel is that of the first acquisition where it is valid, else of the first
+    that has most of its bands. Temperature and the panchromatic band are each that of the first
+    acquisition that is clear and has it: one of the others may lack it. From a cloud they are
+    taken only where no acquisition is valid.
 
     Parameters
     ----------
@@ -229,6 +239,11 @@ def mosaic(series: Series, counts: Sequence[int]) -> Series:
         Acquisitions, day by day.
     counts
         Acquisitions on each day.
+    mask
+        ``(time, y, x)``: True where clear, whether or not there is reflectance; by default
+        everywhere.
+    thermal
+        How many of the last bands are temperatures.
 
     Returns
     -------
@@ -237,9 +252,11 @@ def mosaic(series: Series, counts: Sequence[int]) -> Series:
     """
     if len(counts) == len(series.pixels):
         return series
+    clear = np.ones_like(series.valid) if mask is None else mask
     merged, start = [], 0
     for count in counts:
-        merged.append(_merge(series.at(range(start, start + count))))
+        day = slice(start, start + count)
+        merged.append(_merge(series.at(range(start, start + count)), clear[day], thermal))
         start += count
     sharp = [day.panchromatic for day in merged if day.panchromatic is not None]
     return replace(
@@ -250,18 +267,44 @@ def mosaic(series: Series, counts: Sequence[int]) -> Series:
     )
 
 
-def _merge(day: Series) -> Series:
+def _merge(day: Series, clear: Mask, thermal: int) -> Series:
     """Return one image: the arrays without time."""
-    # Rank: valid, then at least there, then missing; argmax takes the first of the best.
-    rank = 2 * day.valid.astype(np.int8) + _present(day.pixels[:, 0])
-    best = rank.argmax(axis=0)
-    pixels = np.take_along_axis(day.pixels, best[None, None], axis=0)[0]
+    if len(day.pixels) == 1:
+        sharp = None if day.panchromatic is None else day.panchromatic[0]
+        return replace(day, pixels=day.pixels[0], valid=day.valid[0], panchromatic=sharp)
+    bands = day.pixels.shape[1] - thermal
+    valid: Mask = np.asarray(day.valid.any(axis=0))
+    usable = clear | ~valid
+    parts = [_first_valid(day.pixels[:, :bands], day.valid)] if bands else []
+    parts += [
+        _first_there(day.pixels[:, band], clear, usable)[None]
+        for band in range(bands, bands + thermal)
+    ]
     sharp = day.panchromatic
     if sharp is not None:
-        finer = best.repeat(panchromatic.RATIO, 0).repeat(panchromatic.RATIO, 1)
-        sharp = np.take_along_axis(sharp, finer[None], axis=0)[0]
-    seen = np.asarray(day.valid.any(axis=0))
-    return replace(day, pixels=pixels, valid=seen, panchromatic=sharp)
+        sharp = _first_there(sharp, *(_finer(where) for where in (clear, usable)))
+    return replace(day, pixels=np.concatenate(parts), valid=valid, panchromatic=sharp)
+
+
+def _first_valid(pixels: Array, valid: Mask) -> Array:
+    """Take (band, y, x) of the first valid acquisition, else the first with most bands."""
+    there = _present(pixels).sum(axis=1)
+    best = (there + valid * (pixels.shape[1] + 1)).argmax(axis=0)
+    taken: Array = np.take_along_axis(pixels, best[None, None], axis=0)[0]
+    return taken
+
+
+def _first_there(images: Array, clear: Mask, usable: Mask) -> Array:
+    """Take (y, x) of the first of the usable acquisitions that has it, clear ones before others."""
+    rank = (_present(images) & usable) * (1 + clear.astype(np.int8))
+    taken: Array = np.take_along_axis(images, rank.argmax(axis=0)[None], axis=0)[0]
+    taken[rank.max(axis=0) == 0] = FILL if images.dtype == np.int16 else np.nan
+    return taken
+
+
+def _finer(mask: Mask) -> Mask:
+    ratio = panchromatic.RATIO
+    return mask.repeat(ratio, axis=-2).repeat(ratio, axis=-1)
 
 
 def source_of(sensor: str, group: xr.Dataset) -> SensorSource:
