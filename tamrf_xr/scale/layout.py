@@ -20,7 +20,7 @@ import xarray as xr
 import zarr
 
 from tamrf_xr.cube import groups_of
-from tamrf_xr.encoding import packing
+from tamrf_xr.encoding import FILL, SCALES, packing
 from tamrf_xr.fuser import Pixels
 from tamrf_xr.packed import COMPRESSOR, pack
 from tamrf_xr.scale.product import Part, build_product, parts_of
@@ -104,7 +104,7 @@ def chunk_length(tile: int) -> int:
 
 def write_tile(
     store: Path, job: FuseJob, index: tuple[int, int], fused: Mapping[str, Pixels]
-) -> None:
+) -> int:
     """Write the shards of one tile, and return when they are on the disk.
 
     Parameters
@@ -117,10 +117,32 @@ def write_tile(
         Row and column of the tile.
     fused
         What the fuser made.
+
+    Returns
+    -------
+    int
+        Values clipped, as int16 does not hold them.
     """
     core = job.grid[index].core
+    clipped = 0
     for part in parts_of(job.spec):
-        _write(store, part, (index, core), part.of(fused))
+        pixels = part.of(fused)
+        clipped += count_clipped(pixels, part.variable)
+        _write(store, part, (index, core), pixels)
+    return clipped
+
+
+def count_clipped(pixels: Pixels, variable: str) -> int:
+    """Count the values that int16 does not hold: `tamrf_xr.packed.pack` clips them.
+
+    Examples
+    --------
+    >>> count_clipped(np.array([[0.1, np.nan, 3.5, -4.0, 3.2767]], np.float32), "reflectance")
+    2
+    """
+    limit = np.float32(-FILL - 1) * np.float32(SCALES[variable])
+    # Image by image: the comparisons then stay in the cache.
+    return sum(int(np.count_nonzero(np.abs(image) > limit)) for image in pixels)
 
 
 def _write(store: Path, part: Part, place: tuple[tuple[int, int], Window], pixels: Pixels) -> None:

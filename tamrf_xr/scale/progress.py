@@ -79,6 +79,9 @@ class JobSummary:
     km2: float
     """Ground made by this run."""
 
+    clipped: int = 0
+    """Values that this run clipped, as int16 does not hold them: reflectance beyond 3.2767."""
+
     def __str__(self) -> str:
         """Return a few lines for a person to read."""
         failed = f", {len(self.failed)} failed" if self.failed else ""
@@ -87,7 +90,15 @@ class JobSummary:
             f"{self.done} tiles done, {self.found} found done{failed}, of {self.tiles}\n"
             f"{self.km2:.4g} km2 in {self.elapsed:.1f} s ({rate:.3g} km2/s); summed over threads: "
             f"reading {self.reading:.1f} s, computing {self.computing:.1f} s, "
-            f"writing {self.writing:.1f} s"
+            f"writing {self.writing:.1f} s" + self._told_of_clipped()
+        )
+
+    def _told_of_clipped(self) -> str:
+        if not self.clipped:
+            return ""
+        return (
+            f"\n{self.clipped} values clipped to what int16 holds (reflectance -3.2767 to 3.2767): "
+            "look at the input and the method"
         )
 
 
@@ -99,7 +110,7 @@ class Progress:
         self._job, self._grid, self._found = job, grid, found
         self._seconds = dict.fromkeys(STAGES, 0.0)
         self._failed: list[FailedTile] = []
-        self._done, self._km2 = 0, 0.0
+        self._done, self._clipped, self._km2 = 0, 0, 0.0
         self._start: float | None = None
         self._bar: Any = None
 
@@ -138,6 +149,7 @@ class Progress:
             self._seconds[span.stage] += span.stop - span.start
         if outcome.error is None:
             self._done += 1
+            self._clipped += outcome.clipped
             rows, cols = self._job.grid[outcome.index].core.shape
             self._km2 += rows * cols * self._grid.gsd**2 * KM2
         else:
@@ -175,5 +187,6 @@ class Progress:
             failed=tuple(self._failed),
             elapsed=self.elapsed,
             km2=self._km2,
+            clipped=self._clipped,
             **self._seconds,
         )

@@ -169,8 +169,12 @@ class SensorSource:
             }
         joined = self._join(read)
         mask = read["valid"].astype(bool, copy=False) if "valid" in read else None
-        thermal = int("surface_temperature" in read)
-        return mosaic(joined, [len(day) for day in days], mask=mask, thermal=thermal)
+        return mosaic(joined, [len(day) for day in days], mask=mask, thermal=self.thermal)
+
+    @property
+    def thermal(self) -> int:
+        """How many of the last bands of a series are temperatures."""
+        return int("surface_temperature" in self.arrays)
 
     def _join(self, read: Mapping[str, Array]) -> Series:
         parts: dict[str, Array] = {}

@@ -14,6 +14,7 @@ import numpy as np
 from tamrf_xr.dates import DatePlan
 from tamrf_xr.errors import TileError
 from tamrf_xr.fuser import Crop, Episode, Fuser, FuserSpec, Pixels, Series
+from tamrf_xr.scale.guard import check_plausible
 from tamrf_xr.scale.reading import SensorSource
 from tamrf_xr.tiles import TileGrid
 
@@ -69,7 +70,8 @@ def fuse_tile(
     Raises
     ------
     TileError
-        If anything fails: which tile, where, and why.
+        If anything fails: which tile, where, and why. What was read is questioned first, see
+        `tamrf_xr.scale.guard`.
     """
     tile = job.grid[index]
     try:
@@ -81,6 +83,7 @@ def fuse_tile(
                     )
                     for name, source in sources.items()
                 }
+                check_plausible(series, {name: source.thermal for name, source in sources.items()})
             with _computing(job.spec), watch("computing"):
                 fused = _fuse(job.spec.fuser(), series, job.dates.episodes, tile.crop)
         return {name: _checked(fused[name], job, index, name) for name in job.spec.bands}

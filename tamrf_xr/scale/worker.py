@@ -65,6 +65,9 @@ class Outcome:
     full: bool = False
     """True where it failed for want of room in the store."""
 
+    clipped: int = 0
+    """Values that int16 does not hold."""
+
 
 class Stopwatch:
     """Times stages; lets none begin once the job is to stop."""
@@ -112,11 +115,11 @@ def run_tile(
         fused = fuse_tile(work.job, index, work.sources, watch=watch)
         with watch("writing"):
             _check_store(work.store)
-            write_tile(work.store, work.job, index, fused)
+            clipped = write_tile(work.store, work.job, index, fused)
             record(work.store, index)
     except Exception as error:  # noqa: BLE001  (told in the outcome; the job goes on without it)
         return Outcome(index, tuple(watch.spans), _words(error), _is_full(error))
-    return Outcome(index, tuple(watch.spans))
+    return Outcome(index, tuple(watch.spans), clipped=clipped)
 
 
 def _check_store(store: Path) -> None:
