@@ -1,4 +1,4 @@
-"""Every error the package raises: a `TamrfError` and the builtin that fits."""
+"""Every error the package raises: a `TamrfError` and the builtin that fits; and its warnings."""
 
 from __future__ import annotations
 
@@ -57,6 +57,14 @@ class TileError(TamrfError, RuntimeError):
 
 class JobError(TamrfError, RuntimeError):
     """A job that may not run: its store holds another job, or another process is at it."""
+
+
+class TamrfWarning(UserWarning):
+    """Base of every warning given on purpose by tamrf_xr."""
+
+
+class RereadWarning(TamrfWarning):
+    """A job that reads its input many times, for its tiles and the chunks of the input differ."""
 
 
 class StoreFullError(TamrfError, OSError):

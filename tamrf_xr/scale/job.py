@@ -40,6 +40,7 @@ from tamrf_xr.scale.ledger import (
 from tamrf_xr.scale.lock import Owner, acquire, held, kept
 from tamrf_xr.scale.progress import JobSummary, Progress
 from tamrf_xr.scale.reading import source_of
+from tamrf_xr.scale.rereads import warn_of_rereads
 from tamrf_xr.scale.threads import OnThreads, crew_size
 from tamrf_xr.scale.tilework import FuseJob
 from tamrf_xr.scale.worker import FULL, Outcome, TileWork
@@ -130,6 +131,7 @@ def run_tiles(
         # The planner's choice depends on the memory that is free: take that of the store.
         tile = max(manifest.tile)
     job = plan_job(cube, spec, queries, timing=timing, tile=tile)
+    warn_of_rereads(groups_of(cube), job.grid)
     asked = identify(cube, job, queries, timing)
     if manifest is not None:
         check_same(target, manifest.asked, asked)

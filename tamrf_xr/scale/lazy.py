@@ -40,9 +40,10 @@ from tamrf_xr.scale.reading import (
     source_of,
     window_of,
 )
+from tamrf_xr.scale.rereads import aligned, tiles_to_try
 from tamrf_xr.scale.tilework import FuseJob, fuse_tile
 from tamrf_xr.sensors import SENSORS
-from tamrf_xr.tiles import TileGrid, Window, Workload, plan_tile
+from tamrf_xr.tiles import TileGrid, Window, Workload, plan_tile, tile_bytes
 
 TILE_MEMORY = 3 * 2**30
 """Bytes that a tile may take when its size is ours to choose: a laptop's share."""
@@ -124,11 +125,20 @@ def plan_job(
     )
     shape = fine_grid(cube).shape
     work = Workload(shape, dates.dates, len(queries))
-    size = plan_tile(spec, work, tile=tile, budget=_budget(spec, tile))
+    budget = _budget(spec, tile)
+    size = plan_tile(spec, work, tile=tile, budget=budget)
     finest = "sentinel2" if "sentinel2" in groups else None
     ratios = {name: 1 if name == finest else SENSORS[name].ratio for name in groups}
     halos = {name: spec.halo_of(name) for name in groups}
-    return FuseJob(spec, dates, TileGrid(shape, size, ratios, halos))
+    grid = TileGrid(shape, size, ratios, halos)
+    if tile is None:
+        fits = [
+            edge
+            for edge in tiles_to_try(groups, ratios, max(size))
+            if tile_bytes(spec, work, edge) <= budget
+        ]
+        grid = aligned(grid, groups, fits)
+    return FuseJob(spec, dates, grid)
 
 
 def _budget(spec: FuserSpec, tile: int | None) -> float:

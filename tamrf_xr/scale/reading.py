@@ -12,6 +12,7 @@ import dask.array as da
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
+from dask.base import compute
 
 from tamrf_xr import panchromatic
 from tamrf_xr.cube import FILL, SCALES
@@ -72,8 +73,12 @@ class Pending:
 
     def read(self, times: slice | list[int], window: Window) -> Array:
         """Compute the blocks that the window touches."""
-        wanted = self.array[..., window.y, window.x][times]
-        return np.asarray(wanted.compute(scheduler="synchronous"))
+        return np.asarray(self.wanted(times, window).compute(scheduler="synchronous"))
+
+    def wanted(self, times: slice | list[int], window: Window) -> da.Array:
+        """Return what is to be computed."""
+        wanted: da.Array = self.array[..., window.y, window.x][times]
+        return wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,10 +168,7 @@ class SensorSource:
         positions = [position for day in days for position in day]
         times = _as_slice(positions)
         with integers() if packed else nullcontext():
-            read = {
-                name: array.read(times, window_of(name, window))
-                for name, array in self.arrays.items()
-            }
+            read = _read_all(self.arrays, times, window)
         joined = self._join(read)
         mask = read["valid"].astype(bool, copy=False) if "valid" in read else None
         return mosaic(joined, [len(day) for day in days], mask=mask, thermal=self.thermal)
@@ -197,6 +199,24 @@ class SensorSource:
         return Series(
             pixels, usable, packing, None if sharp is None else _as_float(sharp, panchromatic.NAME)
         )
+
+
+def _read_all(
+    arrays: Mapping[str, Readable], times: slice | list[int], window: Window
+) -> dict[str, Array]:
+    """Read every array; dask ones at once, for reflectance and mask may come of the same blocks."""
+    pending = {
+        name: array.wanted(times, window_of(name, window))
+        for name, array in arrays.items()
+        if isinstance(array, Pending)
+    }
+    (computed,) = compute(pending, scheduler="synchronous")
+    return {
+        name: np.asarray(computed[name])
+        if name in computed
+        else array.read(times, window_of(name, window))
+        for name, array in arrays.items()
+    }
 
 
 def window_of(variable: str, window: Window) -> Window:
