@@ -143,3 +143,30 @@ def test_scenes_to_train_on_are_made_once(tmp_path, capsys):
     assert main(words) == 0
     assert made == {path: path.stat().st_mtime_ns for path in (tmp_path / "cubes").iterdir()}
     assert "2 scenes in" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--dates", "2022-01-10/2022-02-01"), "write 2022-01-10/2022-02-01/1D for every day"),
+        (("--dates", "2022-01-10/.."), "its end is open"),
+        (("--dates", "June"), "'June' not understood"),
+        (("--dates", "2022-01-10", "10:30"), "'10:30' not understood"),
+        (("--dates", "2022-01-10/2022-02-01/P0D"), "is nothing"),
+        (("--dates", "2022-01-10", "--window", "long"), "'long' is not a duration"),
+        (("--dates", "2022-01-10", "--same-day", "24h"), "same_day must be less than 24 hours"),
+    ],
+)
+def test_dates_that_need_guessing_are_refused_and_nothing_is_written(
+    scene, tmp_path, capsys, words, message
+):
+    assert run("fuse", scene, tmp_path / "f.zarr", *words, "--method", "linear", "--quiet") == 1
+    assert message in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["scene.zarr"]
+
+
+def test_a_window_without_unit_is_days(scene, tmp_path):
+    options = ("--dates", "2022-01-10/2022-02-01/P10D", "--method", "linear", "--quiet")
+    assert run("fuse", scene, tmp_path / "a.zarr", *options, "--window", "365") == 0
+    assert run("fuse", scene, tmp_path / "a.zarr", *options, "--window", "365D") == 0
+    assert tamrf_xr.open_cube(tmp_path / "a.zarr")["sentinel2"].sizes["time"] == 3
