@@ -125,8 +125,8 @@ def warn_of_rereads(groups: Groups, grid: TileGrid) -> None:
     edges = "x".join(str(edge) for edge in grid.tile)
     warnings.warn(
         f"each block of the input is read {max(reads.values()):.1f} times by tiles of {edges} px "
-        f"({told}); save_cube first and open what it wrote, pass tile=... of several chunks, or "
-        "chunk the input smaller in y and x",
+        f"({told}); save_cube first and open that without chunks=, pass tile=... of several "
+        "chunks, or chunk the input smaller in y and x",
         RereadWarning,
         stacklevel=4,
     )
