@@ -47,7 +47,7 @@ class TamrfTree:
     @_documented_by(fuse)
     def fuse(self, query_dates: Any, **options: Any) -> xr.DataTree:
         """Fuse."""
-        return fuse(as_cube(self._tree), query_dates, **options)
+        return fuse(self._tree, query_dates, **options)
 
     def adapt(self, *, model: Any = "default", progress: bool = True, **how: Any) -> Tamrf:
         """Fine-tune a network on this cube; see `tamrf_xr.training.adapt`.

@@ -126,12 +126,45 @@ def _add_info(commands: Any) -> None:
         "info",
         _info,
         about="tell what a cube or a product holds",
-        example="  tamrf-xr info scene.zarr",
+        example="  tamrf-xr info scene.zarr\n"
+        "  tamrf-xr info --door series.nc --scaling dn --regrid nested",
     )
-    parser.add_argument("cube", metavar="CUBE.zarr")
+    parser.add_argument("cube", metavar="CUBE.zarr", help="with --door: Zarr, netCDF or GeoTIFF")
+    parser.add_argument(
+        "--door",
+        action="store_true",
+        help="tell what as_cube understands of each variable of anyone's data, and why",
+    )
+    parser.add_argument("--sensor", help="sentinel2 or landsat, where data do not tell")
+    parser.add_argument("--crs", help="of data that carry none")
+    parser.add_argument("--time", nargs="+", metavar="DATE", help="of data that carry none")
+    parser.add_argument("--offset", type=float, help="reflectance to add after scaling")
+    parser.add_argument("--scaling", choices=["dn", "ls2s2", "physical", "stated"])
+    parser.add_argument("--regrid", choices=["nested"])
+    parser.add_argument("--check", choices=["sample", "full", "off"], default="sample")
+
+
+def _door(options: argparse.Namespace) -> int:
+    from tamrf_xr.harmonize import as_cube
+    from tamrf_xr.harmonize.opening import open_raw
+
+    as_cube(
+        open_raw(options.cube),
+        sensor=options.sensor,
+        crs=options.crs,
+        time=_dates(options.time),
+        offset=options.offset,
+        scaling=options.scaling,
+        regrid=options.regrid,
+        check=options.check,
+        report=True,
+    )
+    return 0
 
 
 def _info(options: argparse.Namespace) -> int:
+    if options.door:
+        return _door(options)
     from tamrf_xr.describe import describe
     from tamrf_xr.scale.ledger import job_state
     from tamrf_xr.store import open_cube

@@ -11,11 +11,12 @@ import pandas as pd
 import xarray as xr
 
 from tamrf_xr import panchromatic
-from tamrf_xr.cube import groups_of, validate
+from tamrf_xr.cube import groups_of, is_product
 from tamrf_xr.dates import parse_dates
 from tamrf_xr.days import count_days
 from tamrf_xr.errors import CubeError, OptionError
 from tamrf_xr.fuser import FuserSpec
+from tamrf_xr.harmonize import as_cube
 from tamrf_xr.methods.registry import Request, parse_bands, plan_method
 from tamrf_xr.scale.job import Execution, run_tiles
 from tamrf_xr.scale.lazy import Timing, fuse_lazily
@@ -109,6 +110,7 @@ def fuse(
     Michel & Inglada, Temporal Attention Multi-Resolution Fusion of Satellite Image
     Time-Series, Remote Sensing of Environment, 2025.
     """
+    cube = _checked(cube)
     plan = _plan(
         cube,
         query_dates,
@@ -187,6 +189,7 @@ def run_job(
         As `fuse` does.
     """
     how = Execution(client, cluster, workers, resume, overwrite, progress)
+    cube = _checked(cube)
     plan = _plan(
         cube,
         query_dates,
@@ -248,10 +251,16 @@ class Plan:
     """Edge of a tile in fine pixels, or None for the planner's choice."""
 
 
+def _checked(cube: Any) -> xr.DataTree:
+    """Return a cube that may be fused: what is none goes through the door like any other data."""
+    if isinstance(cube, xr.DataTree) and any(map(is_product, groups_of(cube).values())):
+        return cube  # refused where its grid is asked for
+    return as_cube(cube)
+
+
 def _plan(
     cube: xr.DataTree, query_dates: Any, *, choice: Choice, timing: Timing, tile: int | str
 ) -> Plan:
-    validate(cube)
     sensors, bands = choice.sensors, choice.bands
     names = (sensors,) if isinstance(sensors, str) else sensors
     request = Request(

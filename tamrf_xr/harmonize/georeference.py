@@ -15,6 +15,7 @@ from pyproj.exceptions import CRSError
 from tamrf_xr.cube import Grid, grid_of
 from tamrf_xr.dates import DateLike, parse_dates
 from tamrf_xr.errors import CubeError, DateError
+from tamrf_xr.iso8601 import read_moment
 from tamrf_xr.spatial_ref import find_crs, grid_mappings, same_crs
 
 HEMISPHERE_SHIFT = 1e7
@@ -88,7 +89,7 @@ def _utc(array: xr.DataArray) -> pd.DatetimeIndex:
 
 
 def _utc_timestamp(value: Any) -> pd.Timestamp:
-    stamp = pd.Timestamp(value)
+    stamp = read_moment(value) if isinstance(value, str) else pd.Timestamp(value)
     return stamp.tz_convert(None) if stamp.tzinfo is not None else stamp
 
 

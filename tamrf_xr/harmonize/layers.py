@@ -26,6 +26,7 @@ from tamrf_xr.harmonize.producers import (
     wavelengths_of,
     words_of,
 )
+from tamrf_xr.paths import is_url, readable
 from tamrf_xr.sensors import Sensor
 from tamrf_xr.spatial_ref import find_crs, grid_mappings
 
@@ -243,11 +244,9 @@ def _called(name: Hashable, array: xr.DataArray) -> str:
 def _opened(name: str, path: Any) -> xr.DataArray:
     if not isinstance(path, (str, os.PathLike)):
         raise CubeError(f"band {name!r} is a {type(path).__name__}, expected a DataArray or a path")
-    text = os.fspath(path)
-    if "://" not in text and not text.startswith("/vsi"):
-        text = os.path.expanduser(text)
-        if not Path(text).exists():
-            raise SourceNotFoundError(f"band {name!r}: no file at {text}; found nothing there")
+    text = os.fspath(readable(path, f"band {name!r}"))
+    if not is_url(text) and not text.startswith("/vsi") and not Path(text).exists():
+        raise SourceNotFoundError(f"band {name!r}: no file at {text}; found nothing there")
     opened = rioxarray.open_rasterio(text, chunks={})
     if not isinstance(opened, xr.DataArray):
         raise CubeError(f"band {name!r}: {text} holds subdatasets; name one of them")

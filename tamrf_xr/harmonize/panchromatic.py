@@ -7,6 +7,7 @@ import pandas as pd
 import xarray as xr
 
 from tamrf_xr.cube import groups_of, packing, validate
+from tamrf_xr.days import count_days
 from tamrf_xr.errors import CubeError
 from tamrf_xr.panchromatic import AXES, NAME, check_nested, locate
 
@@ -69,8 +70,9 @@ def _with_band(group: xr.Dataset, band: xr.DataArray) -> xr.Dataset:
 
 def _on_days_of(group: xr.Dataset, band: xr.DataArray) -> xr.DataArray:
     """Put images in the order of the group's acquisitions, NaN where there is none."""
-    days = pd.DatetimeIndex(band["time"].values).floor("D")
-    wanted = pd.DatetimeIndex(group["time"].values).floor("D")
+    times = {"band": band["time"], "landsat": group["time"]}
+    counted = count_days({name: pd.DatetimeIndex(one.values) for name, one in times.items()})
+    days, wanted = counted["band"], counted["landsat"]
     if days.has_duplicates:
         raise CubeError(
             f"the panchromatic band has {days[days.duplicated()][0]:%Y-%m-%d} twice; give one "
