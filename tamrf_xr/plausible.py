@@ -38,6 +38,25 @@ def spread(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return values[tuple(slice(None, None, max(1, size // STRIDE)) for size in values.shape)]
 
 
+def extremes(values: npt.NDArray[Any]) -> tuple[float, float]:
+    """Return the least and the greatest value, NaN left out; NaN twice where there is none.
+
+    Image by image, so that a value comes from memory once.
+
+    Examples
+    --------
+    >>> extremes(np.array([[0.5, np.nan], [-1.0, 0.25]]))
+    (-1.0, 0.5)
+    """
+    images = values if values.ndim > 2 else values[None]
+    low = high = np.float64(np.nan)
+    for at in np.ndindex(images.shape[:-2] if values.size else (0,)):
+        image = images[at]
+        low = np.fmin(low, np.fmin.reduce(image, axis=None))
+        high = np.fmax(high, np.fmax.reduce(image, axis=None))
+    return float(low), float(high)
+
+
 def question(sample: npt.NDArray[Any], *, thermal: bool = False) -> str:
     """Tell why values cannot be what they are taken for.
 

@@ -13,6 +13,7 @@ from tamrf_xr.errors import CubeError
 from tamrf_xr.harmonize.georeference import deferred
 from tamrf_xr.harmonize.layers import THERMAL, Layer
 from tamrf_xr.harmonize.values import Look
+from tamrf_xr.plausible import extremes
 
 SCALINGS = ("dn", "ls2s2", "physical", "stated")
 PHYSICAL, STATED, PRODUCT, LS2S2 = "physical", "stated", "product", "ls2s2"
@@ -140,7 +141,7 @@ def to_physical(layer: Layer, units: Units) -> xr.DataArray:
     array = layer.array
     plain = units.unchanged and array.dtype == np.float32
     in_memory = array.chunks is None and array.variable._in_memory
-    if plain and in_memory and not missing_in(array.values, units.nodata).any():
+    if plain and in_memory and is_clean(array.values, units.nodata):
         return array
     offset = (
         units.offset.astype(np.float32) if isinstance(units.offset, xr.Variable) else units.offset
@@ -186,14 +187,27 @@ def missing_in(raw: npt.NDArray[Any], nodata: tuple[float, ...]) -> npt.NDArray[
 
 
 def _missing_floats(raw: npt.NDArray[Any], nodata: tuple[float, ...]) -> npt.NDArray[np.bool_]:
-    if not raw.size:
-        return np.zeros(raw.shape, bool)
-    # Two quick passes spare one a fill value: hardly any lies among real pixels.
-    low, high = np.fmin.reduce(raw, axis=None), np.fmax.reduce(raw, axis=None)
+    low, high = extremes(raw)
     missing = np.isinf(raw) if np.isinf([low, high]).any() else np.zeros(raw.shape, bool)
-    for fill in nodata:
-        # Scaled in one float type, compared in another: the last digits differ.
-        near = 2e-7 * max(1.0, abs(fill))
-        if low - near <= fill <= high + near:
-            missing |= abs(raw - raw.dtype.type(fill)) <= near
+    for fill in _between(low, high, nodata):
+        missing |= abs(raw - raw.dtype.type(fill)) <= _near(fill)
     return missing
+
+
+def _between(low: float, high: float, nodata: tuple[float, ...]) -> list[float]:
+    """Return the fill values that lie among the values: hardly any does, and each takes a pass."""
+    return [fill for fill in nodata if low - _near(fill) <= fill <= high + _near(fill)]
+
+
+def _near(fill: float) -> float:
+    # Scaled in one float type, compared in another: the last digits differ.
+    return 2e-7 * max(1.0, abs(fill))
+
+
+def is_clean(values: npt.NDArray[Any], nodata: tuple[float, ...]) -> bool:
+    """Tell whether floats hold neither infinity nor a number that stands for no data."""
+    low, high = extremes(values)
+    if np.isinf([low, high]).any():
+        return False
+    between = _between(low, high, nodata)
+    return not between or not missing_in(values, tuple(between)).any()

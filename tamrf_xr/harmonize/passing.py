@@ -12,8 +12,11 @@ from tamrf_xr.errors import CubeError
 from tamrf_xr.harmonize.asked import Asked
 from tamrf_xr.harmonize.georeference import parse_crs
 from tamrf_xr.harmonize.masks import mask_role
-from tamrf_xr.harmonize.values import look_at
-from tamrf_xr.plausible import question
+from tamrf_xr.harmonize.values import Look, look_at
+from tamrf_xr.plausible import extremes, question
+
+LOWEST, HIGHEST = -0.5, 6.5
+"""Reflectance beyond which fill values lie: -9999 and 65535, scaled or not."""
 
 UNREAD = ("_FillValue", "missing_value", "nodata", "scale_factor", "add_offset", "transform")
 """Attributes of arrays that nobody has read yet: a cube's own have none."""
@@ -66,9 +69,16 @@ def _looks_right(group: xr.Dataset, check: str) -> bool:
     """Tell whether values are reflectance and kelvin, without infinity or fill values."""
     names = [name for name in ("reflectance", "surface_temperature") if name in group]
     looks = look_at([group[name].reset_coords(drop=True) for name in names], check)
-    for name, look in zip(names, looks, strict=True):
-        thermal = name == "surface_temperature"
-        values = look.values
-        if question(values, thermal=thermal) or np.isinf(values).any() or (values < -0.5).any():
-            return False
-    return True
+    return all(
+        not question(look.values, thermal=name == "surface_temperature")
+        and _is_clean(group[name], look)
+        for name, look in zip(names, looks, strict=True)
+    )
+
+
+def _is_clean(array: xr.DataArray, look: Look) -> bool:
+    """Look for fill values: through all that lies in memory, through the look at what is lazy."""
+    in_memory = array.chunks is None and array.variable._in_memory
+    low, high = extremes(array.values if in_memory else look.values)
+    least, most = (0.0, 1e3) if array.name == "surface_temperature" else (LOWEST, HIGHEST)
+    return not (low < least or high > most)

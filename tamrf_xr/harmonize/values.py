@@ -25,8 +25,8 @@ CHECKS = ("sample", "full", "off")
 BUDGET = 2**26
 """Bytes of chunks that a look at one sensor reads, where its chunks are no larger."""
 
-MOST = 8
-"""Places that a look takes, at most."""
+LEAST, MOST = 2, 8
+"""Places that a look takes: one date alone may be clouded."""
 
 VALUES = {"sample": 2**20, "full": 2**24, "off": 2**20}
 """Values of one sensor that are kept of a look, whatever is read for it."""
@@ -167,7 +167,7 @@ def _every_place(array: xr.DataArray) -> Iterator[_Place]:
 def _affordable(arrays: Sequence[xr.DataArray]) -> int:
     """Return how many places of all arrays fit the budget."""
     each = sum(_bytes(array, next(_every_place(array))) for array in arrays)
-    return int(np.clip(BUDGET // max(each, 1), 1, MOST))
+    return int(np.clip(BUDGET // max(each, 1), LEAST, MOST))
 
 
 def _spread_over(array: xr.DataArray, count: int, turn: int) -> list[_Place]:
