@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # pandas 3.1.1 reads the ISO 8601 duration P1M, a month, as one minute, and refuses P1Y: a step of a time series given so is a
-# minute long, without a word. (xarray and dask take such texts through pandas.Timedelta.)
+# minute long, without a word.
 set -euo pipefail
 folder=$(mktemp -d); trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
