@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,57 +17,12 @@ from tamrf_xr.encoding import SCALES as SCALES
 from tamrf_xr.encoding import floating
 from tamrf_xr.encoding import packing as packing
 from tamrf_xr.errors import CubeError
+from tamrf_xr.grid import Grid as Grid
 from tamrf_xr.sensors import FINE_GSD, LANDSAT, SENSORS, Sensor, get_sensor
 from tamrf_xr.spatial_ref import placed, with_spatial_ref
-from tamrf_xr.storable import ABOUT, axis_attrs, described
+from tamrf_xr.storable import ABOUT, described
 
 CUBE_VERSION = "1"
-
-
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """Where the pixels of a group lie."""
-
-    crs: CRS
-    """Coordinate reference system."""
-
-    transform: Affine
-    """From (column, row) of pixel corners to CRS units, north up."""
-
-    shape: tuple[int, int]
-    """Pixels (y, x)."""
-
-    @property
-    def gsd(self) -> float:
-        """Pixel size, in CRS units."""
-        return float(self.transform.a)
-
-    @property
-    def bounds(self) -> tuple[float, float, float, float]:
-        """Left, bottom, right, top."""
-        left, top = self.transform.c, self.transform.f
-        return left, top - self.shape[0] * self.gsd, left + self.shape[1] * self.gsd, top
-
-    def zoom(self, factor: int) -> Grid:
-        """Return the grid of the same footprint with pixels `factor` times smaller."""
-        gsd, left, top = self.gsd / factor, self.transform.c, self.transform.f
-        transform = Affine(gsd, 0, left, 0, -gsd, top)
-        return Grid(self.crs, transform, (self.shape[0] * factor, self.shape[1] * factor))
-
-    def window(self, bounds: tuple[float, float, float, float]) -> dict[str, slice]:
-        """Return the positions along ``y`` and ``x`` of the pixels within bounds."""
-        left, bottom, right, top = bounds
-        columns = ((edge - self.transform.c) / self.gsd for edge in (left, right))
-        rows = ((self.transform.f - edge) / self.gsd for edge in (top, bottom))
-        return {"y": slice(*map(round, rows)), "x": slice(*map(round, columns))}
-
-    def coords(self) -> dict[str, xr.Variable]:
-        """Return the coordinates ``y`` and ``x`` of pixel centres."""
-        left, top = self.transform.c, self.transform.f
-        y = top - (np.arange(self.shape[0]) + 0.5) * self.gsd
-        x = left + (np.arange(self.shape[1]) + 0.5) * self.gsd
-        about = {axis: axis_attrs(axis, self.crs) for axis in ("y", "x")}
-        return {"y": xr.Variable("y", y, about["y"]), "x": xr.Variable("x", x, about["x"])}
 
 
 def grid_of(group: xr.Dataset) -> Grid:
@@ -295,7 +249,8 @@ def _check_pixel_size(name: str, grid: Grid, *, fused: bool) -> None:
         raise CubeError(
             f"/{name} has pixels of {grid.gsd:.10g} m, expected {expected:g} m for "
             f"{SENSORS[name].title}{' products' if fused else ''}; "
-            "tamrf_xr.as_cube(..., regrid='nested') brings them there"
+            "tamrf_xr.as_cube(..., regrid='nested') brings them there (a product, all at 10 m, has "
+            "processing_level='fused' in the attributes of its groups)"
         )
 
 

@@ -105,9 +105,8 @@ def test_few_dates_give_a_narrow_figure():
 
 def test_a_product_of_temperature_alone_is_drawn():
     warmth = np.full((2, 12, 12), 290, np.float32)
-    group = build_group(
-        "landsat", None, times=days(2), grid=grid((12, 12)), surface_temperature=warmth
-    )
+    where = {"times": days(2), "grid": grid((12, 12)), "attrs": {"processing_level": "fused"}}
+    group = build_group("landsat", None, surface_temperature=warmth, **where)
     assert len(panels(quicklook(None, build_cube({"landsat": group})))) == 2
 
 

@@ -40,13 +40,15 @@ def published():
     return np.load(shared("oracle/extended/oracle_metrics.npz"))
 
 
-def group(sensor, pixels, days, *, gsd, valid=None):
+FUSED = {"processing_level": "fused"}
+
+
+def group(sensor, pixels, days, *, gsd, valid=None, attrs=None):
     thermal = {"surface_temperature": pixels[:, 7] * 1000} if sensor == "landsat" else {}
     bands = len(SENSORS[sensor].bands)
     place = grid(pixels.shape[-2:], gsd=gsd)
-    return build_group(
-        sensor, pixels[:, :bands], times=dates(days), grid=place, valid=valid, **thermal
-    )
+    where = {"times": dates(days), "grid": place, "attrs": attrs}
+    return build_group(sensor, pixels[:, :bands], valid=valid, **where, **thermal)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +62,7 @@ def workflow(published):
         seen = published[f"wf_in_{short}"][0] / 1e4
         valid = ~published[f"wf_in_{short}_mask"][0]
         gsd = 30.0 if sensor == "landsat" else 10.0
-        fused[sensor] = group(sensor, made, days, gsd=10.0)
+        fused[sensor] = group(sensor, made, days, gsd=10.0, attrs=FUSED)
         observed[sensor] = group(sensor, seen, days, gsd=gsd, valid=valid)
         given[sensor] = dates(inputs["workflow_input_doys"][f"{short}_input"][0])
     scoring = Scoring(margin=5, frr_clear_rate=0)
@@ -215,9 +217,8 @@ def test_bands_that_one_side_lacks_are_left_out(cube):
 def test_temperature_alone_has_no_angle(cube):
     warm = cube["landsat"].to_dataset().drop_dims("band")
     fine = psf.upsample(warm["surface_temperature"].values)
-    product = build_group(
-        "landsat", None, times=warm["time"].values, grid=grid((30, 33)), surface_temperature=fine
-    )
+    where = {"times": warm["time"].values, "grid": grid((30, 33))}
+    product = build_group("landsat", None, surface_temperature=fine, attrs=FUSED, **where)
     table = score(build_cube({"landsat": product}), cube, scoring=SCORING).table
     assert set(table["band"]) == {"LST"}
     assert table["sam"].isna().all()
