@@ -9,6 +9,8 @@ import xarray as xr
 from affine import Affine
 from pyproj import CRS
 
+from tamrf_xr.storable import axis_attrs
+
 
 @dataclass(frozen=True, slots=True)
 class Grid:
