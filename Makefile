@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench slurm clean
 
 # Installed once, and again when what it needs changes. Constraints pin every version; PyTorch
 # comes first so that a CPU build where there is one is taken before anything else asks for torch.
@@ -35,3 +35,10 @@ bench: $(VENV)/installed
 
 clean:
 	rm -rf $(VENV) demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+
+# A real SLURM of one node, from Debian's packages, as root; where it cannot be had, that is told.
+slurm: $(VENV)/installed
+	@folder=$$(mktemp -d); bash tests/slurm/start.sh $$folder; code=$$?; \
+	[ $$code = 77 ] && exit 0; [ $$code = 0 ] || exit $$code; \
+	SLURM_CONF=$$folder/slurm.conf $(BIN)/pytest -q tests/slurm; code=$$?; \
+	bash tests/slurm/start.sh $$folder stop; exit $$code

@@ -27,6 +27,7 @@ import yaml
 
 from tamrf_xr.errors import JobError, OptionError, SourceNotFoundError
 from tamrf_xr.paths import local_path
+from tamrf_xr.scale.batch import check_accepted, watched
 from tamrf_xr.scale.threads import crew_size
 from tamrf_xr.scale.worker import Outcome, TileWork, run_tile
 
@@ -201,9 +202,13 @@ def opened(
             yield stack.enter_context(Client(described["address"]))
             return
         made = stack.enter_context(_make(described, workers, threads))
-        if (jobs := workers or described.get("jobs")) and hasattr(made, "job_script"):
+        jobs = (workers or described.get("jobs") or 0) if hasattr(made, "job_script") else 0
+        if jobs:
+            check_accepted(made)
             made.scale(jobs=jobs)
         client = stack.enter_context(Client(made))
+        if jobs:
+            stack.enter_context(watched(client, made, jobs))
         logger.info("dashboard of the cluster: %s", client.dashboard_link)
         yield client
 

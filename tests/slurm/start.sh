@@ -17,9 +17,16 @@ if [ "${2:-}" = stop ]; then
     exit 0
 fi
 
-if ! command -v slurmctld slurmd munged > /dev/null; then
-    apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq slurm-wlm munge > /dev/null
+install() {
+    [ "$(id -u)" = 0 ] || return 1
+    command -v slurmctld > /dev/null && command -v slurmd > /dev/null && command -v munged > /dev/null && return
+    command -v apt-get > /dev/null || return 1
+    timeout 120 apt-get update -qq && DEBIAN_FRONTEND=noninteractive timeout 180 apt-get install -y -qq slurm-wlm munge
+}
+
+if ! install > /dev/null 2>&1; then
+    echo "no SLURM: it takes root, and Debian's packages slurm-wlm and munge" >&2
+    exit 77
 fi
 
 mkdir -p "$folder"/{state,spool} /run/munge
@@ -33,13 +40,13 @@ SlurmctldHost=$(hostname -s)(127.0.0.1)
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
+AuthInfo=cred_expire=5
 CredType=cred/munge
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 SchedulerParameters=sched_interval=1,batch_sched_delay=0
-RequeueExit=99
 MinJobAge=300
 KillWait=5
 ReturnToService=2
