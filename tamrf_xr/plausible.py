@@ -12,6 +12,10 @@ STRIDE = 64
 """Values along an axis that `spread` looks at: a guard must cost nothing beside the work."""
 
 
+HUGE = 1e9
+"""Floats beyond are no numbers of any product: 1e20, 9.97e36 (netCDF), -3.4e38 (GDAL), infinity."""
+
+
 @dataclass(frozen=True, slots=True)
 class Range:
     """Where the median of real pixels lies, whatever the place and the weather."""
@@ -25,11 +29,17 @@ class Range:
     high: float
     """Greatest median."""
 
+    least: float
+    """No pixel lies below."""
 
-REFLECTANCE = Range("reflectance 0..1", -0.05, 1.6)
-"""Bright clouds reach 1.3; water with its offset removed twice lies at -0.1."""
+    most: float
+    """No pixel lies above."""
 
-TEMPERATURE = Range("temperature in kelvin", 180.0, 370.0)
+
+REFLECTANCE = Range("reflectance 0..1", -0.05, 1.6, -0.5, 6.56)
+"""Bright clouds reach 1.3; water with its offset removed twice lies at -0.1; 65534 is 6.5534."""
+
+TEMPERATURE = Range("temperature in kelvin", 180.0, 370.0, 1.0, 1000.0)
 """Tops of high clouds are near 190 K."""
 
 

@@ -101,7 +101,7 @@ SENTINEL2 = Sensor(
         _s2("B06", "rededge075", 20, 0.740, "rededge2", "red_edge_2"),
         _s2("B07", "rededge078", 20, 0.783, "rededge3", "red_edge_3"),
         _s2("B08", "nir", 10, 0.842, "nir_1"),
-        _s2("B8A", "nir08", 20, 0.865, "nir_2"),
+        _s2("B8A", "nir08", 20, 0.865, "nir_2", "nir_narrow"),
         _s2("B11", "swir16", 20, 1.610, "swir1", "swir_16"),
         _s2("B12", "swir22", 20, 2.190, "swir2", "swir_22"),
     ),

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from tamrf_xr.paths import local_path
+
 
 def write_raster(image: xr.DataArray, path: str | os.PathLike[str], **options: Any) -> None:
     """Write an image as ``.rio.to_raster`` does, each band described by its name.
@@ -28,4 +30,4 @@ def write_raster(image: xr.DataArray, path: str | os.PathLike[str], **options: A
     if "band" in image.coords:
         names = tuple(str(name) for name in np.ravel(image["band"].values))
         image = image.assign_attrs(long_name=names)
-    image.rio.to_raster(path, **options)
+    image.rio.to_raster(local_path(path, "raster"), **options)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from tamrf_xr.errors import CubeError
 from tamrf_xr.harmonize.layers import Place
 from tamrf_xr.harmonize.numbers import Said
+from tamrf_xr.sensors import SENSORS
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,33 @@ class Asked:
     scaling: Any
     regrid: str | None
     check: str
+
+    def check_for(self, sensors: Collection[str]) -> None:
+        """Refuse what would be ignored: options of no sensor, or of one that is not there.
+
+        Raises
+        ------
+        CubeError
+            Naming the option, and how to give it.
+        """
+        for name in ("time", "offset", "scaling"):
+            option = getattr(self, name)
+            if isinstance(option, Mapping) and (
+                strange := sorted(option.keys() - SENSORS.keys(), key=str)
+            ):
+                raise CubeError(
+                    f"{name}= names {', '.join(map(str, strange))}; the sensors are "
+                    f"{', '.join(SENSORS)}: rename the keys"
+                )
+        if "sentinel2" in sensors:
+            return
+        if self.harmonized is not None:
+            raise CubeError("harmonized= speaks of Sentinel-2, which is not there: drop it")
+        if self.offset is not None and not isinstance(self.offset, Mapping):
+            raise CubeError(
+                f"offset={self.offset!r} is for Sentinel-2, which is not there: give "
+                "offset={'landsat': ...}, or drop it"
+            )
 
     def place(self, name: str) -> Place:
         """Return what is said of where and when a sensor's data lie."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -117,6 +117,12 @@ def statements(arrays: Iterable[tuple[xr.DataArray, Mapping[str, Any]]]) -> Stat
     )
 
 
+def is_told_offset(array: xr.DataArray, about: Mapping[str, Any]) -> bool:
+    """Tell whether anything is said of the offset of an array."""
+    names = {*_BASELINES, *_TOLD, *_PRODUCTS} - {"id"}
+    return bool(names & {*map(str, array.coords), *array.attrs, *about})
+
+
 def _merged(found: Iterable[Floats]) -> Floats:
     """Take the first array that says something, element by element."""
     merged: Floats | None = None
@@ -148,6 +154,7 @@ _BASELINES = (
     "processing_baseline",
     "PROCESSING_BASELINE",
 )
+_TOLD = ("earthsearch:boa_offset_applied", "boa_offset_applied", "raster:bands")
 _PRODUCTS = ("s2:product_uri", "product_uri", "PRODUCT_ID", "product_id", "s2:product_id", "id")
 _BASELINE_IN_NAME = re.compile(r"_N(\d{4})_")
 
@@ -162,7 +169,7 @@ def _baseline(value: Any) -> float:
     if value is None or (isinstance(value, str) and value.strip().lower() in {"", "nan", "none"}):
         return np.nan
     try:
-        number = float(value)
+        number = float(value.strip().lstrip("Nn") if isinstance(value, str) else value)
     except (TypeError, ValueError) as error:
         raise CubeError(f"processing baseline not understood: {error}; such as '05.10'") from error
     # Google Earth Engine and product names write 0510 for 05.10.
@@ -182,7 +189,9 @@ def _collection(array: xr.DataArray, about: Mapping[str, Any]) -> str:
     return ""
 
 
-def pixels_of(pieces: Iterable[tuple[Floats, npt.NDArray[np.int64]]], count: int) -> Pixels:
+def pixels_of(
+    pieces: Iterable[tuple[Floats, npt.NDArray[np.int64]]], count: int, *, below: float = DARK
+) -> Pixels:
     """Count dark and negative numbers, per acquisition.
 
     Parameters
@@ -192,12 +201,14 @@ def pixels_of(pieces: Iterable[tuple[Floats, npt.NDArray[np.int64]]], count: int
         and the acquisition of each of the n.
     count
         Acquisitions of the series.
+    below
+        What is dark.
     """
     seen, negative, darkest = np.zeros(count), np.zeros(count), np.full(count, np.nan)
     for values, times in pieces:
         for band in np.moveaxis(values, 1, 0):
             there = np.bincount(times, np.isfinite(band).sum(axis=1), count)
-            dark = np.bincount(times, (band < DARK).sum(axis=1), count)
+            dark = np.bincount(times, (band < below).sum(axis=1), count)
             seen += there
             negative += np.bincount(times, (band < NEGATIVE).sum(axis=1), count)
             darkest = np.fmax(darkest, _share(dark, there))
@@ -249,7 +260,9 @@ def decide(said: Statements, pixels: Pixels, *, harmonized: bool | None) -> Offs
 def _strong(said: Statements, *, harmonized: bool | None) -> tuple[Floats, str]:
     """Return 1 where a statement puts the offset in, 0 where it takes it out, else NaN."""
     since = np.asarray(said.times >= OFFSET_SINCE)
-    held = np.where(np.isnan(said.baseline), np.nan, (said.baseline >= 4).astype(float))
+    # One baseline in the attributes of a series that was put together is its first image's.
+    known = ~np.isnan(said.baseline) & ~((said.baseline < 4) & since)
+    held = np.where(known, (said.baseline >= 4).astype(float), np.nan)
     why = "processing baseline"
     if "c1" in re.split("[^a-z0-9]", said.collection):
         held, why = np.where(np.isnan(held), 1.0, held), f"collection {said.collection}"
@@ -297,6 +310,8 @@ def _is_offset(value: float | None) -> bool:
 def _check_pixels(said: Statements, strong: Floats, dark: Floats) -> None:
     is_dark = dark >= DARK_SHARE
     odd = (strong == 1) & is_dark
+    if _is_offset(said.stated):
+        odd |= (said.baseline < 4) & ~is_dark
     if _is_offset(said.catalogued):
         odd |= is_dark & ~(strong == 0)
     if odd.any():
@@ -340,13 +355,17 @@ def question_floats(said: Statements, pixels: Pixels) -> None:
     CubeError
         If the catalogue took the offset out of pixels that state one, or too many are negative.
     """
-    ways = "pass offset=0 to take them as they are, offset=0.1 to add it back"
+    ways = (
+        "pass offset=0 to take them as they are, offset=0.1 to add it back, offset=-0.1 to "
+        "subtract it, or one value an acquisition"
+    )
     negative = np.nanmean(pixels.negative) if np.isfinite(pixels.negative).any() else 0.0
     if negative >= DARK_SHARE:
         raise CubeError(
             f"{negative:.0%} of the reflectance lies below {NEGATIVE:g}: the offset of baseline "
             f"04.00 seems to be subtracted from numbers that do not hold it; {ways}"
         )
+    _question_bright(said, pixels, ways)
     stated = said.catalogued if said.stated is None else said.stated
     if stated is None or not _is_offset(stated):
         return
@@ -363,4 +382,19 @@ def question_floats(said: Statements, pixels: Pixels) -> None:
             f"reflectance that states an offset of {stated:g}, without a word whether the "
             "catalogue had taken it out before (Earth Search does): it may have been subtracted "
             f"twice; {ways}"
+        )
+
+
+def _question_bright(said: Statements, pixels: Pixels, ways: str) -> None:
+    """Refuse bright reflectance of a baseline with the offset, which may be in still."""
+    strong, why = _strong(replace(said, stated=None), harmonized=None)
+    groups = _groups(said)
+    dark = np.array([_pooled(pixels.dark, groups == group) for group in groups])
+    odd = (strong == 1) & (dark < DARK_SHARE)
+    if odd.any():
+        at = int(np.flatnonzero(odd)[0])
+        raise CubeError(
+            f"reflectance of numbers that held the offset of baseline 04.00 ({why}: "
+            f"{_told(said, at)}), of which {dark[at]:.0%} lies below {DARK:g} on "
+            f"{said.times[at]:%Y-%m-%d}: it may be in still; {ways}"
         )

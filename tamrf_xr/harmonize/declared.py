@@ -22,6 +22,7 @@ OFFSET = ("add_offset", "offsets", "offset", "raster:offset")
 NODATA = ("_FillValue", "missing_value", "nodata", "nodatavals", "fill_value", "nodata_value")
 UNITS = ("units", "unit")
 
+_METRES = (10, 20, 30, 60, 90, 100)
 _CATALOGUE = ("raster:bands", "bands")
 """Coordinates and attributes that hold a mapping a band, or a list of one."""
 
@@ -99,12 +100,38 @@ def declared(array: xr.DataArray, about: Mapping[str, Any]) -> Declared:
         # Files of unsigned numbers that were written as signed ones still name the unsigned fill.
         room = 2 ** (8 * array.dtype.itemsize)
         nodata |= {number - room for number in nodata if room / 2 <= number < room}
-    units = next((str(place.found[n]) for place in places for n in UNITS if n in place.found), "")
+    units = next((_unit(place.found[n]) for place in places for n in UNITS if n in place.found), "")
     if not scaled:
         return Declared(nodata=tuple(sorted(nodata)), units=units)
     _check_agree(scaled, array)
     scale, offset, said = _known(_scaling_of(scaled[0], array))
     return Declared(scale, offset, scaled[0].name, said, tuple(sorted(nodata)), units)
+
+
+def _unit(value: Any) -> str:
+    """Return a unit; of a list with one a band, the one that all have."""
+    units = set(map(str, _listed(value)))
+    return units.pop() if len(units) == 1 else str(value)
+
+
+def unsigned(array: xr.DataArray) -> xr.DataArray:
+    """Read signed integers as the unsigned ones that ``_Unsigned`` says they are, their fill too.
+
+    Examples
+    --------
+    >>> stored = xr.DataArray(np.array([-1, 5], "int16"), attrs={"_Unsigned": "true"})
+    >>> unsigned(stored).values.tolist()
+    [65535, 5]
+    """
+    said = array.attrs.get("_Unsigned", array.encoding.get("_Unsigned"))
+    if str(said).lower() != "true" or array.dtype.kind != "i":
+        return array
+    room = 2 ** (8 * array.dtype.itemsize)
+    attrs = dict(array.attrs)
+    for name in NODATA:
+        if name in attrs:
+            attrs[name] = [number % room for number in _numbers(_Place("", attrs), (name,))]
+    return array.astype(f"u{array.dtype.itemsize}").assign_attrs(attrs)
 
 
 def _places(array: xr.DataArray, about: Mapping[str, Any]) -> Iterator[_Place]:
@@ -126,7 +153,7 @@ def _catalogue(array: xr.DataArray, name: str) -> Mapping[str, Any] | None:
         entries = list(array[name].values.ravel())
     else:
         entries = array.attrs.get(name) or []
-        entries = [entries] if isinstance(entries, Mapping) else list(entries)
+        entries = [entries] if isinstance(entries, Mapping) else _listed(entries)
     entries = [e[0] if isinstance(e, (list, tuple)) and e else e for e in entries]
     entries = [entry for entry in entries if isinstance(entry, Mapping)]
     if not entries:
@@ -164,7 +191,7 @@ def _per_band(
 ) -> tuple[Any, bool]:
     name = next((name for name in names if found.get(name) is not None), None)
     # Earth Engine's tools call the size of a pixel in metres "scale", xee "scale_factor".
-    if name is None or (names is SCALE and _first(found[name]) in {10, 20, 30, 60, 90, 100}):
+    if name is None or (names is SCALE and _first(found[name]) in _METRES):
         return default, False
     values = [_number(name, value, default) for value in _listed(found[name])]
     if len(set(values)) == 1:
@@ -192,7 +219,8 @@ def _number(name: str, value: Any, default: float) -> float:
     if value is None:
         return default
     try:
-        return float(value)
+        number = float(value)
+        return default if np.isnan(number) else number
     except (TypeError, ValueError) as error:
         raise CubeError(f"{name}={value!r} is no number; correct the attribute, or drop it") from (
             error

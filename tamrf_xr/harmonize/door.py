@@ -152,6 +152,7 @@ def as_cube(
     sources = sources | given
     if not sources:
         raise CubeError("no data: give data, or sentinel2= and landsat=")
+    asked.check_for(sources)
     groups, texts = _made(sources, asked)
     if report:
         print("\n".join(texts))  # noqa: T201 (asked for)

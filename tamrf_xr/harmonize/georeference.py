@@ -64,7 +64,14 @@ def timed(array: xr.DataArray, time: DateLike | None) -> xr.DataArray:
         raise CubeError(f"{len(times)} times for {array.sizes['time']} acquisitions")
     if not len(times):
         raise CubeError("no acquisition: 'time' has length 0; leave the sensor out")
-    return array.assign_coords(time=times.as_unit("ns"))
+    return array.assign_coords(time=_in_nanoseconds(times))
+
+
+def _in_nanoseconds(times: pd.DatetimeIndex) -> pd.DatetimeIndex:
+    try:
+        return times.as_unit("ns")
+    except pd.errors.OutOfBoundsDatetime as error:
+        raise CubeError(f"'time' holds no date of an acquisition: {error}; correct it") from error
 
 
 def _said_times(time: DateLike) -> pd.DatetimeIndex:
@@ -197,11 +204,14 @@ def _centred(array: xr.DataArray, context: Mapping[str, Any]) -> xr.DataArray:
         return array
     if {"central_x", "central_y", "edge_size_m", "resolution"} <= context.keys():
         return _centred_of_cubo(array, context)
-    if "transform" not in context or not {"resolution", "resolution_xy"} & context.keys():
+    stated = bool({"resolution", "resolution_xy"} & context.keys())
+    corner = _affine(context.get("transform")) if stated else None
+    if corner is None:
         return array
-    corner = Affine(*tuple(context["transform"])[:6])
     x, y = array["x"].values.astype(float), array["y"].values.astype(float)
-    if not np.allclose((x[1] - x[0], y[1] - y[0]), (corner.a, corner.e), rtol=1e-6):
+    # Rows may have been sorted since: their coordinates are upper corners in either order.
+    sizes = abs(x[1] - x[0]), abs(y[1] - y[0])
+    if not all(sizes) or not np.allclose(sizes, (abs(corner.a), abs(corner.e)), rtol=1e-6):
         return array
     steps = np.array([(x[0] - corner.c) / corner.a, (y[0] - corner.f) / corner.e])
     if np.any(abs(steps - np.round(steps)) > 1e-3):
@@ -209,14 +219,26 @@ def _centred(array: xr.DataArray, context: Mapping[str, Any]) -> xr.DataArray:
     return array.assign_coords(x=("x", x + corner.a / 2), y=("y", y + corner.e / 2))
 
 
+def _affine(stated: Any) -> Affine | None:
+    """Return a transform of six numbers or more; None for what is none, such as its text."""
+    try:
+        return Affine(*(float(part) for part in tuple(stated)[:6]))
+    except (TypeError, ValueError):
+        return None
+
+
 def _centred_of_cubo(array: xr.DataArray, context: Mapping[str, Any]) -> xr.DataArray:
     """Move the corners of cubo, which drops the transform, but tells its centre and edge."""
-    half = float(context["resolution"]) / 2
-    left = float(context["central_x"]) - float(context["edge_size_m"]) / 2
-    top = float(context["central_y"]) + float(context["edge_size_m"]) / 2
-    x, y = float(array["x"][0]), float(array["y"][0])
-    if abs(x - left) > 0.1 * half or abs(y - top) > 0.1 * half:
+    names = ("resolution", "edge_size_m", "central_x", "central_y")
+    try:
+        size, edge, *centre = (float(context[name]) for name in names)
+    except (TypeError, ValueError):
         return array
+    first = np.array([float(array["x"][0]), float(array["y"][0])])
+    steps = (first - centre + edge / 2) / size
+    if not np.all(abs(steps - np.round(steps)) < 0.05):
+        return array
+    half = size / 2
     return array.assign_coords(x=array["x"] + half, y=array["y"] - half)
 
 

@@ -10,16 +10,18 @@ from typing import Any
 
 import rioxarray
 import xarray as xr
+from rasterio.errors import RasterioError
 
 from tamrf_xr.cube import Grid
 from tamrf_xr.dates import DateLike
 from tamrf_xr.errors import CubeError, SourceNotFoundError
-from tamrf_xr.harmonize.declared import NODATA, OFFSET, SCALE, UNITS
+from tamrf_xr.harmonize.declared import NODATA, OFFSET, SCALE, UNITS, unsigned
 from tamrf_xr.harmonize.georeference import deferred, located, timed
 from tamrf_xr.harmonize.masks import mask_role, masks_unknown
 from tamrf_xr.harmonize.producers import (
     Producer,
     check_numbered,
+    check_platform,
     check_wavelengths,
     plain,
     producer_of,
@@ -153,6 +155,7 @@ def read_layers(source: Any, sensor: Sensor, place: Place) -> Found:
             "mapping of band names to arrays or files (stores open with tamrf_xr.open_cube)"
         )
     words, named = words_of(source), names_in(source)
+    check_platform(words, sensor)
     producer = producer_of(words, named, sensor.name)
     if producer is None:
         check_numbered(sensor, named, words)
@@ -247,7 +250,10 @@ def _opened(name: str, path: Any) -> xr.DataArray:
     text = os.fspath(readable(path, f"band {name!r}"))
     if not is_url(text) and not text.startswith("/vsi") and not Path(text).exists():
         raise SourceNotFoundError(f"band {name!r}: no file at {text}; found nothing there")
-    opened = rioxarray.open_rasterio(text, chunks={})
+    try:
+        opened = rioxarray.open_rasterio(text, chunks={})
+    except (OSError, RasterioError) as error:
+        raise CubeError(f"band {name!r}: GDAL cannot open {text}: {error}; give a file") from error
     if not isinstance(opened, xr.DataArray):
         raise CubeError(f"band {name!r}: {text} holds subdatasets; name one of them")
     return opened
@@ -281,7 +287,7 @@ def _plain_dims(array: xr.DataArray) -> xr.DataArray:
     renamed = {dim: plain for dim, plain in found.items() if dim is not None and dim != plain}
     clash = [name for name in renamed.values() if name in array.coords]
     array = array.drop_vars(clash).rename(renamed) if renamed else array
-    array = _with_known_coords(array)
+    array = unsigned(_with_known_coords(array))
     if strange := [str(dim) for dim in array.dims if dim not in _DIMS]:
         raise CubeError(
             f"'{array.name}' has dimensions {array.dims}; expected time, band, y, x: "

@@ -114,7 +114,22 @@ QUALITY_LAYERS = (
 
 _BY_NAME = {name: layer for layer in QUALITY_LAYERS for name in layer.names}
 _BY_ROLE = {layer.role: layer for layer in QUALITY_LAYERS}
-_LIKE_MASKS = ("cloud", "mask", "_qa", "qa_", "bqa", "fmask", "clm", "sclass", "quality", "shadow")
+_SCORES = {"cs", "cs_cdf"}
+"""Cloud Score+ of Earth Engine."""
+
+_LIKE_MASKS = (
+    "msk_classi",
+    "cloud",
+    "mask",
+    "_qa",
+    "qa_",
+    "bqa",
+    "fmask",
+    "clm",
+    "sclass",
+    "quality",
+    "shadow",
+)
 """What names of masks have in common."""
 
 
@@ -149,7 +164,7 @@ def masks_unknown(names: Iterable[str]) -> list[str]:
         name
         for name in names
         if mask_role(name) is None
-        and any(sign in name.lower() for sign in _LIKE_MASKS)
+        and (name.lower() in _SCORES or any(sign in name.lower() for sign in _LIKE_MASKS))
         and not any(word in name.lower() for word in beside)
     ]
 

@@ -13,7 +13,7 @@ from tamrf_xr.errors import CubeError
 from tamrf_xr.harmonize.georeference import deferred
 from tamrf_xr.harmonize.layers import THERMAL, Layer
 from tamrf_xr.harmonize.values import Look
-from tamrf_xr.plausible import extremes
+from tamrf_xr.plausible import HUGE, extremes
 
 SCALINGS = ("dn", "ls2s2", "physical", "stated")
 PHYSICAL, STATED, PRODUCT, LS2S2 = "physical", "stated", "product", "ls2s2"
@@ -175,7 +175,7 @@ def _apply(
 
 
 def missing_in(raw: npt.NDArray[Any], nodata: tuple[float, ...]) -> npt.NDArray[np.bool_]:
-    """Tell which numbers stand for no data; of floats, infinity does too."""
+    """Tell which numbers stand for no data; of floats, infinity and 1e20 and the like do too."""
     if raw.dtype.kind == "f":
         return _missing_floats(raw, nodata)
     limits = np.iinfo(raw.dtype)
@@ -188,10 +188,14 @@ def missing_in(raw: npt.NDArray[Any], nodata: tuple[float, ...]) -> npt.NDArray[
 
 def _missing_floats(raw: npt.NDArray[Any], nodata: tuple[float, ...]) -> npt.NDArray[np.bool_]:
     low, high = extremes(raw)
-    missing = np.isinf(raw) if np.isinf([low, high]).any() else np.zeros(raw.shape, bool)
+    missing = abs(raw) > HUGE if _is_huge(low, high) else np.zeros(raw.shape, bool)
     for fill in _between(low, high, nodata):
         missing |= abs(raw - raw.dtype.type(fill)) <= _near(fill)
     return missing
+
+
+def _is_huge(low: float, high: float) -> bool:
+    return low < -HUGE or high > HUGE
 
 
 def _between(low: float, high: float, nodata: tuple[float, ...]) -> list[float]:
@@ -205,9 +209,9 @@ def _near(fill: float) -> float:
 
 
 def is_clean(values: npt.NDArray[Any], nodata: tuple[float, ...]) -> bool:
-    """Tell whether floats hold neither infinity nor a number that stands for no data."""
+    """Tell whether floats hold neither infinity, 1e20, nor a number that stands for no data."""
     low, high = extremes(values)
-    if np.isinf([low, high]).any():
+    if _is_huge(low, high):
         return False
     between = _between(low, high, nodata)
     return not between or not missing_in(values, tuple(between)).any()

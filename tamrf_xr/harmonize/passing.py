@@ -10,13 +10,14 @@ import xarray as xr
 from tamrf_xr.cube import grid_of, groups_of, validate
 from tamrf_xr.errors import CubeError
 from tamrf_xr.harmonize.asked import Asked
+from tamrf_xr.harmonize.boa_offset import DARK_SHARE, NEGATIVE, is_told_offset
 from tamrf_xr.harmonize.georeference import parse_crs
-from tamrf_xr.harmonize.masks import mask_role
+from tamrf_xr.harmonize.masks import mask_role, masks_unknown
+from tamrf_xr.harmonize.producers import sensors_said, words_of
+from tamrf_xr.harmonize.readings import DIMMEST
+from tamrf_xr.harmonize.units import ZEROS, question_dates, zeros
 from tamrf_xr.harmonize.values import Look, look_at
-from tamrf_xr.plausible import extremes, question
-
-LOWEST, HIGHEST = -0.5, 6.5
-"""Reflectance beyond which fill values lie: -9999 and 65535, scaled or not."""
+from tamrf_xr.plausible import REFLECTANCE, TEMPERATURE, extremes, question
 
 UNREAD = ("_FillValue", "missing_value", "nodata", "scale_factor", "add_offset", "transform")
 """Attributes of arrays that nobody has read yet: a cube's own have none."""
@@ -49,7 +50,16 @@ def is_proper(name: str, group: Any, asked: Asked, *, ours: bool = False) -> boo
         return False
     if asked.crs is not None and grid_of(group).crs != parse_crs(asked.crs):
         return False
-    return _looks_right(group, "off" if ours and asked.check == "sample" else asked.check)
+    if not ours and _is_told_otherwise(name, group):
+        return False
+    check = "off" if ours and asked.check == "sample" else asked.check
+    return _looks_right(group, check, strict=not ours)
+
+
+def _is_told_otherwise(name: str, group: xr.Dataset) -> bool:
+    """Tell whether data of others say something of their offset, or name another sensor."""
+    said = sensors_said(words_of(group))
+    return bool(said and name not in said) or is_told_offset(group["reflectance"], group.attrs)
 
 
 def _is_typed(group: xr.Dataset) -> bool:
@@ -60,25 +70,39 @@ def _is_typed(group: xr.Dataset) -> bool:
         return False
     if {"transform", "resolution"} & group.attrs.keys() or group["y"].dtype.kind != "f":
         return False
-    unread = any(mask_role(str(name)) not in {None, "valid"} for name in group.data_vars)
+    names = [str(name) for name in group.data_vars]
+    unread = any(mask_role(name) not in {None, "valid"} for name in names) or masks_unknown(names)
     right = all(group[name].dtype == kind for name, kind in expected.items() if name in group)
     return right and ("valid" in group or not unread)
 
 
-def _looks_right(group: xr.Dataset, check: str) -> bool:
+def _looks_right(group: xr.Dataset, check: str, *, strict: bool) -> bool:
     """Tell whether values are reflectance and kelvin, without infinity or fill values."""
     names = [name for name in ("reflectance", "surface_temperature") if name in group]
     looks = look_at([group[name].reset_coords(drop=True) for name in names], check)
     return all(
         not question(look.values, thermal=name == "surface_temperature")
         and _is_clean(group[name], look)
+        and not (strict and _is_odd(look, thermal=name == "surface_temperature"))
         for name, look in zip(names, looks, strict=True)
     )
+
+
+def _is_odd(look: Look, *, thermal: bool) -> bool:
+    """Tell whether values of others need another look: dates in other units, zeros, the offset."""
+    values = look.values[np.isfinite(look.values)]
+    if question_dates(look.values, look.times, thermal=thermal):
+        return True
+    if thermal or not values.size:
+        return False
+    negative = float((values < NEGATIVE).mean())
+    dim = float(np.percentile(abs(values), 99)) < DIMMEST
+    return negative >= DARK_SHARE or dim or zeros(look.values) >= ZEROS
 
 
 def _is_clean(array: xr.DataArray, look: Look) -> bool:
     """Look for fill values: through all that lies in memory, through the look at what is lazy."""
     in_memory = array.chunks is None and array.variable._in_memory
     low, high = extremes(array.values if in_memory else look.values)
-    least, most = (0.0, 1e3) if array.name == "surface_temperature" else (LOWEST, HIGHEST)
-    return not (low < least or high > most)
+    expected = TEMPERATURE if array.name == "surface_temperature" else REFLECTANCE
+    return not (low < expected.least or high > expected.most)

@@ -109,7 +109,14 @@ PRODUCERS = (
         "Digital Earth Australia, ga_s2am_ard_3 product definition",
         words=r"ga_s2[abc]m_ard",
         scaling="ls2s2",
-        signature=("nbart_nir_2", "nbart_swir_3", "nbart_red_edge_1", "nbar_nir_2"),
+        signature=tuple(
+            f"{prefix}_{band}"
+            for prefix in ("nbart", "nbar")
+            for band in (
+                *("coastal_aerosol", "blue", "green", "red", "red_edge_1", "red_edge_2"),
+                *("red_edge_3", "nir_1", "nir_2", "swir_2", "swir_3"),
+            )
+        ),
         bands={
             "red_edge_1": "B05",
             "red_edge_2": "B06",
@@ -243,6 +250,23 @@ def sensors_said(words: Sequence[str]) -> set[str]:
         if re.search(row.words, w)
     }
     return hls if len(hls) == 1 else found
+
+
+def check_platform(words: Sequence[str], sensor: Sensor) -> None:
+    """Refuse data whose platform or collection is another sensor's.
+
+    Raises
+    ------
+    CubeError
+        Naming the sensor that the data say they come from.
+    """
+    said = sensors_said(words)
+    if said and sensor.name not in said:
+        other = " and ".join(sorted(said))
+        raise CubeError(
+            f"the data say that they come from {other} ({', '.join(words[:3])}), not from "
+            f"{sensor.title}: pass them as {other}=, or correct their platform and collection"
+        )
 
 
 _TM_LOOK = {"1", "2", "3", "4", "5", "7"}

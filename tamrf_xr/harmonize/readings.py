@@ -42,6 +42,12 @@ NODATA = (-9999.0, -999.0, -10000.0, -32768.0, -2147483648.0)
 DIMMEST = 0.005
 """Reflectance that some band of any scene exceeds somewhere; below, it was scaled twice."""
 
+SCALINGS_HELP = (
+    "pass scaling='dn' for numbers of the Level-2 product, scaling='ls2s2' for reflectance x 10000 "
+    "and kelvin x 10, scaling='physical' for numbers that are reflectance 0..1 and kelvin, or set "
+    "attrs['scale_factor'], attrs['add_offset'] and attrs['units']"
+)
+
 _REFLECTANCE_UNITS = {
     **dict.fromkeys(("", "1", "dimensionless", "unitless", "reflectance", "-", "none", "sr"), 1.0),
     **dict.fromkeys(("%", "percent", "pct"), 0.01),
@@ -172,7 +178,7 @@ def _physical(one: Numbers, found: Declared, why: str) -> Units:
 def _scaled_fills(one: Numbers, found: Declared) -> set[float]:
     """Return what no data became where a fill value was scaled along with the pixels."""
     if one.thermal:
-        return {0.0, _LANDSAT[True][1], *(fill * 0.1 for fill in NODATA[:4])}
+        return {0.0, -273.15, _LANDSAT[True][1], *(fill * 0.1 for fill in NODATA[:4])}
     fills = {fill * S2_SCALE for fill in NODATA[:4]} | {65535 * S2_SCALE}
     offset = _LANDSAT[False][1] if one.sensor == "landsat" else BOA_OFFSET
     fills |= {offset} | {fill * S2_SCALE + offset for fill in NODATA[:4]}
@@ -185,9 +191,10 @@ def _scaled_fills(one: Numbers, found: Declared) -> set[float]:
 def _sentinels(dtype: np.dtype[Any]) -> tuple[float, ...]:
     """Return what stands for no data in integers, declared or not."""
     if dtype.kind == "u":
-        return (65535.0,) if dtype.itemsize == 2 else ()
+        return (65535.0,) if dtype.itemsize == 2 else (65535.0, float(np.iinfo(dtype).max))
     limits = np.iinfo(dtype)
-    return tuple(fill for fill in NODATA if fill >= limits.min)
+    wide = (65535.0, float(limits.max)) if dtype.itemsize > 2 else ()
+    return (*(fill for fill in NODATA if fill >= limits.min), *wide)
 
 
 def _stated(one: Numbers, found: Declared) -> Units:
@@ -195,6 +202,11 @@ def _stated(one: Numbers, found: Declared) -> Units:
         raise CubeError(
             "scaling='stated', but no scale is stated: found no scale_factor, scales or "
             "raster:bands; set attrs['scale_factor'] and attrs['add_offset']"
+        )
+    if not np.all(plain(found.scale)):
+        raise CubeError(
+            f"the {found.scale_from} state a scale of 0: correct it, or pass scaling='dn' for "
+            "numbers of the Level-2 product"
         )
     implied = (0.0,) if one.dtype.kind in "uf" and not found.nodata else ()
     sentinels = NODATA if one.dtype.kind == "f" else _sentinels(one.dtype)
@@ -206,8 +218,8 @@ def _stated(one: Numbers, found: Declared) -> Units:
 
 def _ls2s2(one: Numbers, found: Declared) -> Units:
     scale = _LS2S2[one.thermal]
-    nodata = (*found.nodata, *NODATA, 65535.0) if one.dtype != np.float32 else (*found.nodata,)
-    nodata = tuple(sorted({*nodata, *OURS}))
+    implied = (0.0,) if one.dtype.kind == "u" and not found.nodata else ()
+    nodata = tuple(sorted({*found.nodata, *implied, *NODATA, 65535.0, *OURS}))
     return Units(
         LS2S2, scale, 0.0, nodata, f"LS2S2 x {scale:g}", "reflectance x 10000, kelvin x 10"
     )

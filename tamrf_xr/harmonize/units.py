@@ -12,11 +12,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import xarray as xr
 
 from tamrf_xr.errors import CubeError
 from tamrf_xr.harmonize.boa_offset import (
     BOA_OFFSET,
+    DARK_SHARE,
+    NEGATIVE,
     Offsets,
     decide,
     pixels_of,
@@ -26,12 +29,15 @@ from tamrf_xr.harmonize.boa_offset import (
 from tamrf_xr.harmonize.declared import declared
 from tamrf_xr.harmonize.layers import BAND, Layer
 from tamrf_xr.harmonize.numbers import PHYSICAL, PRODUCT, STATED, Numbers, Said, Units, plain, told
-from tamrf_xr.harmonize.readings import DIMMEST, OURS, S2_SCALE, first_reading
+from tamrf_xr.harmonize.readings import DIMMEST, OURS, S2_SCALE, SCALINGS_HELP, first_reading
 from tamrf_xr.harmonize.values import Look
-from tamrf_xr.plausible import question
+from tamrf_xr.plausible import REFLECTANCE, TEMPERATURE, question
 
 ZEROS = 1e-3
 """Share of floats that are exactly zero, in every band at once, that tells a fill value."""
+
+FILLS = 1e-4
+"""Share of a band that is one impossible number, which tells a fill value."""
 
 
 def units_of(
@@ -66,6 +72,8 @@ def units_of(
         units = [_with_offset(one, unit, said) for one, unit in zip(arrays, units, strict=True)]
     elif sensor == "sentinel2":
         units = _with_boa_offset(arrays, units, said)
+    elif said.scaling is None:
+        _question_stated_offsets(arrays, units)
     units = _without_zeros(arrays, units)
     for one, unit in zip(arrays, units, strict=True):
         _named(one, _check_result, one, unit)
@@ -86,7 +94,7 @@ def _with_offset(one: Numbers, unit: Units, said: Said) -> Units:
     if one.thermal:
         return unit
     count = one.layer.array.sizes["time"]
-    values = np.asarray(said.offset, np.float32)
+    values = _numbers_of(said.offset)
     if values.ndim and values.shape != (count,):
         raise CubeError(f"offset= has shape {values.shape}, expected one number, or {count}")
     if not np.all(np.abs(values) <= 1):
@@ -105,11 +113,25 @@ def _with_offset(one: Numbers, unit: Units, said: Said) -> Units:
     )
 
 
+def _numbers_of(offset: Any) -> npt.NDArray[np.float32]:
+    try:
+        return np.asarray(offset, np.float32)
+    except (TypeError, ValueError) as error:
+        raise CubeError(
+            f"offset={offset!r} is no number: give -0.1 or 0, or one value an acquisition"
+        ) from error
+
+
 def _with_boa_offset(arrays: Sequence[Numbers], units: Sequence[Units], said: Said) -> list[Units]:
     """Decide the offset of Sentinel-2 for all bands together."""
     bands = [at for at, one in enumerate(arrays) if one.layer.role == BAND]
     numbers = [at for at in bands if _is_open(arrays[at], units[at], said)]
     floats = [at for at in bands if units[at].kind == PHYSICAL]
+    if said.harmonized is not None and not numbers and not floats:
+        raise CubeError(
+            f"harmonized= speaks of numbers of the Level-2 product, these are read as "
+            f"{units[bands[0]].why}: drop it, or pass offset= for reflectance to add"
+        )
     made = list(units)
     if numbers:
         offsets = _decided([arrays[at] for at in numbers], [units[at] for at in numbers], said)
@@ -174,6 +196,8 @@ def _question_floats(arrays: Sequence[Numbers], units: Sequence[Units], said: Sa
             "harmonized= speaks of digital numbers, these are floats: drop it, or pass "
             "scaling='dn' for numbers of the Level-2 product, or offset= for reflectance to add"
         )
+    for one, unit in zip(arrays, units, strict=True):
+        _named(one, _check_result, one, unit)
     found = [declared(one.layer.array, one.layer.about) for one in arrays]
     stated = statements((one.layer.array, one.layer.about) for one in arrays)
     own = [one for one in found if one.scale_from and not one.of_a_catalogue]
@@ -186,6 +210,31 @@ def _question_floats(arrays: Sequence[Numbers], units: Sequence[Units], said: Sa
     question_floats(stated, pixels_of(pieces, len(stated.times)))
 
 
+def _question_stated_offsets(arrays: Sequence[Numbers], units: Sequence[Units]) -> None:
+    """Ask whether floats were scaled only, where the offset that they state may be still to come.
+
+    Dark pixels answer: nothing lies that far below the offset which has not been added yet.
+    """
+    pieces, offset = [], 0.0
+    for one, unit in zip(arrays, units, strict=True):
+        found = declared(one.layer.array, one.layer.about)
+        stated = _single(found.offset)
+        if one.thermal or unit.kind != PHYSICAL or one.dtype.kind != "f" or stated > NEGATIVE:
+            continue
+        pieces.append((one.seen(unit) + stated, one.look.times))
+        offset = stated
+    if not pieces:
+        return
+    shares = pixels_of(pieces, arrays[0].layer.array.sizes["time"], below=NEGATIVE).dark
+    if np.isfinite(shares).any() and np.nanmean(shares) < DARK_SHARE:
+        raise CubeError(
+            f"floats that state an offset of {offset:g}: they look like reflectance, but hardly "
+            f"any is below {NEGATIVE - offset:g}, so that it may be still to be added; pass "
+            f"scaling='physical' to take them as they are, offset={{'landsat': {offset:g}}} to "
+            "add it"
+        )
+
+
 def _without_zeros(arrays: Sequence[Numbers], units: Sequence[Units]) -> list[Units]:
     """Take zeros for no data where floats have them in every band, as fills that were scaled."""
     plain = [
@@ -193,7 +242,7 @@ def _without_zeros(arrays: Sequence[Numbers], units: Sequence[Units]) -> list[Un
         for at, (one, unit) in enumerate(zip(arrays, units, strict=True))
         if one.layer.role == BAND and unit.kind == PHYSICAL and one.dtype.kind == "f"
     ]
-    shares = [_zeros(arrays[at].look.values) for at in plain]
+    shares = [zeros(arrays[at].look.values) for at in plain]
     if not shares or min(shares) < ZEROS:
         return list(units)
     made = list(units)
@@ -207,7 +256,7 @@ def _without_zeros(arrays: Sequence[Numbers], units: Sequence[Units]) -> list[Un
     return made
 
 
-def _zeros(values: npt.NDArray[Any]) -> float:
+def zeros(values: npt.NDArray[Any]) -> float:
     """Return the least share of zeros in a band; nothing but zeros is no fill but a placeholder."""
     if not values.size or not values.any():
         return 0.0
@@ -215,18 +264,48 @@ def _zeros(values: npt.NDArray[Any]) -> float:
 
 
 def _check_result(one: Numbers, units: Units) -> None:
-    """Refuse what cannot be reflectance or kelvin, band by band."""
+    """Refuse what cannot be reflectance or kelvin, band by band, date by date."""
     values = one.seen(units)
     for at, name in enumerate(one.layer.names):
         if wrong := question(values[:, at], thermal=one.thermal):
             kind = "floats" if one.dtype.kind == "f" else f"{one.dtype}"
             how = "" if units.why == "floats" else f" read by {units.why}"
+            raise CubeError(f"{kind}{how} give {name} a {wrong}; {SCALINGS_HELP}")
+        if odd := question_dates(values[:, at], one.look.times, thermal=one.thermal):
+            date, found = odd
             raise CubeError(
-                f"{kind}{how} give {name} a {wrong}; pass scaling='dn' for numbers of the "
-                "Level-2 product, scaling='ls2s2' for reflectance x 10000 and kelvin x 10, "
-                "scaling='physical' for numbers that are reflectance 0..1 and kelvin, or set "
-                "attrs['scale_factor'], attrs['add_offset'] and attrs['units']"
+                f"{name} on {_date_of(one, date)} has a {found}, other dates are right: bring all "
+                "acquisitions to one unit before they are put together, or leave this one out"
             )
+        _check_fills(one, values[:, at], at)
+
+
+def question_dates(
+    values: npt.NDArray[Any], times: npt.NDArray[np.int64], *, thermal: bool
+) -> tuple[int, str] | None:
+    """Return the first acquisition whose values are in other units, and what they are."""
+    for date in np.unique(times) if len(values) > 1 else ():
+        if found := question(values[times == date], thermal=thermal):
+            return int(date), found
+    return None
+
+
+def _date_of(one: Numbers, date: int) -> str:
+    return f"{pd.Timestamp(one.layer.array['time'].values[date]):%Y-%m-%d}"
+
+
+def _check_fills(one: Numbers, values: npt.NDArray[Any], at: int) -> None:
+    """Refuse an impossible number that many pixels share: a fill that nobody declared."""
+    expected = TEMPERATURE if one.thermal else REFLECTANCE
+    odd = (values < expected.least) | (values > expected.most)
+    numbers, counts = np.unique(np.asarray(one.look.values)[:, at][odd], return_counts=True)
+    if counts.size and counts.max() >= max(2, FILLS * values.size):
+        fill = numbers[counts.argmax()]
+        raise CubeError(
+            f"{counts.max() / values.size:.2%} of {one.layer.names[at]} is {fill:.9g}, which is no "
+            f"{expected.what}: if it stands for no data, set attrs['_FillValue'] = {fill:.9g}, or "
+            f"drop it with .where(data != {fill:.9g})"
+        )
 
 
 def _check_not_scaled_twice(arrays: Sequence[Numbers], units: Sequence[Units]) -> None:

@@ -170,7 +170,11 @@ def test_reflectance_that_may_be_offset_twice_is_questioned():
     np.testing.assert_allclose(group(removed, offset=0.1)["reflectance"], 0.2, atol=1e-6)
     np.testing.assert_allclose(group(removed, offset=0)["reflectance"], 0.1, atol=1e-6)
     known = stated.assign_coords({"s2:processing_baseline": "05.10"})
-    np.testing.assert_allclose(group(known)["reflectance"], 0.1, atol=1e-6)
+    with pytest.raises(CubeError, match="may be in still"):
+        as_cube(sentinel2=known)
+    np.testing.assert_allclose(group(known, offset=0)["reflectance"], 0.1, atol=1e-6)
+    dark = known - 0.05
+    np.testing.assert_allclose(group(dark)["reflectance"], 0.05, atol=1e-6)
     negative = scene(("B04",)).astype("float32") * np.float32(1e-4) - np.float32(0.1)
     with pytest.raises(CubeError, match=r"of the reflectance lies below -0\.015"):
         as_cube(sentinel2=negative)
