@@ -20,6 +20,10 @@ DateLike = Any
 ONE_YEAR = pd.Timedelta(days=366)
 
 
+_YEARS = range(1680, 2261)
+"""Years that nanoseconds since 1970 can count, and a window about each."""
+
+
 def parse_dates(dates: DateLike | Iterable[DateLike]) -> pd.DatetimeIndex:
     """Read query dates.
 
@@ -54,6 +58,11 @@ def parse_dates(dates: DateLike | Iterable[DateLike]) -> pd.DatetimeIndex:
         raise DateError(f"no query date in {dates!r}; name at least one, such as '2022-06-01'")
     if index.hasnans:
         raise DateError(f"query dates hold a missing value (NaT): {dates!r}")
+    if odd := [year for year in index.year.unique() if year not in _YEARS]:
+        raise DateError(
+            f"a query date of the year {odd[0]}; expected {_YEARS[0]} to {_YEARS[-1]}: write it as "
+            "'2022-06-01'"
+        )
     return index
 
 

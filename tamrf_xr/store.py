@@ -64,7 +64,7 @@ def open_cube(store: str | os.PathLike[str], *, chunks: Any = None) -> xr.DataTr
         raw = xr.open_datatree(
             path, engine="zarr", chunks=chunks, mask_and_scale=False, decode_coords="all"
         )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, ImportError) as error:
         raise CubeError(f"{path} is not a Zarr store that holds a cube: {error}") from error
     groups = {node.path: _unpack(node.to_dataset(inherit=False)) for node in raw.subtree}
     root = groups["/"]

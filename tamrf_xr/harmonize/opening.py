@@ -45,7 +45,7 @@ def open_raw(path: str | os.PathLike[str]) -> Any:
         if text.rstrip("/").endswith(".zarr") or Path(text).is_dir():
             options["engine"] = "zarr"
         tree = xr.open_datatree(text, **options)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, ImportError) as error:
         raise CubeError(
             f"{text} cannot be read as Zarr, netCDF or a raster: {error}; open it with xarray and "
             "pass what you get to tamrf_xr.as_cube(..., report=True)"

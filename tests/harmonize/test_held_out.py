@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from tamrf_xr import as_cube
-from tamrf_xr.errors import CubeError
+from tamrf_xr import as_cube, open_cube
+from tamrf_xr.errors import CubeError, DateError
+from tamrf_xr.harmonize.opening import open_raw
 from tests.door.layouts import (
     ITSELF,
     PC_BASELINES,
@@ -280,3 +281,19 @@ def test_rasters_go_to_the_home_folder(tmp_path, monkeypatch):
     image = as_cube(sentinel2=truth())["sentinel2/reflectance"].isel(time=0)
     image.tamrf.to_raster("~/image.tif")
     assert (tmp_path / "image.tif").exists()
+
+
+@pytest.mark.parametrize("opened", [open_cube, open_raw])
+def test_a_url_without_its_package_is_refused(opened, monkeypatch):
+    def missing(*_args, **_options):
+        raise ImportError("Install s3fs to access S3")
+
+    monkeypatch.setattr(xr, "open_datatree", missing)
+    with pytest.raises(CubeError, match="Install s3fs"):
+        opened("s3://bucket/cube.zarr")
+
+
+@pytest.mark.parametrize("date", ["9999-01-01", "1500-01-01"])
+def test_query_dates_beyond_nanoseconds_are_refused(date):
+    with pytest.raises(DateError, match="expected 1680 to 2260"):
+        as_cube(sentinel2=truth()).tamrf.fuse(date, method="linear")
