@@ -212,9 +212,19 @@ def usable(mask: xr.DataArray, role: str, fill: tuple[float, ...] = ()) -> xr.Da
     return read
 
 
+def _as_numbers(values: npt.NDArray[Any], layer: QualityLayer) -> npt.NDArray[np.float64]:
+    try:
+        return values.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise CubeError(
+            f"mask '{layer.role}' holds what is no number ({error}), expected classes, bits or "
+            "bool: give a bool variable 'valid', True where usable"
+        ) from error
+
+
 def _read(values: npt.NDArray[Any], *, layer: QualityLayer, fill: tuple[float, ...]) -> _Mask:
     # Object arrays are what reindex and concat make of bool with holes.
-    numbers = values if values.dtype.kind in "biu" else values.astype(np.float64)
+    numbers = values if values.dtype.kind in "biu" else _as_numbers(values, layer)
     known = np.ones(numbers.shape, bool)
     if numbers.dtype.kind == "f":
         known = np.isfinite(numbers) & (numbers == np.round(numbers)) & (abs(numbers) < 2**31)

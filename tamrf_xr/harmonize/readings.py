@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 from tamrf_xr.errors import CubeError
-from tamrf_xr.harmonize.boa_offset import BOA_OFFSET
+from tamrf_xr.harmonize.boa_offset import BOA_OFFSET, DARK_SHARE, NEGATIVE, is_told_offset
 from tamrf_xr.harmonize.declared import Declared, declared
 from tamrf_xr.harmonize.numbers import (
     LS2S2,
@@ -109,9 +109,13 @@ def _integers(one: Numbers, found: Declared, said: Said) -> Units:
     """Read integers that state no scale."""
     short = one.dtype.kind == "i" and one.dtype.itemsize == 2
     if short and one.sensor == "landsat":
+        _check_not_product(one, found)
         return _ls2s2(one, found)
     unasked = said.harmonized is None
-    if unasked and (said.known == LS2S2 or (short and set(found.nodata) & set(OURS))):
+    ours = short and set(found.nodata) & set(OURS)
+    if unasked and (
+        said.known == LS2S2 or (ours and not is_told_offset(one.layer.array, one.layer.about))
+    ):
         return _ls2s2(one, found)
     reading = _product(one, found, "numbers of the Level-2 product")
     if one.thermal and question(one.seen(reading), thermal=True):
@@ -119,6 +123,17 @@ def _integers(one: Numbers, found: Declared, said: Said) -> Units:
         whole = _physical(one, found, "values: whole kelvin")
         return reading if question(one.seen(whole), thermal=True) else whole
     return reading
+
+
+def _check_not_product(one: Numbers, found: Declared) -> None:
+    """Refuse 16 bits that may be numbers of the product: as such, hardly any is negative."""
+    values = one.seen(_product(one, found, ""))
+    values = values[np.isfinite(values)]
+    if not one.thermal and values.size and float((values < NEGATIVE).mean()) < DARK_SHARE:
+        raise CubeError(
+            f"int16 without a scale: {np.median(values):.3g} as numbers of Collection 2 Level-2, "
+            "or reflectance x 10000 of a very bright scene; pass scaling='dn' or scaling='ls2s2'"
+        )
 
 
 def _floats(one: Numbers, found: Declared) -> Units:

@@ -28,7 +28,17 @@ from tamrf_xr.harmonize.boa_offset import (
 )
 from tamrf_xr.harmonize.declared import declared
 from tamrf_xr.harmonize.layers import BAND, Layer
-from tamrf_xr.harmonize.numbers import PHYSICAL, PRODUCT, STATED, Numbers, Said, Units, plain, told
+from tamrf_xr.harmonize.numbers import (
+    LS2S2,
+    PHYSICAL,
+    PRODUCT,
+    STATED,
+    Numbers,
+    Said,
+    Units,
+    plain,
+    told,
+)
 from tamrf_xr.harmonize.readings import DIMMEST, OURS, S2_SCALE, SCALINGS_HELP, first_reading
 from tamrf_xr.harmonize.values import Look
 from tamrf_xr.plausible import REFLECTANCE, TEMPERATURE, question
@@ -149,7 +159,8 @@ def _is_open(one: Numbers, unit: Units, said: Said) -> bool:
     if unit.kind != STATED or not np.allclose(plain(unit.scale), S2_SCALE):
         return False
     ours = one.dtype.kind == "i" and set(_fills_of(one)) & set(OURS)
-    if ours and said.harmonized is None:
+    # HLS, FORCE and DEA correct the atmosphere themselves: a baseline that they pass on is L1C's.
+    if (ours or said.known == LS2S2) and said.harmonized is None:
         return False
     return bool(np.isin(np.round(np.ravel(plain(unit.offset)), 4), (0.0, BOA_OFFSET)).all())
 
@@ -206,6 +217,8 @@ def _question_floats(arrays: Sequence[Numbers], units: Sequence[Units], said: Sa
         stated=next((_single(one.offset) for one in own if np.any(plain(one.offset))), None),
         catalogued=next((_single(one.offset) for one in found if one.of_a_catalogue), None),
     )
+    if said.known == LS2S2:
+        stated = replace(stated, baseline=np.full(len(stated.times), np.nan))
     pieces = [(one.seen(unit), one.look.times) for one, unit in zip(arrays, units, strict=True)]
     question_floats(stated, pixels_of(pieces, len(stated.times)))
 

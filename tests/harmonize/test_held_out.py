@@ -297,3 +297,42 @@ def test_a_url_without_its_package_is_refused(opened, monkeypatch):
 def test_query_dates_beyond_nanoseconds_are_refused(date):
     with pytest.raises(DateError, match="expected 1680 to 2260"):
         as_cube(sentinel2=truth()).tamrf.fuse(date, method="linear")
+
+
+def test_landsat_numbers_of_16_bits_with_a_sign_are_asked_for():
+    dn = ((truth("landsat", FEW) * 0.2 + 0.2) / 2.75e-5).round().fillna(0).astype("int16")
+    with pytest.raises(CubeError, match="pass scaling='dn' or scaling='ls2s2'"):
+        as_cube(landsat=dn)
+    x10000 = (truth("landsat", FEW) * 1e4).round().fillna(-10000).astype("int16")
+    is_right(x10000, sensor="landsat", names=FEW)
+
+
+@pytest.mark.parametrize("raised", [0.0, 0.3])
+@pytest.mark.parametrize("form", ["stated", "numbers", "floats"])
+def test_a_baseline_that_hls_passes_on_means_no_offset(form, raised):
+    """HLS S30 files name the baseline of the L1C that they were made of."""
+    true = truth() + raised
+    said = {"PROCESSING_BASELINE": "05.09", "_FillValue": -9999.0}
+    stack = true if form == "floats" else (true * 1e4).round().fillna(-9999).astype("int16")
+    said |= {"scale_factor": 1e-4, "add_offset": 0.0} if form == "stated" else {}
+    data = variables(stack.assign_attrs(said)).assign_attrs(collection="HLSS30_2.0")
+    found = as_cube(sentinel2=data)["sentinel2/reflectance"]
+    np.testing.assert_allclose(found, true, atol=1e-4)
+
+
+def test_signed_numbers_with_our_fill_follow_their_baseline():
+    raised = (truth() - per_date(SINCE_2022)) * 1e4
+    raised = raised.round().fillna(-10000).astype("int16").assign_attrs(_FillValue=-10000)
+    is_right(raised.assign_coords(baselines(BASELINES)))
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_a_mask_of_words_is_refused(lazy):
+    data = variables(truth())
+    words = (
+        xr.where(scl(SCENE) == 4, "clear", "cloud")
+        .astype(object)
+        .drop_vars("band", errors="ignore")
+    )
+    with pytest.raises(CubeError, match="no number"):
+        as_cube(sentinel2=data.assign(valid=words.chunk() if lazy else words)).compute()
