@@ -230,7 +230,9 @@ def _number(name: str, value: Any, default: float) -> float:
 def _numbers(place: _Place, names: tuple[str, ...]) -> Iterator[float]:
     for name in names:
         for value in _listed(place.found.get(name)):
-            if value is not None and not np.isnan(number := _number(name, value, np.nan)):
+            if value is None or str(value).strip().lower() in {"none", "nan", ""}:
+                continue
+            if not np.isnan(number := _number(name, value, np.nan)):
                 yield number
 
 

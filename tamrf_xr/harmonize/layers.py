@@ -103,9 +103,9 @@ class _Names:
 
     def role(self, name: str) -> tuple[str, str] | None:
         """Return the role and the name in a cube of what a user calls `name`."""
-        if role := mask_role(name):
-            return role, role
         short = plain(name)
+        if role := mask_role(name) or mask_role(short):
+            return role, role
         if self.producer is not None:
             if short in self.producer.others:
                 return None
@@ -204,7 +204,7 @@ def _is_beside(name: str, array: xr.DataArray, source: Any) -> bool:
 def names_in(source: Any) -> list[str]:
     """Return the names that tell which sensor `source` comes from: of variables and of bands."""
     if isinstance(source, xr.DataArray):
-        return [str(source.name), *(labels_of(source) or [])]
+        return [_picked(source), *(labels_of(source) or [])]
     names = [str(name) for name in source]
     if isinstance(source, xr.Dataset):
         names += [label for array in source.values() for label in labels_of(array) or []]
@@ -226,7 +226,7 @@ def labels_of(array: xr.DataArray) -> list[str] | None:
 
 def _arrays(source: Any) -> Iterator[tuple[str, xr.DataArray]]:
     if isinstance(source, xr.DataArray):
-        yield str(source.name), source
+        yield _picked(source), source
     elif isinstance(source, xr.Dataset):
         beside = grid_mappings(source)
         for name, array in source.data_vars.items():
@@ -235,6 +235,12 @@ def _arrays(source: Any) -> Iterator[tuple[str, xr.DataArray]]:
     else:
         for name, value in source.items():
             yield str(name), value if isinstance(value, xr.DataArray) else _opened(name, value)
+
+
+def _picked(array: xr.DataArray) -> str:
+    """Return the name of an array; of one band that was picked from a stack, that of the band."""
+    picked = array.coords.get("band", array.coords.get("bands"))
+    return str(picked.item()) if picked is not None and not picked.ndim else str(array.name)
 
 
 def _called(name: Hashable, array: xr.DataArray) -> str:

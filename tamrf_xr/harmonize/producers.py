@@ -158,6 +158,12 @@ _PREFIXES = re.compile(
     r"([-_]?(l[12][abc]?(sp)?|c2|boa|sr|toa))*[-_:.]+"
 )
 
+_FILES = re.compile(
+    r"(?:t\d{2}[a-z]{3}_\d{8}t\d{6}|(?:.*?_)?\d{8}.*?|[fs]re)"
+    r"_((?:sr_|st_)?b\d{1,2}a?|scl|qa_pixel|qa_radsat)(?:_\d{2}m)?"
+)
+"""Names of the files of SAFE, USGS and THEIA, as variables are called that were made of them."""
+
 
 def plain(name: str) -> str:
     """Return a name without the producer's prefix, lower case, such as ``b02``.
@@ -166,8 +172,12 @@ def plain(name: str) -> str:
     --------
     >>> plain("S2-L2A-B02"), plain("nbart_red"), plain("ST-B10"), plain("B8A")
     ('b02', 'red', 'st_b10', 'b8a')
+    >>> plain("T31TCJ_20220105T105441_B02_10m"), plain("LC08_L2SP_199030_20220109_02_T1_SR_B4")
+    ('b02', 'sr_b4')
     """
-    return _PREFIXES.sub("", name.lower()).replace("-", "_")
+    short = _PREFIXES.sub("", name.lower()).replace("-", "_")
+    ending = _FILES.fullmatch(short)
+    return ending[1] if ending else short
 
 
 def words_of(data: Any) -> list[str]:

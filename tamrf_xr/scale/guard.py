@@ -1,7 +1,7 @@
 """The last look before a tile is computed: can its pixels be what they are taken for.
 
-Lazy data pass the door of a cube on a sample; what a tile reads is looked at again, at some ten
-thousand values a sensor whatever the size of the tile.
+Lazy data pass the door of a cube on a sample; what a tile reads is looked at again, each date on
+its own, at a few hundred pixels of it whatever the size of the tile.
 """
 
 from __future__ import annotations
@@ -16,8 +16,11 @@ from tamrf_xr import panchromatic, plausible
 from tamrf_xr.errors import CubeError
 from tamrf_xr.fuser import Mask, Series
 
-DATES, ACROSS = 16, 16
-"""Acquisitions, and pixels down and across, that are looked at; up to twice as many."""
+ACROSS = 8
+"""Pixels down and across that are looked at of a date; up to twice as many."""
+
+FEWEST = 16
+"""Values of a date that tell anything."""
 
 Array = npt.NDArray[Any]
 
@@ -39,7 +42,7 @@ def check_plausible(series: Mapping[str, Series], thermal: Mapping[str, int]) ->
     """
     for sensor, read in series.items():
         for variable, sample in _samples(read, thermal.get(sensor, 0)):
-            found = plausible.question(sample, thermal=variable == "surface_temperature")
+            found = _question(sample, thermal=variable == "surface_temperature")
             if found:
                 raise CubeError(
                     f"/{sensor}/{variable} of valid pixels: {found}; the cube is not in the units "
@@ -48,30 +51,41 @@ def check_plausible(series: Mapping[str, Series], thermal: Mapping[str, int]) ->
                 )
 
 
+def _question(sample: Array, *, thermal: bool) -> str:
+    """Question dates ``(time, values)`` together, then one by one."""
+    if found := plausible.question(sample, thermal=thermal):
+        return found
+    for at, date in enumerate(sample):
+        if np.isfinite(date).sum() < FEWEST:
+            continue
+        if found := plausible.question(date, thermal=thermal):
+            return f"{found} at acquisition {at} of the {len(sample)} that were read"
+    return ""
+
+
 def _samples(read: Series, thermal: int) -> Iterator[tuple[str, Array]]:
-    """Give physical values of valid pixels, variable by variable."""
+    """Give physical values ``(time, values)``, NaN where not valid, variable by variable."""
     bands = read.pixels.shape[1] - thermal
-    there = _spread(read.valid)
+    lost = ~_spread(read.valid)
     for variable, chosen in (
         ("reflectance", slice(0, bands)),
         ("surface_temperature", slice(bands, None)),
     ):
-        yield variable, _physical(_spread(read.pixels[:, chosen]), read, chosen)[_where(there)]
+        pixels = _physical(_spread(read.pixels[:, chosen]), read, chosen)
+        yield variable, _without(pixels, lost[:, None])
     if read.panchromatic is not None:
         ratio = panchromatic.RATIO
-        yield panchromatic.NAME, _spread(read.panchromatic[:, ::ratio, ::ratio])[there]
+        yield panchromatic.NAME, _without(_spread(read.panchromatic[:, ::ratio, ::ratio]), lost)
 
 
 def _spread(images: Array) -> Array:
-    """Return a view of a few dates, rows and columns."""
-    dates, height, width = len(images), *images.shape[-2:]
-    down, across = (slice(None, None, max(1, size // ACROSS)) for size in (height, width))
-    return images[:: max(1, dates // DATES), ..., down, across]
+    """Return a view of a few rows and columns."""
+    down, across = (slice(None, None, max(1, size // ACROSS)) for size in images.shape[-2:])
+    return images[..., down, across]
 
 
-def _where(there: Mask) -> tuple[Any, ...]:
-    time, y, x = np.nonzero(there)
-    return time, slice(None), y, x
+def _without(pixels: Array, lost: Mask) -> Array:
+    return np.where(lost, np.float32(np.nan), pixels).reshape(len(pixels), -1)
 
 
 def _physical(sample: Array, read: Series, bands: slice) -> Array:

@@ -134,3 +134,32 @@ def test_descriptions_of_band_as_variable_name_the_bands():
     data = xr.Dataset({"band_1": band(landsat_numbers(), gsd=30.0)})
     data["band_1"].attrs["long_name"] = "SR_B5"
     assert group(data, "landsat")["band"].values.tolist() == ["B05"]
+
+
+@pytest.mark.parametrize(
+    ("name", "band"),
+    [
+        ("T31TCJ_20220105T105441_B02_10m", "B02"),
+        ("T31TCJ_20220105T105441_B8A_20m", "B8A"),
+        ("SENTINEL2A_20220105-105441-123_L2A_T31TCJ_C_V3-0_FRE_B4", "B04"),
+        ("FRE_B2", "B02"),
+    ],
+)
+def test_names_of_files_name_bands(name, band):
+    assert group(scene(("B04",)).rename(B04=name))["band"].values.tolist() == [band]
+
+
+def test_names_of_usgs_files_name_bands_and_masks():
+    stem = "LC08_L2SP_199030_20220109_20220114_02_T1"
+    names = {"SR_B4": f"{stem}_SR_B4", "ST_B10": f"{stem}_ST_B10", "QA_PIXEL": f"{stem}_QA_PIXEL"}
+    bits = band(np.full((2, 6, 9), 21824, "uint16"), gsd=30.0)
+    data = landsat_scene(("SR_B4", "ST_B10")).assign(QA_PIXEL=bits).rename(names)
+    found = as_cube(data)["landsat"].to_dataset()
+    assert found["band"].values.tolist() == ["B04"]
+    assert "surface_temperature" in found
+    assert found["valid"].all()
+
+
+def test_one_band_of_a_stack_keeps_its_name():
+    stack = scene(("B02", "B8A")).to_array("band")
+    assert group(stack.sel(band="B8A"))["band"].values.tolist() == ["B8A"]
