@@ -251,7 +251,7 @@ def decide(said: Statements, pixels: Pixels, *, harmonized: bool | None) -> Offs
     _check_pixels(said, strong, dark)
     inside = np.where(np.isnan(strong), np.where(dark >= DARK_SHARE, 0.0, np.nan), strong)
     if np.isnan(inside).any():
-        raise CubeError(_open(said, np.isnan(inside)))
+        raise CubeError(_open(said, np.isnan(inside), harmonized))
     if np.isnan(strong).any():
         why = "pixels" if np.isnan(strong).all() else f"{why}, pixels"
     return Offsets(np.where(inside == 1, BOA_OFFSET, 0.0).astype(np.float32), why)
@@ -336,13 +336,16 @@ def _told(said: Statements, at: int) -> str:
     return ", ".join(words) or f"acquired on {said.times[at]:%Y-%m-%d}"
 
 
-def _open(said: Statements, missing: npt.NDArray[np.bool_]) -> str:
+def _open(said: Statements, missing: npt.NDArray[np.bool_], harmonized: object) -> str:
     first = said.times[missing].min()
+    word = "pass harmonized=True if it has been removed, harmonized=False if not; or "
+    if harmonized is False:  # all of them are of before: it may never have been there
+        word = "harmonized=False does not tell before 2022-01-25: "
     return (
         f"{missing.sum()} of {len(missing)} acquisitions (the first on {first:%Y-%m-%d}) carry no "
         "processing baseline, and their pixels are too bright, or were not looked at, to tell "
         "whether they hold the offset of baseline 04.00 (Collection 1 holds it for all years): "
-        f"pass harmonized=True if it has been removed, harmonized=False if not; or {_WAYS}; or "
+        f"{word}{_WAYS}; or "
         "give a coordinate 's2:processing_baseline' along time"
     )
 

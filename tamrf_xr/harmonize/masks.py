@@ -200,7 +200,10 @@ def usable(mask: xr.DataArray, role: str, fill: tuple[float, ...] = ()) -> xr.Da
     if role == "valid" and mask.dtype == bool:
         return mask
     if mask.dtype.kind not in "biufO":
-        raise CubeError(f"mask '{mask.name}' holds {mask.dtype}, expected classes, bits or bool")
+        raise CubeError(
+            f"mask '{mask.name}' holds {mask.dtype}, expected classes, bits or bool; "
+            "convert it, or give a bool variable 'valid', True where usable"
+        )
     layer = _BY_ROLE[role]
     read: xr.DataArray = xr.apply_ufunc(
         _read,

@@ -20,6 +20,11 @@ def sources_of(data: Any, sensor: str | None) -> dict[str, Any]:
     if isinstance(data, xr.DataTree):
         if groups := groups_of(data):
             return dict(groups)
+        if data.children and not data.data_vars:
+            raise CubeError(
+                f"a DataTree of {', '.join(data.children)}: expected groups sentinel2 and landsat, "
+                "or one of them; give each sensor's group as sentinel2= or landsat="
+            )
         data = data.to_dataset()
     elif isinstance(data, Mapping) and data and data.keys() <= SENSORS.keys():
         return {str(name): source for name, source in data.items()}
