@@ -1,15 +1,13 @@
 """The offset of Sentinel-2 L2A: whether it is in the pixels, acquisition by acquisition.
 
 Since processing baseline 04.00 (25 January 2022) L2A numbers are 1000 higher than reflectance
-x 10000; Collection 1, reprocessed with baseline 05.00, carries that for all years from 2015. Some
-catalogues take it out again, and some of these state an offset that is no longer there. So each
-statement is weighed, and pixels have a say: where the offset is in, hardly a number lies below
-850, for reflectance would be below -0.015. Where that leaves it open, the caller is asked.
+x 10000; Collection 1 carries that for all years. Some catalogues take it out again, and some state
+it all the same. So statements are weighed, and pixels have a say: where the offset is in, hardly a
+number lies below 850. Where that leaves it open, the caller is asked.
 
 References
 ----------
-ESA, Sentinel-2 Products Specification Document 14.9 and 15.0 (``BOA_ADD_OFFSET``); Earth Search v1,
-``earthsearch:boa_offset_applied``; Copernicus, Sentinel-2 Collection-1.
+ESA, Sentinel-2 Products Specification Document 14.9 (``BOA_ADD_OFFSET``); Earth Search v1.
 """
 
 from __future__ import annotations

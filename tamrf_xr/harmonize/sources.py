@@ -9,9 +9,9 @@ import xarray as xr
 
 from tamrf_xr.cube import groups_of
 from tamrf_xr.errors import CubeError
-from tamrf_xr.harmonize.layers import names_in
 from tamrf_xr.harmonize.masks import mask_sensor
 from tamrf_xr.harmonize.producers import looks_like_hls, sensors_said, signs_in, words_of
+from tamrf_xr.harmonize.variables import names_in
 from tamrf_xr.sensors import SENSORS, get_sensor
 
 

@@ -21,6 +21,7 @@ from tamrf_xr.harmonize.boa_offset import (
     DARK_SHARE,
     NEGATIVE,
     Offsets,
+    Statements,
     decide,
     pixels_of,
     question_floats,
@@ -171,19 +172,23 @@ def _fills_of(one: Numbers) -> tuple[float, ...]:
 
 
 def _decided(arrays: Sequence[Numbers], units: Sequence[Units], said: Said) -> Offsets:
-    found = [declared(one.layer.array, one.layer.about) for one in arrays]
-    stated = statements((one.layer.array, one.layer.about) for one in arrays)
-    own = [one for one in found if one.scale_from and not one.of_a_catalogue]
-    stated = replace(
-        stated,
-        stated=next((_single(one.offset) for one in own if np.any(plain(one.offset))), None),
-        catalogued=next((_single(one.offset) for one in found if one.of_a_catalogue), None),
-    )
+    stated = _statements_of(arrays)
     pieces = [
         (one.seen(replace(unit, offset=0.0)), one.look.times)
         for one, unit in zip(arrays, units, strict=True)
     ]
     return decide(stated, pixels_of(pieces, len(stated.times)), harmonized=said.harmonized)
+
+
+def _statements_of(arrays: Sequence[Numbers]) -> Statements:
+    """Return all that is said of the offset, the file's own and the catalogue's among it."""
+    found = [declared(one.layer.array, one.layer.about) for one in arrays]
+    own = [one for one in found if one.scale_from and not one.of_a_catalogue]
+    return replace(
+        statements((one.layer.array, one.layer.about) for one in arrays),
+        stated=next((_single(one.offset) for one in own if np.any(plain(one.offset))), None),
+        catalogued=next((_single(one.offset) for one in found if one.of_a_catalogue), None),
+    )
 
 
 def _single(value: Any) -> float:
@@ -209,14 +214,7 @@ def _question_floats(arrays: Sequence[Numbers], units: Sequence[Units], said: Sa
         )
     for one, unit in zip(arrays, units, strict=True):
         _named(one, _check_result, one, unit)
-    found = [declared(one.layer.array, one.layer.about) for one in arrays]
-    stated = statements((one.layer.array, one.layer.about) for one in arrays)
-    own = [one for one in found if one.scale_from and not one.of_a_catalogue]
-    stated = replace(
-        stated,
-        stated=next((_single(one.offset) for one in own if np.any(plain(one.offset))), None),
-        catalogued=next((_single(one.offset) for one in found if one.of_a_catalogue), None),
-    )
+    stated = _statements_of(arrays)
     if said.known == LS2S2:
         stated = replace(stated, baseline=np.full(len(stated.times), np.nan))
     pieces = [(one.seen(unit), one.look.times) for one, unit in zip(arrays, units, strict=True)]
@@ -250,16 +248,16 @@ def _question_stated_offsets(arrays: Sequence[Numbers], units: Sequence[Units]) 
 
 def _without_zeros(arrays: Sequence[Numbers], units: Sequence[Units]) -> list[Units]:
     """Take zeros for no data where floats have them in every band, as fills that were scaled."""
-    plain = [
+    floats = [
         at
         for at, (one, unit) in enumerate(zip(arrays, units, strict=True))
         if one.layer.role == BAND and unit.kind == PHYSICAL and one.dtype.kind == "f"
     ]
-    shares = [zeros(arrays[at].look.values) for at in plain]
+    shares = [zeros(arrays[at].look.values) for at in floats]
     if not shares or min(shares) < ZEROS:
         return list(units)
     made = list(units)
-    for at in plain:
+    for at in floats:
         unit = units[at]
         made[at] = replace(
             unit,
