@@ -87,14 +87,16 @@ def work(config: NetworkConfig, options: argparse.Namespace) -> dict[str, float]
     latent, width, pixels = config.latent, config.width, options.size**2
     inputs = [latent + i * config.growth for i in range(5)]
     dense = config.growth * sum(inputs[:4]) + latent * inputs[4]
-    trunk = 3 * config.num_blocks * dense + latent**2
+    hr_trunk, lr_trunk = (
+        3 * blocks * dense + latent**2 for blocks in (config.num_blocks, config.lr_blocks)
+    )
     coarse = pixels / config.ratio**2
     dates, queries = options.hr_dates + options.lr_dates, options.queries
     layer = 8 * width**2 + 4 * width * config.feedforward + 4 * dates * width
     query = 4 * width**2 + 4 * width * config.decoder_feedforward + 4 * dates * width
-    lr = coarse * (trunk + config.lr_bands * latent) + pixels * latent**2
+    lr = coarse * (lr_trunk + config.lr_bands * latent) + pixels * latent**2
     return {
-        "hr encoder": 18 * pixels * options.hr_dates * (trunk + config.hr_bands * latent),
+        "hr encoder": 18 * pixels * options.hr_dates * (hr_trunk + config.hr_bands * latent),
         "lr encoder": 18 * options.lr_dates * lr,
         "transformer": pixels * dates * config.num_layers * layer,
         "attention": pixels * (dates * 4 * width**2 + queries * query),

@@ -152,16 +152,18 @@ def read_tensors(path: str) -> dict[str, Tensor]:
     Raises
     ------
     ModelError
-        If the file cannot be read so, or holds no tensor.
+        If the file cannot be read so, holds no tensor, or is not that of the SHA-256 beside it.
     """
+    from tamrf_xr.model.scrutiny import check_digest, why_unreadable
+
+    check_digest(Path(path), lambda: digest_of(path))
     try:
         tensors = dict(_tensors(_weights_of(_content(Path(path)))))
-    except (*_UNREADABLE, OSError, zipfile.BadZipFile) as error:
-        first = str(error).strip().split("\n", maxsplit=1)[0]
+    except (*_UNREADABLE, OSError, zipfile.BadZipFile, AttributeError) as error:
         raise ModelError(
-            f"{path} cannot be read as weights: {first}; it is corrupt, cut short or of another "
-            "kind: fetch it again, or save its state_dict alone"
-        ) from error
+            f"{path} cannot be read as weights: {why_unreadable(error)}; it is corrupt, cut "
+            "short or of another kind: fetch it again, or save its state_dict alone"
+        ) from None
     if not tensors:
         raise ModelError(f"{path} holds no weights; give a state dict, or a checkpoint with one")
     return _unwrapped(tensors)
@@ -187,9 +189,11 @@ def load(network: Callable[[], Module], tensors: Mapping[str, Tensor], *, where:
     Raises
     ------
     ModelError
-        If tensors are missing, of other shapes, or belong to nothing: which.
+        If tensors are missing, of other shapes, not finite, or belong to nothing: which.
     """
     import torch
+
+    from tamrf_xr.model.scrutiny import check_values
 
     with torch.device("meta"):
         built = network()
@@ -204,6 +208,7 @@ def load(network: Callable[[], Module], tensors: Mapping[str, Tensor], *, where:
                 f"{where}: {name} has shape {tuple(tensors[name].shape)}, expected "
                 f"{tuple(like.shape)}: it is of another network"
             )
+    check_values({name: tensors[name] for name in expected}, where=where)
     built.load_state_dict({name: tensors[name].float() for name in expected}, assign=True)
     return built.eval().requires_grad_(False)
 

@@ -6,13 +6,14 @@ is whole by itself; ``save_model`` puts a readable copy of that JSON beside it.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
 import logging
 import os
 import pickle
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Final
@@ -28,7 +29,14 @@ from tamrf_xr.errors import ModelError, OutputExistsError, SourceNotFoundError
 from tamrf_xr.model import published
 from tamrf_xr.model.config import NetworkConfig
 from tamrf_xr.model.network import Tamrf
+from tamrf_xr.model.scrutiny import (
+    check_digest,
+    check_statistics,
+    check_values,
+    why_unreadable,
+)
 from tamrf_xr.paths import local_path
+from tamrf_xr.plain_yaml import load_yaml, one_line
 
 _log = logging.getLogger(__name__)
 
@@ -70,12 +78,14 @@ def load_model(source: str | os.PathLike[str], config: ConfigSource = None) -> T
     SourceNotFoundError
         If `source` or the file of `config` does not exist.
     ModelError
-        If a file cannot be read, lacks keys, has shapes that contradict each other, or
-        contradicts `config`.
+        If a file cannot be read, lacks keys, holds what this network does not compute or values
+        that are not finite, has shapes that contradict each other, contradicts `config`, or is
+        not that of the SHA-256 beside it (``NAME.sha256``, or the JSON of `save_model`).
     """
     path = _existing(source, "checkpoint")
     stated = _read_config(config)
     data = path.read_bytes()
+    check_digest(path, lambda: content_hash(data))
     if path.suffix == ".safetensors":
         return _from_safetensors(data, where=str(path), stated=stated)
     return _from_published(data, where=str(path), stated=stated)
@@ -125,9 +135,13 @@ def save_model(
     if not path.parent.is_dir():
         raise SourceNotFoundError(f"the folder {path.parent} does not exist; create it first")
     data = model_bytes(model, metadata=metadata)
-    _write(path, data)
-    beside = _header(model.config, metadata) | {"sha256": content_hash(data)}
-    _write(path.with_suffix(".json"), (json.dumps(beside, indent=2) + "\n").encode())
+    told = _header(model.config, metadata) | {"sha256": content_hash(data)}
+    beside = path.with_suffix(".json")
+    text = (json.dumps(told, indent=2) + "\n").encode()
+    with _staged(path, data) as weights, _staged(beside, text) as copy:
+        beside.unlink(missing_ok=True)  # never the SHA-256 of one beside the other
+        weights.replace(path)
+        copy.replace(beside)
     return path
 
 
@@ -189,9 +203,9 @@ def _read_config(config: ConfigSource) -> Mapping[str, Any] | None:
         return config
     path = _existing(config, "config")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = load_yaml(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ModelError(f"the config {path} is not YAML: {error}") from error
+        raise ModelError(f"the config {path} is not YAML: {one_line(error)}") from error
     if not isinstance(content, Mapping):
         raise ModelError(
             f"the config {path} holds a {type(content).__name__}, expected a mapping; "
@@ -201,9 +215,12 @@ def _read_config(config: ConfigSource) -> Mapping[str, Any] | None:
 
 
 def _from_published(data: bytes, *, where: str, stated: Mapping[str, Any] | None) -> Tamrf:
-    state = published.rename(_published_state(data, where))
+    found = _published_state(data, where)
+    names = published.rename(found, where=where)
+    state = {name: found[key] for name, key in names.items()}
+    published.check_computed(stated or {}, where=where)
     sizes = _sizes_from_shapes(state, where) | published.unstated(stated)
-    model = _build(NetworkConfig(**sizes), state, where)
+    model = _build(NetworkConfig(**sizes), state, where, called=names)
     if stated is not None:
         published.cross_check(stated, model.config, state, where=where)
     return model
@@ -213,12 +230,11 @@ def _published_state(data: bytes, where: str) -> dict[str, Tensor]:
     try:
         content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
-        first = str(error).strip().split("\n", maxsplit=1)[0]
         raise ModelError(
             f"{where} ({len(data)} bytes) cannot be read as a PyTorch checkpoint of weights "
-            f"alone: {first}; it is corrupt, cut short or of another kind: fetch it again, or "
-            "save its state_dict alone"
-        ) from error
+            f"alone: {why_unreadable(error)}; it is corrupt, cut short or of another kind: fetch "
+            "it again, or save its state_dict alone"
+        ) from None
     state = content.get("state_dict") if isinstance(content, dict) else None
     if not isinstance(state, dict):
         found = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__
@@ -236,14 +252,18 @@ def _from_safetensors(data: bytes, *, where: str, stated: Mapping[str, Any] | No
         raise ModelError(
             f"{where} is not a whole safetensors file: {error}; fetch or write it again"
         ) from error
-    model = _build(_header_config(data, where), state, where)
+    config = _header_config(data, where)
+    _check_header(config, _sizes_from_shapes(state, where), where)
+    model = _build(config, state, where)
     if stated is not None:
+        published.check_computed(stated, where=where)
         published.cross_check(stated, model.config, state, where=where)
     return model
 
 
 def _header(config: NetworkConfig, metadata: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {"format": _FORMAT, "config": asdict(config), "metadata": dict(metadata or {})}
+    sizes = {name: value for name, value in asdict(config).items() if value is not None}
+    return {"format": _FORMAT, "config": sizes, "metadata": dict(metadata or {})}
 
 
 def _header_config(data: bytes, where: str) -> NetworkConfig:
@@ -257,19 +277,35 @@ def _header_config(data: bytes, where: str) -> NetworkConfig:
     try:
         header = json.loads(text)
         found, sizes = header["format"], header["config"]
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ModelError(
             f"{where}: the '{_HEADER}' entry of its header is damaged ({error}); write it again"
         ) from error
     if found != _FORMAT:
         raise ModelError(f"{where} has format {found}, this version reads {_FORMAT}; update it")
+    if not isinstance(sizes, dict):
+        raise ModelError(f"{where}: its config is {sizes!r:.80}, expected sizes by name")
     known = {item.name for item in fields(NetworkConfig)}
-    if set(sizes) != known:
+    lacking = known - set(sizes) - {"lr_num_blocks"}  # written where it differs alone
+    if lacking or set(sizes) - known:
         raise ModelError(
-            f"{where}: its config lacks {sorted(known - set(sizes))} and has unknown "
+            f"{where}: its config lacks {sorted(lacking)} and has unknown "
             f"{sorted(set(sizes) - known)}; write it again with save_model"
         )
     return NetworkConfig(**sizes)
+
+
+def _check_header(config: NetworkConfig, found: Mapping[str, int], where: str) -> None:
+    """Compare sizes stated with those of the tensors, before a network of them is built."""
+    stated = asdict(config) | {"lr_num_blocks": config.lr_blocks}
+    measured = {"lr_num_blocks": found["num_blocks"], **found}
+    del measured["ratio"]  # tensors tell no more than that there is an upsampling
+    for name, value in measured.items():
+        if stated[name] != value:
+            raise ModelError(
+                f"{where}: its header says {name}={stated[name]}, its tensors are of {value}; "
+                "it is damaged: write it again with save_model"
+            )
 
 
 def _sizes_from_shapes(state: Mapping[str, Tensor], where: str) -> dict[str, int]:
@@ -283,7 +319,8 @@ def _sizes_from_shapes(state: Mapping[str, Tensor], where: str) -> dict[str, int
             )
         return state[key].shape[axis]
 
-    layers, blocks = _count(state, "layers."), _count(state, "hr_encoder.blocks.")
+    layers = _count(state, "layers.")
+    blocks, lr_blocks = (_count(state, f"{sensor}_encoder.blocks.") for sensor in ("hr", "lr"))
     latent = shape("hr_encoder.first.weight", 0)
     token = shape("hr_token", 0) if "hr_token" in state else 0
     sizes = {
@@ -299,8 +336,11 @@ def _sizes_from_shapes(state: Mapping[str, Tensor], where: str) -> dict[str, int
     }
     if layers:
         sizes["feedforward"] = shape("layers.0.linear1.weight", 0)
-    if blocks:
-        sizes["growth"] = shape("hr_encoder.blocks.0.dense.0.convs.0.weight", 0)
+    if lr_blocks != blocks:
+        sizes["lr_num_blocks"] = lr_blocks
+    if blocks or lr_blocks:
+        deep = "hr" if blocks else "lr"
+        sizes["growth"] = shape(f"{deep}_encoder.blocks.0.dense.0.convs.0.weight", 0)
     return sizes
 
 
@@ -308,7 +348,12 @@ def _count(state: Mapping[str, Tensor], prefix: str) -> int:
     return len({key.removeprefix(prefix).split(".")[0] for key in state if key.startswith(prefix)})
 
 
-def _build(config: NetworkConfig, state: dict[str, Tensor], where: str) -> Tamrf:
+def _build(
+    config: NetworkConfig,
+    state: dict[str, Tensor],
+    where: str,
+    called: Mapping[str, str] | None = None,
+) -> Tamrf:
     with torch.device("meta"):
         model = Tamrf(config)
     expected = model.state_dict()
@@ -325,8 +370,10 @@ def _build(config: NetworkConfig, state: dict[str, Tensor], where: str) -> Tamrf
                 f"{tuple(like.shape)} from the other weights; the checkpoint is damaged or of "
                 "another network"
             )
-    for key in sorted(set(state) - set(expected)):
-        _log.debug("ignored the foreign key %s of %s", key, where)
+    foreign = [(called or {}).get(key, key) for key in state if key not in expected]
+    published.refuse_foreign(foreign, where=where)
+    check_values(state, where=where)
+    check_statistics(state, where=where)
     model.load_state_dict({key: state[key].float() for key in expected}, assign=True)
     return model.eval()
 
@@ -339,13 +386,15 @@ def _missing(where: str, keys: list[str]) -> ModelError:
     )
 
 
-def _write(path: Path, data: bytes) -> None:
+@contextlib.contextmanager
+def _staged(path: Path, data: bytes) -> Iterator[Path]:
+    """Give a file with this content, on disk, beside `path`; to be renamed, else it goes."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        yield temporary
     finally:
         temporary.unlink(missing_ok=True)

@@ -8,7 +8,10 @@ from typing import Final
 
 from tamrf_xr.errors import ModelError
 
-_MAY_BE_ZERO = ("sensor_token", "num_blocks", "num_layers")
+_MAY_BE_ZERO = ("sensor_token", "num_blocks", "lr_num_blocks", "num_layers")
+_MOST: Final = {"num_blocks": 64, "lr_num_blocks": 64, "num_layers": 256, "ratio": 64}
+_WIDEST: Final = 65_536
+"""Sizes above these are of no network: they come of damaged or made-up headers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,9 @@ class NetworkConfig:
     num_blocks: int = 1
     """Residual-in-residual dense blocks of each spatial encoder."""
 
+    lr_num_blocks: int | None = None
+    """Those of the low-resolution encoder where it has another number; None: `num_blocks`."""
+
     positional: int = 64
     """P: channels of the positional encoding of a date."""
 
@@ -67,12 +73,8 @@ class NetworkConfig:
 
     def __post_init__(self) -> None:
         for item in fields(self):
-            value, least = getattr(self, item.name), 0 if item.name in _MAY_BE_ZERO else 1
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ModelError(
-                    f"NetworkConfig.{item.name} must be an integer of at least {least}, "
-                    f"got {value!r}"
-                )
+            if item.name != "lr_num_blocks" or self.lr_num_blocks is not None:
+                self._check_size(item.name)
         for name in ("num_heads", "decoder_heads"):
             if self.width % getattr(self, name):
                 raise ModelError(
@@ -80,6 +82,15 @@ class NetworkConfig:
                     f"{self.width} (latent {self.latent} + positional {self.positional} + "
                     f"sensor_token {self.sensor_token}); choose a divisor of {self.width}"
                 )
+
+    def _check_size(self, name: str) -> None:
+        value, least = getattr(self, name), 0 if name in _MAY_BE_ZERO else 1
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise ModelError(
+                f"NetworkConfig.{name} must be an integer of at least {least}, got {value!r}"
+            )
+        if value > (most := _MOST.get(name, _WIDEST)):
+            raise ModelError(f"NetworkConfig.{name} must be at most {most}, got {value!r}")
 
     @property
     def width(self) -> int:
@@ -92,9 +103,19 @@ class NetworkConfig:
         return self.lr_bands + self.hr_bands
 
     @property
+    def lr_blocks(self) -> int:
+        """Residual-in-residual dense blocks of the low-resolution encoder."""
+        return self.num_blocks if self.lr_num_blocks is None else self.lr_num_blocks
+
+    @property
     def encoder_reach(self) -> int:
-        """Pixels, on a sensor's own grid, that its convolutions see around one pixel."""
+        """High-resolution pixels that the convolutions of that sensor see around one pixel."""
         return 2 + 15 * self.num_blocks
+
+    @property
+    def lr_encoder_reach(self) -> int:
+        """Low-resolution pixels that the convolutions of that sensor see around one pixel."""
+        return 2 + 15 * self.lr_blocks
 
     @property
     def decoder_reach(self) -> int:
@@ -109,7 +130,7 @@ class NetworkConfig:
     @property
     def lr_halo(self) -> int:
         """Low-resolution input pixels needed around the LR pixel that holds an output pixel."""
-        return self.encoder_reach + self.upsampling_reach(self.decoder_reach)
+        return self.lr_encoder_reach + self.upsampling_reach(self.decoder_reach)
 
     def upsampling_reach(self, margin: int = 0) -> int:
         """Low-resolution pixels seen by the upsampling and the convolution after it.

@@ -78,8 +78,8 @@ def peak_bytes(config: NetworkConfig, work: Work) -> int:
     )
     features = pixels * dates * config.latent * work.itemsize
     encoding = max(
-        _encoder_bytes(config, work, pixels, work.hr_dates),
-        _encoder_bytes(config, work, coarse, work.lr_dates)
+        _encoder_bytes(config, work, pixels, (work.hr_dates, config.num_blocks)),
+        _encoder_bytes(config, work, coarse, (work.lr_dates, config.lr_blocks))
         + 3 * min(work.lr_dates, _batch(work)) * pixels * config.latent * work.itemsize,
     )
     return entering + features + max(encoding, _reconstruct_bytes(config, work))
@@ -100,11 +100,12 @@ def _batch(work: Work) -> int:
     return GPU_BATCH if work.gpu else 1
 
 
-def _encoder_bytes(config: NetworkConfig, work: Work, pixels: int, dates: int) -> int:
-    """Planes of one encoder: see `tamrf_xr.model.convolve.FastEncoder`."""
+def _encoder_bytes(config: NetworkConfig, work: Work, pixels: int, of: tuple[int, int]) -> int:
+    """Planes of an encoder of so many dates, blocks: `tamrf_xr.model.convolve.FastEncoder`."""
+    dates, blocks = of
     images = min(dates, _batch(work))
-    inputs = sum(config.latent + i * config.growth for i in range(1, 5)) if config.num_blocks else 0
-    spare = min(config.num_blocks + 1, 3) if config.num_blocks else 0
+    inputs = sum(config.latent + i * config.growth for i in range(1, 5)) if blocks else 0
+    spare = min(blocks + 1, 3) if blocks else 0
     channels = inputs + (spare + 2) * config.latent + config.hr_bands
     return images * pixels * channels * work.itemsize
 

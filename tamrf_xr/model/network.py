@@ -66,8 +66,10 @@ class Tamrf(nn.Module):
         self.config = config = config or NetworkConfig()
         for name, values in _statistics_for(config, statistics).items():
             self.register_buffer(name, values)
-        self.lr_encoder = SpatialEncoder(config, config.lr_bands, ratio=config.ratio)
-        self.hr_encoder = SpatialEncoder(config, config.hr_bands, ratio=1)
+        self.lr_encoder = SpatialEncoder(
+            config, config.lr_bands, blocks=config.lr_blocks, ratio=config.ratio
+        )
+        self.hr_encoder = SpatialEncoder(config, config.hr_bands, blocks=config.num_blocks, ratio=1)
         self.lr_token = nn.Parameter(torch.empty(config.sensor_token))
         self.hr_token = nn.Parameter(torch.empty(config.sensor_token))
         self.layers = nn.ModuleList(_transformer_layer(config) for _ in range(config.num_layers))
@@ -215,11 +217,11 @@ class SpatialEncoder(nn.Module):
     .. [1] Wang et al., "ESRGAN", 2018, section 3.1.
     """
 
-    def __init__(self, config: NetworkConfig, bands: int, *, ratio: int) -> None:
+    def __init__(self, config: NetworkConfig, bands: int, *, blocks: int, ratio: int) -> None:
         super().__init__()
         self.ratio = ratio
         self.first = _conv3(bands, config.latent)
-        self.blocks = nn.ModuleList(ResidualBlock(config) for _ in range(config.num_blocks))
+        self.blocks = nn.ModuleList(ResidualBlock(config) for _ in range(blocks))
         self.last = _conv3(config.latent, config.latent)
         self.up = _conv3(config.latent, config.latent) if ratio > 1 else None
 

