@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -33,6 +34,7 @@ import xarray as xr
 from benchmarks.quality_truth import against_truth
 from tamrf_xr import open_cube, save_cube, save_model
 from tamrf_xr.cube import Grid, build_cube, build_group, groups_of
+from tamrf_xr.errors import TimingWarning
 from tamrf_xr.evaluation import Scoring, SplitSettings, evaluate
 from tamrf_xr.evaluation.split import give
 from tamrf_xr.evaluation.summary import common_dates, failures, summarize, summary_text
@@ -146,7 +148,11 @@ class Options:
     def evaluate_all(self, stores: Mapping[str, Path], **options: Any) -> pd.DataFrame:
         """Evaluate on several cubes, likewise."""
         fixed = {"scoring": Scoring(margin=MARGIN), "progress": False}
-        return evaluate(stores, **fixed | ({"model": self.model} if self.model else {}) | options)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", TimingWarning)  # what a user gets who chooses nothing
+            return evaluate(
+                stores, **fixed | ({"model": self.model} if self.model else {}) | options
+            )
 
 
 def real(folder: Path, how: Options) -> dict[str, pd.DataFrame]:

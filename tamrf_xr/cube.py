@@ -12,6 +12,7 @@ from affine import Affine
 from pyproj import CRS
 
 from tamrf_xr import panchromatic
+from tamrf_xr.days import check_times
 from tamrf_xr.encoding import FILL as FILL
 from tamrf_xr.encoding import SCALES as SCALES
 from tamrf_xr.encoding import floating
@@ -180,13 +181,21 @@ def build_cube(
 def groups_of(cube: xr.DataTree) -> dict[str, xr.Dataset]:
     """Return the groups of the sensors that a cube holds, in the order of the sensor table.
 
-    Their CRS stands in ``spatial_ref``, wherever the cube has it.
+    Their CRS stands in ``spatial_ref``, wherever the cube has it; times with a zone are in UTC.
     """
     return {
-        name: with_spatial_ref(cube[name].to_dataset(), cube.to_dataset())
+        name: _in_utc(with_spatial_ref(cube[name].to_dataset(), cube.to_dataset()))
         for name in SENSORS
         if name in cube.children
     }
+
+
+def _in_utc(group: xr.Dataset) -> xr.Dataset:
+    """Bring times with a zone to UTC, as the door does: to compute with them is deprecated."""
+    index = group.indexes.get("time")
+    if not isinstance(index, pd.DatetimeIndex) or index.tz is None:
+        return group
+    return group.assign_coords(time=index.tz_convert(None))
 
 
 def validate(cube: xr.DataTree) -> None:
@@ -234,7 +243,18 @@ def _check_group(name: str, group: xr.Dataset) -> None:
             )
     if "reflectance" in group:
         _check_bands(name, group)
+    _check_times(name, group)
     panchromatic.check_nested(group)
+
+
+def _check_times(name: str, group: xr.Dataset) -> None:
+    kind = group["time"].dtype
+    if kind.kind != "M":
+        raise CubeError(
+            f"/{name}/time holds {kind}, expected datetime64; tamrf_xr.as_cube reads text, dates "
+            "and times with a zone, and brings them to UTC"
+        )
+    check_times(name, pd.DatetimeIndex(group["time"].values))
 
 
 def is_product(group: xr.Dataset) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from tamrf_xr.days import SAME_DAY, count_days, days_asked
-from tamrf_xr.errors import DateError
+from tamrf_xr.errors import DateError, TimingWarning
 from tamrf_xr.fuser import Episode
 from tamrf_xr.iso8601 import Length, read_length, read_moment, read_range
 
@@ -18,6 +19,10 @@ DateLike = Any
 """A string, a datetime, a numpy or pandas time."""
 
 ONE_YEAR = pd.Timedelta(days=366)
+
+JUST_BEYOND = 1.1
+"""Series no longer than so many windows, or years, are told that they are counted otherwise than
+those that fit; see `tell_of_counting`."""
 
 
 _YEARS = range(1680, 2261)
@@ -215,6 +220,57 @@ def plan_dates(
             _windowed(days, query, position, length) for position, query in enumerate(asked)
         )
     return _reads(counted, days, episodes)
+
+
+def tell_of_counting(
+    times: Mapping[str, pd.DatetimeIndex], *, origin: DateLike | None, window: Length | None
+) -> None:
+    """Warn where a few acquisitions more have changed how days are counted, and every answer.
+
+    Parameters
+    ----------
+    times
+        Acquisition times per sensor.
+    origin, window
+        As for `plan_dates`.
+
+    Warns
+    -----
+    TimingWarning
+        If the series is just longer than the window, or ends just after the year that is counted
+        from 1 January: what is counted, what would be, and which option chooses.
+    """
+    every = _union({name: index.floor("D") for name, index in times.items()})
+    length = None if window is None else read_length(window, "window")
+    span, first = every[-1] - every[0], default_origin(every)
+    if length is not None and span > length:
+        told = _told_of_windows(span, length) if span <= JUST_BEYOND * length else ""
+    else:
+        told = _told_of_origin(every[-1], first) if origin is None else ""
+    if told:
+        warnings.warn(told, TimingWarning, stacklevel=4)
+
+
+def _told_of_windows(span: pd.Timedelta, window: pd.Timedelta) -> str:
+    return (
+        f"acquisitions span {span.days} days, just more than the window of {window.days}: each "
+        "query date is made from the window around it, with days counted from the start of that. A "
+        "series that fits the window is one, counted from its origin, and gives other values (by "
+        f"0.1 of reflectance and more). Pass window={span.days} or None to keep this series one; "
+        "ignore TimingWarning to keep windows"
+    )
+
+
+def _told_of_origin(last: pd.Timestamp, origin: pd.Timestamp) -> str:
+    january = pd.Timestamp(year=origin.year, month=1, day=1)
+    if origin == january or last - january >= JUST_BEYOND * ONE_YEAR:
+        return ""
+    return (
+        f"acquisitions end on {last:%Y-%m-%d}, just more than 366 days after {january:%Y-%m-%d}: "
+        f"days are counted from the first one, {origin:%Y-%m-%d}. A series that ends sooner is "
+        f"counted from 1 January, and gives other values. Pass origin='{january:%Y-%m-%d}' or "
+        f"origin='{origin:%Y-%m-%d}' to choose"
+    )
 
 
 def _one(origin: DateLike) -> pd.Timestamp:

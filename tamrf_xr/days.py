@@ -56,17 +56,28 @@ def count_days(
     if apart >= ONE_DAY:
         raise DateError(f"same_day must be less than 24 hours, got {same_day!r}")
     for name, index in times.items():
-        if index.hasnans:
-            where = ", ".join(map(str, np.flatnonzero(index.isna())[:5]))
-            raise DateError(
-                f"/{name} has acquisitions without a time (NaT), at {where} of {len(index)}; drop "
-                "them, or give their times"
-            )
+        check_times(name, index)
     every = pd.DatetimeIndex([time for index in times.values() for time in index]).unique()
     day_of = _days_by_time(every.sort_values(), apart)
     return {
         name: pd.DatetimeIndex([day_of[time] for time in index]) for name, index in times.items()
     }
+
+
+def check_times(sensor: str, times: pd.DatetimeIndex) -> None:
+    """Check that every acquisition of a sensor has a time.
+
+    Raises
+    ------
+    DateError
+        If one has none (NaT).
+    """
+    if times.hasnans:
+        where = ", ".join(map(str, np.flatnonzero(times.isna())[:5]))
+        raise DateError(
+            f"/{sensor} has acquisitions without a time (NaT), at {where} of {len(times)}; drop "
+            "them, or give their times"
+        )
 
 
 def days_asked(

@@ -67,6 +67,10 @@ class RereadWarning(TamrfWarning):
     """A job that reads its input many times, for its tiles and the chunks of the input differ."""
 
 
+class TimingWarning(TamrfWarning):
+    """A series just beyond the length up to which days are counted in another way."""
+
+
 class StoreFullError(TamrfError, OSError):
     """A store with no room left for the next tile."""
 

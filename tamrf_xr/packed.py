@@ -41,7 +41,7 @@ def integers() -> Iterator[None]:
 
 
 def pack(pixels: Floats, variable: str) -> Integers:
-    """Pack as `tamrf_xr.save_cube` does: clipped to what int16 holds, rounded, NaN to the fill.
+    """Pack as `tamrf_xr.save_cube` does: clipped to what int16 holds and rounded; no number: fill.
 
     Examples
     --------
@@ -55,7 +55,7 @@ def pack(pixels: Floats, variable: str) -> Integers:
         units = np.clip(source, -limit, limit, out=np.empty_like(source))
         units /= scale
         np.rint(units, out=units)
-        units[np.isnan(units)] = FILL
+        units[~np.isfinite(source)] = FILL
         target[...] = units
     return out
 

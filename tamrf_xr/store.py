@@ -282,6 +282,8 @@ def _clipped(array: xr.DataArray) -> xr.DataArray:
     for fill in np.ravel(fills).astype(float) if fills else ():
         if np.isfinite(fill) and abs(fill) > limit:
             array = array.where(array != array.dtype.type(fill))
+    if array.dtype.kind == "f":
+        array = array.where(abs(array) != np.inf)
     return array.clip(-limit, limit, keep_attrs=True)
 
 

@@ -7,11 +7,14 @@ import datetime as dt
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tamrf_xr.dates import default_origin, parse_dates, plan_dates
-from tamrf_xr.errors import DateError
+from tamrf_xr.cube import build_cube, groups_of, validate
+from tamrf_xr.dates import default_origin, parse_dates, plan_dates, tell_of_counting
+from tamrf_xr.errors import CubeError, DateError, TimingWarning
+from tamrf_xr.fusion import fuse, run_job
 from tests.scenes import random_cube
 
 FIRST = pd.Timestamp("2020-01-01")
@@ -248,3 +251,100 @@ def test_origin_and_windows_exclude_each_other():
 def test_no_acquisition_at_all_is_refused():
     with pytest.raises(DateError, match="holds no acquisition"):
         plan_dates({"sentinel2": pd.DatetimeIndex([])}, query_index("2020-02-01"))
+
+
+def _span(last: int) -> dict[str, pd.DatetimeIndex]:
+    return {"landsat": FIRST + pd.to_timedelta([0, 100, 200, last], "D")}
+
+
+def counted(times, origin=None, window="365D"):
+    tell_of_counting(times, origin=origin, window=window)
+
+
+MARCH = pd.DatetimeIndex(["2020-03-15"])
+
+
+def test_a_series_just_longer_than_the_window_says_that_it_is_cut():
+    counted(_span(365))
+    assert plan_dates(_span(365), MARCH).episodes[0].query_days == (74.0,)
+    with pytest.warns(TimingWarning, match=r"span 366 days, .* window of 365: .* Pass window=366"):
+        counted(_span(366))
+    assert plan_dates(_span(366), MARCH).episodes[0].query_days != (74.0,)
+
+
+@pytest.mark.parametrize("window", [None, 366, "400D"])
+def test_a_longer_window_keeps_a_series_one_without_a_word(window):
+    counted(_span(366), window=window, origin=FIRST)
+    plan = plan_dates(_span(366), MARCH, window=window, origin=FIRST)
+    assert plan.episodes[0].query_days == (74.0,)
+
+
+def test_a_series_of_years_is_fused_by_windows_without_a_word():
+    counted(_span(800))
+    counted({"landsat": pd.DatetimeIndex(["2020-07-01", "2021-06-15"])})
+
+
+def test_a_series_just_beyond_its_year_says_from_where_it_counts():
+    times = {"landsat": pd.DatetimeIndex(["2020-02-01", "2020-06-01", "2020-12-31"])}
+    assert plan_dates(times, MARCH).episodes[0].query_days == (74.0,)
+    times = {"landsat": pd.DatetimeIndex(["2020-02-01", "2020-06-01", "2021-01-05"])}
+    with pytest.warns(TimingWarning, match=r"366 days after .* Pass origin='2020-01-01' or"):
+        counted(times)
+    assert plan_dates(times, MARCH).episodes[0].query_days == (43.0,)
+    for origin, day in (("2020-01-01", 74.0), ("2020-02-01", 43.0)):
+        counted(times, origin=origin)
+        assert plan_dates(times, MARCH, origin=origin).episodes[0].query_days == (day,)
+
+
+def test_every_product_tells_once_how_its_days_are_counted(tmp_path):
+    start = pd.Timestamp("2022-01-03")
+    cube = _retimed(random_cube((12, 12)), lambda t: start + 122 * (t - t[0]) / 11)
+    with pytest.warns(TimingWarning) as told:
+        fuse(cube, "2022-03-20", method="linear")
+    with pytest.warns(TimingWarning):
+        run_job(cube, tmp_path / "a.zarr", "2022-03-20", method="linear", progress=False)
+    assert len([t for t in told if t.category is TimingWarning]) == 1
+    fuse(cube, "2022-03-20", method="linear", window=None, origin="2022-01-01")
+
+
+def _retimed(cube, change):
+    groups = {
+        name: group.assign_coords(time=change(pd.DatetimeIndex(group["time"].values)))
+        for name, group in groups_of(cube).items()
+    }
+    return xr.DataTree.from_dict({"/": cube.to_dataset(), **groups})
+
+
+@pytest.mark.parametrize("zone", ["Europe/Paris", "Asia/Tokyo", "UTC"])
+def test_acquisitions_with_a_zone_are_those_of_utc(zone):
+    cube = _retimed(random_cube(), lambda times: times + pd.Timedelta("1h"))
+    zoned = _retimed(cube, lambda times: times.tz_localize("UTC").tz_convert(zone))
+    one, other = (fuse(c, "2022-01-20", method="linear").load() for c in (cube, zoned))
+    xr.testing.assert_equal(one["sentinel2"].to_dataset(), other["sentinel2"].to_dataset())
+
+
+def test_origin_and_dates_of_mixed_zones_are_one_rule():
+    local = pd.Timestamp("2022-01-20T01:00", tz="Asia/Tokyo")
+    utc = pd.DatetimeIndex(["2022-01-19T16:00"])
+    assert (parse_dates([local, "2022-01-19T16:00", "2022-01-19T18:00+02:00"]) == utc[0]).all()
+    times = {"landsat": pd.DatetimeIndex(["2022-01-05", "2022-02-05"])}
+    one, other = (
+        plan_dates(times, utc, origin=origin)
+        for origin in (pd.Timestamp("2022-01-01T05:00", tz="Asia/Tokyo"), "2021-12-31")
+    )
+    assert one == other
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (lambda times: times.insert(1, pd.NaT).delete(2), DateError, "without a time .NaT., at 1"),
+        (lambda times: np.arange(len(times)), CubeError, "time holds int64, expected datetime64"),
+        (lambda times: times.astype(str).to_numpy(object), CubeError, "time holds object"),
+    ],
+)
+def test_a_cube_whose_acquisitions_have_no_time_is_none(change, error, message):
+    with pytest.raises(error, match=message):
+        validate(_retimed(random_cube(), change))
+    with pytest.raises(error, match=message):
+        build_cube(groups_of(_retimed(random_cube(), change)))

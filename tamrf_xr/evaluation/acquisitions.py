@@ -50,7 +50,7 @@ def brought_near(cube: xr.DataTree, *, memory: float = CUBE_MEMORY) -> xr.DataTr
     bytes, else as dask arrays whose chunks are read whole.
     """
     groups = groups_of(cube)
-    if any(group.chunks for group in groups.values()):
+    if any(array.chunks for group in groups.values() for array in group.values()):
         return cube
     if sum(group.nbytes for group in groups.values()) <= memory:
         near = {name: group.compute() for name, group in groups.items()}

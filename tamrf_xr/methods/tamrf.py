@@ -1,7 +1,8 @@
 """TAMRF-SITS behind the fuser protocol: band statistics, nodata, halos between stages, precision.
 
-What is not data (NaN) enters the network as the mean of its band: zero once standardised, which
-is also how the network sees what lies beyond the border of the image. Clouds go in as they are.
+What is not data (NaN, infinite) enters the network as the mean of its band: zero once standardised,
+which is also how the network sees what lies beyond the border of the image. Clouds go in as they
+are.
 """
 
 from __future__ import annotations
@@ -266,7 +267,7 @@ def standardise(
     sensor
         Name of the group.
     pixels
-        (date, band, y, x): physical values, NaN where there is no data, or integers.
+        (date, band, y, x): physical values, NaN or infinite where there is no data, or integers.
     packing
         How integers stand for physical values.
 
@@ -284,7 +285,7 @@ def standardise(
     if sensor == LANDSAT.name:
         unit[-1] = KELVIN
     if packing is None:
-        missing, physical = pixels.isnan(), pixels
+        missing, physical = ~pixels.isfinite(), pixels
     else:
         missing = pixels == packing.fill
         physical = pixels * mean.new_tensor(packing.scale)[:, None, None]

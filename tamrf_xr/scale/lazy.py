@@ -26,7 +26,7 @@ from dask._task_spec import DataNode, Dict, List, Task, TaskRef
 from dask.highlevelgraph import HighLevelGraph
 
 from tamrf_xr.cube import fine_grid, groups_of
-from tamrf_xr.dates import DateLike, plan_dates
+from tamrf_xr.dates import DateLike, plan_dates, tell_of_counting
 from tamrf_xr.days import SAME_DAY
 from tamrf_xr.fuser import FuserSpec, Pixels
 from tamrf_xr.iso8601 import Length
@@ -116,6 +116,7 @@ def plan_job(
     """Plan dates and tiles; see `fuse_lazily`."""
     groups = groups_of(cube)
     times = {name: pd.DatetimeIndex(group["time"].values) for name, group in groups.items()}
+    tell_of_counting(times, origin=timing.origin, window=timing.window)
     dates = plan_dates(
         times,
         queries,
@@ -156,7 +157,7 @@ def _tile_graph(name: str, job: FuseJob, groups: Mapping[str, xr.Dataset]) -> Hi
     chunked: dict[str, xr.Dataset] = {}
     for sensor, group in groups.items():
         arrays = group[[variable for variable in READABLE if variable in group]]
-        if arrays.chunks:
+        if any(array.chunks for array in arrays.values()):  # which may differ
             chunked[sensor] = arrays.chunk()
         else:
             direct[sensor] = source_of(sensor, group)

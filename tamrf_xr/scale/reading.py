@@ -229,7 +229,12 @@ def window_of(variable: str, window: Window) -> Window:
 
 
 def _as_float(part: Array, variable: str) -> Pixels:
-    return unpack(part, variable) if part.dtype == np.int16 else part.astype(np.float32, copy=False)
+    if part.dtype == np.int16:
+        return unpack(part, variable)
+    with np.errstate(over="ignore"):
+        floats = part.astype(np.float32, copy=False)
+    endless = np.isinf(floats)  # no data, for every method
+    return np.where(endless, np.float32(np.nan), floats) if endless.any() else floats
 
 
 def _present(pixels: Array) -> Mask:
