@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 import tamrf_xr
 from tamrf_xr.cube import build_cube, build_group, groups_of
 from tamrf_xr.errors import CubeError, DateError, MethodError, ModelError, OptionError
-from tamrf_xr.methods.tamrf import _engine
+from tamrf_xr.fusion import bands_of
+from tamrf_xr.methods.registry import Request, plan_method
+from tamrf_xr.methods.tamrf import TamrfFuser, _engine
 from tamrf_xr.model.checkpoint import load_model
 from tamrf_xr.model.engine import Engine
 from tamrf_xr.store import lay_out
@@ -389,3 +391,25 @@ def test_import_loads_no_torch():
 
     code = "import sys, tamrf_xr; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("asked", ["auto", "float32", "bfloat16"])
+@pytest.mark.parametrize("tiles", [False, True])
+def test_precision_of_a_product_is_what_was_computed_in(asked, tiles, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: tiles, raising=False)
+    spec = plan_method("tamrf", Request(bands_of(random_cube()), device="cpu", precision=asked))
+    expected = "bfloat16" if tiles and asked == "bfloat16" else "float32"
+    assert dict(spec.provenance)["precision"] == expected
+    fuser = TamrfFuser(dict(spec.makes), **dict(spec.options))
+    assert fuser._engine.dtype == getattr(torch, expected)
+
+
+def test_a_product_on_workers_with_a_gpu_is_planned_without_one():
+    spec = plan_method("tamrf", Request(bands_of(random_cube()), device="cuda"))
+    assert dict(spec.provenance)["precision"] == "bfloat16"
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:x", "", "cuda:-1", 1, "meta"])
+def test_a_device_that_is_none_is_refused(device):
+    with pytest.raises(OptionError, match="device must be auto, cpu, cuda or cuda:N"):
+        tamrf_xr.fuse(random_cube(), "2022-01-20", device=device)

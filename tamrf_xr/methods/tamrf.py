@@ -7,6 +7,7 @@ are.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -19,6 +20,7 @@ import numpy as np
 from tamrf_xr.errors import MemoryBudgetError, MethodError, ModelError, OptionError
 from tamrf_xr.fuser import Cost, Crop, Episode, FuserSpec, Packing, Pixels, Series
 from tamrf_xr.methods.registry import Bands, Request
+from tamrf_xr.methods.weights import find_device
 from tamrf_xr.paths import local_path
 from tamrf_xr.sensors import LANDSAT, SENSORS
 
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
     from tamrf_xr.model.engine import Engine
     from tamrf_xr.model.network import Tamrf
+
+_log = logging.getLogger(__name__)
 
 STREAMS = {"landsat": "lr", "sentinel2": "hr"}
 """Name inside the network of each sensor, in the order of the network's outputs."""
@@ -66,6 +70,7 @@ def plan(request: Request) -> FuserSpec:
         raise OptionError(
             f"precision must be one of {', '.join(PRECISIONS)}, got {request.precision!r}"
         )
+    precision = _precision(request)
     weights, digest, model = resolve(request.model)
     config = model.config
     return FuserSpec(
@@ -77,19 +82,36 @@ def plan(request: Request) -> FuserSpec:
             ("weights", weights),
             ("digest", digest),
             ("device", request.device),
-            ("precision", request.precision),
+            ("precision", precision),
         ),
         cost=_cost(config.latent),
-        at_once=2 if _device(request.device) == "cpu" else GPU_TILES,
+        at_once=2 if find_device(request.device) == "cpu" else GPU_TILES,
         computing=1,  # the others read
         packed=True,
         prepare="tamrf_xr.methods.tamrf:use_cores",
         provenance=(
             ("weights", weights if isinstance(weights, str) else "in memory"),
             ("weights_sha256", digest),
-            ("precision", request.precision),
+            ("precision", precision),
         ),
     )
+
+
+def _precision(request: Request) -> str:
+    """Return what every worker computes in: decided here, so that a product is of one precision."""
+    import torch
+
+    from tamrf_xr.model.engine import fastest_type
+
+    device = torch.device(find_device(request.device))
+    asked = request.precision
+    if asked == "auto":
+        asked = "float32" if device.type == "cpu" else "bfloat16"
+    kind = fastest_type(device, asked)  # type: ignore[arg-type]
+    computed = str(kind).removeprefix("torch.")
+    if computed != asked:
+        _log.warning("%s asked, computed in %s: faster on this %s", asked, computed, device.type)
+    return computed
 
 
 def _check_bands(given: Mapping[str, tuple[str, ...]]) -> None:
@@ -300,6 +322,8 @@ def _clip(wanted: slice) -> slice:
 @cache
 def _engine(weights: str | bytes, digest: str, placing: tuple[str, str]) -> tuple[Engine, Tamrf]:
     """Load weights and put them on a device: once per process, device and content."""
+    import torch
+
     from tamrf_xr.model.checkpoint import content_hash, load_model, model_from_bytes
     from tamrf_xr.model.engine import Engine
 
@@ -312,15 +336,4 @@ def _engine(weights: str | bytes, digest: str, placing: tuple[str, str]) -> tupl
                 f"expected {digest[:12]}...; plan it anew"
             )
         model = load_model(weights)
-    device, precision = _device(placing[0]), placing[1]
-    if precision == "auto":
-        precision = "float32" if device == "cpu" else "bfloat16"
-    return Engine(model, device=device, precision=precision), model  # type: ignore[arg-type]
-
-
-def _device(asked: str) -> str:
-    import torch
-
-    if asked != "auto":
-        return asked
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    return Engine(model, device=find_device(placing[0]), dtype=getattr(torch, placing[1])), model

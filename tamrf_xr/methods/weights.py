@@ -12,6 +12,7 @@ import hashlib
 import io
 import os
 import pickle
+import re
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
@@ -31,6 +32,9 @@ STATES = ("model_state_dict", "state_dict")
 
 WRAPPERS = ("module.", "model.")
 """What wrappers put in front of every name."""
+
+DEVICE = re.compile(r"auto|cpu|mps|xpu|cuda(:\d{1,3})?", re.ASCII)
+"""Devices that may be asked."""
 
 _DTYPES = {
     "FloatStorage": "float32",
@@ -126,7 +130,17 @@ def check_precision(method: str, precision: str) -> None:
 
 
 def find_device(asked: str) -> str:
-    """Return the device asked, or for ``"auto"`` a GPU where there is one."""
+    """Return the device asked, or for ``"auto"`` a GPU where there is one.
+
+    Raises
+    ------
+    OptionError
+        If it is none.
+    """
+    if not DEVICE.fullmatch(str(asked)):
+        raise OptionError(
+            f"device must be auto, cpu, cuda or cuda:N (such as cuda:1), got {asked!r}"
+        )
     import torch
 
     if asked != "auto":
