@@ -375,6 +375,18 @@ def degrees(old):
     return replace(old, crs=CRS(4326))
 
 
+def virtual(path):
+    """Put a VRT in the place of a raster: it names another file, which GDAL would read."""
+    beside = path.with_name("elsewhere.tif")
+    path.rename(beside)
+    bands = "".join(
+        f'<VRTRasterBand dataType="Int16" band="{band}"><SimpleSource><SourceFilename>{beside}'
+        f"</SourceFilename><SourceBand>{band}</SourceBand></SimpleSource></VRTRasterBand>"
+        for band in range(1, 9)
+    )
+    path.write_text(f'<VRTDataset rasterXSize="15" rasterYSize="12">{bands}</VRTDataset>')
+
+
 WRONG = {
     "no sensor": (
         lambda folder: [shutil.rmtree(folder / name) for name in ("landsat", "sentinel2")],
@@ -439,6 +451,31 @@ WRONG = {
         rewrite(place=degrees),
         IngestError,
         r"coordinate reference system EPSG:4326; expected a projected one",
+    ),
+    "climbs out": (
+        swap("20220109/landsat_mask", "../../../20220109/landsat_mask"),
+        IngestError,
+        r"line 2: .* leads out of .*landsat; expected a file inside it",
+    ),
+    "absolute and out": (
+        swap("20220109/landsat_mask_20220109.tif", "/data/../passwords"),
+        IngestError,
+        r"line 2: .* leads out of",
+    ),
+    "the root": (
+        swap("20220109/landsat_mask_20220109.tif", "/passwords"),
+        IngestError,
+        r"line 2: .* leads out of",
+    ),
+    "a virtual raster": (
+        lambda folder: virtual(first_file(folder, "landsat")),
+        IngestError,
+        r"landsat_bands_20220109\.tif cannot be read: .*not recognized",
+    ),
+    "binary index": (
+        lambda folder: (folder / "landsat" / "index.csv").write_bytes(bytes(range(256))),
+        IngestError,
+        r"index\.csv is no table of text",
     ),
     "truncated": (
         lambda folder: first_file(folder, "landsat").write_bytes(b"II*"),

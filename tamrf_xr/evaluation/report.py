@@ -94,8 +94,8 @@ def page(
         "<!--FAILURES-->": _failures(table),
         "<!--SUMMARY-->": "".join(_summary(table)),
         "<!--FIGURES-->": "".join(_figure(name, text) for name, text in figures_svg.items()),
-        # A closing tag inside a string would end the script.
-        '"<!--DATA-->"': data.replace("</", "<\\/"),
+        # A tag inside a string would end the script, or open another.
+        '"<!--DATA-->"': data.replace("<", "\\u003c").replace(">", "\\u003e"),
     }
     for mark, text in parts.items():
         template = template.replace(mark, text)

@@ -186,9 +186,12 @@ def _read_index(folder: Path) -> list[_Row]:
     path = folder / INDEX
     if not path.is_file():
         raise SourceNotFoundError(f"{folder.name}: no index at {path}")
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, delimiter="\t")
-        found, lines = list(reader.fieldnames or []), list(reader)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, delimiter="\t")
+            found, lines = list(reader.fieldnames or []), list(reader)
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise IngestError(f"{path} is no table of text: {error}; fetch it again") from error
     if missing := [name for name in COLUMNS if name not in found]:
         raise IngestError(
             f"{path}: no column {', '.join(missing)}; found {', '.join(found) or 'nothing'}; "
@@ -218,13 +221,20 @@ def _row(folder: Path, number: int, line: dict[str, Any]) -> _Row | None:
             f"{where}: acquisition_date {cells['acquisition_date']!r} is not a date; "
             "expected YYYY-MM-DD"
         ) from error
-    return _Row(date, _locate(folder, cells["bands"]), _locate(folder, cells["mask"]))
+    bands, mask = (_locate(folder, cells[name], where) for name in ("bands", "mask"))
+    return _Row(date, bands, mask)
 
 
-def _locate(folder: Path, text: str) -> Path:
+def _locate(folder: Path, text: str, where: str) -> Path:
+    """Return where a file of an index lies: inside the folder, for an index is others' words."""
     # Windows paths understand both separators; absolute ones come from the machine that wrote it.
     path = PureWindowsPath(text)
-    return folder.joinpath(*(path.parts[-2:] if path.anchor else path.parts))
+    parts = path.parts[-2:] if path.anchor else path.parts
+    if ".." in parts or path.anchor in parts or "\0" in text:
+        raise IngestError(
+            f"{where}: {text!r} leads out of {folder}; expected a file inside it: correct the index"
+        )
+    return folder.joinpath(*parts)
 
 
 def _check_files(sensor: Sensor, rows: Sequence[_Row]) -> Grid:

@@ -76,7 +76,8 @@ def read_header(path: Path) -> Header:
 
 def _opened(path: Path) -> Any:
     try:
-        return rasterio.open(path)
+        # No other driver: a VRT named .tif would read whatever files and addresses it names.
+        return rasterio.open(path, driver="GTiff")
     except RasterioError as error:
         raise IngestError(f"{path} cannot be read: {error}") from error
 

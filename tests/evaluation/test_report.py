@@ -81,6 +81,15 @@ def test_the_page_holds_summary_failures_figures_and_pictures(page):
             assert f"{sensor}|{day}" in data["cubes"][0]["acquired"]
 
 
+def test_names_cannot_leave_the_data_of_the_page(out):
+    (text,) = re.findall(
+        r'<script id="data"[^>]*>(.*?)</script>', next(out.glob("*.html")).read_text(), re.S
+    )
+    assert "<" not in text
+    assert ">" not in text
+    assert "north \\u003c1\\u003e" in text
+
+
 def test_figures_are_beside_the_page(out):
     made = {path.name for path in (out / "gap-filling").glob("*.svg")}
     assert made == {
