@@ -11,10 +11,9 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Any
 
-import yaml
-
 from tamrf_xr.errors import TamrfError
 from tamrf_xr.evaluation.command import add_evaluate
+from tamrf_xr.plain_yaml import option_value
 
 Command = Callable[[argparse.Namespace], int]
 FAILED, INTERRUPTED = 1, 130
@@ -41,11 +40,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("tamrf-xr: interrupted", file=sys.stderr)
         return INTERRUPTED
-    except (TamrfError, OSError) as error:
+    except Exception as error:
         if options.debug:
             raise
-        print(f"tamrf-xr: {error}", file=sys.stderr)
+        print(f"tamrf-xr: {_told(error)}", file=sys.stderr)
         return FAILED
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, TamrfError | OSError):
+        return str(error)
+    return f"unexpected {type(error).__name__}: {error}\na bug: --debug shows where; report it"
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -270,7 +275,9 @@ def _add_fuse(commands: Any) -> None:
         "--device", default="auto", help="cpu, cuda, cuda:1 ... (default: %(default)s)"
     )
     parser.add_argument("--precision", default="auto", choices=["auto", "float32", "bfloat16"])
-    parser.add_argument("--tile", default="auto", help="10 m pixels (default: %(default)s)")
+    parser.add_argument(
+        "--tile", type=_tile, default="auto", help="10 m pixels (default: %(default)s)"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace what is at OUT.zarr")
     parser.add_argument(
         "--no-resume", action="store_true", help="refuse an OUT.zarr that this job left unfinished"
@@ -307,17 +314,21 @@ def _fuse(options: argparse.Namespace) -> int:
         same_day=options.same_day,
         device=options.device,
         precision=options.precision,
-        tile=int(options.tile) if options.tile.isdigit() else options.tile,
+        tile=options.tile,
     )
     print(f"fused {options.out}: {summary}")
     return FAILED if summary.failed else 0
+
+
+def _tile(word: str) -> int | str:
+    return word if word == "auto" else int(word)
 
 
 def _option(word: str) -> tuple[str, Any]:
     name, equals, value = word.partition("=")
     if not equals:
         raise argparse.ArgumentTypeError(f"{word!r} is not NAME=VALUE")
-    return name, yaml.safe_load(value)
+    return name, option_value(value)
 
 
 def _dates(words: Sequence[str] | None) -> Any:
@@ -374,11 +385,11 @@ def _add_adapt(commands: Any) -> None:
 
 def _adapt(options: argparse.Namespace) -> int:
     from tamrf_xr.model.checkpoint import save_model
-    from tamrf_xr.paths import local_path
-    from tamrf_xr.store import check_absent, open_cube
+    from tamrf_xr.model.files import check_target
+    from tamrf_xr.store import open_cube
     from tamrf_xr.training.adapt import Adaptation, adapt, provenance
 
-    check_absent(local_path(options.out, "model"), overwrite=options.overwrite)
+    check_target(options.out, overwrite=options.overwrite)
     how = Adaptation(steps=options.steps, lr=options.lr, device=options.device)
     adapted = adapt(
         [open_cube(cube) for cube in options.cubes],

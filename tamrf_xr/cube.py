@@ -183,6 +183,11 @@ def groups_of(cube: xr.DataTree) -> dict[str, xr.Dataset]:
 
     Their CRS stands in ``spatial_ref``, wherever the cube has it; times with a zone are in UTC.
     """
+    if not isinstance(cube, xr.DataTree):
+        raise CubeError(
+            f"not a cube: a {type(cube).__name__}; expected an xarray.DataTree of groups: open a "
+            "store with tamrf_xr.open_cube, make one of other data with tamrf_xr.as_cube"
+        )
     return {
         name: _in_utc(with_spatial_ref(cube[name].to_dataset(), cube.to_dataset()))
         for name in SENSORS
@@ -370,9 +375,10 @@ def clip(cube: xr.DataTree, bounds: tuple[float, float, float, float] | None = N
         If nothing is left.
     """
     groups = groups_of(cube)
+    _check_bounds(bounds)
     grids = {name: grid_of(group) for name, group in groups.items()}
     step = max(grid.gsd for grid in grids.values())
-    boxes = [grid.bounds for grid in grids.values()] + ([bounds] if bounds else [])
+    boxes = [grid.bounds for grid in grids.values()] + ([] if bounds is None else [bounds])
     anchor = max(grids.values(), key=lambda grid: grid.gsd).bounds
     left, bottom = (_snap(max(b[i] for b in boxes), anchor[i], step, np.ceil) for i in (0, 1))
     right, top = (_snap(min(b[i] for b in boxes), anchor[i - 2], step, np.floor) for i in (2, 3))
@@ -386,6 +392,15 @@ def clip(cube: xr.DataTree, bounds: tuple[float, float, float, float] | None = N
     tree = xr.DataTree.from_dict({"/": cube.to_dataset(), **cut})
     validate(tree)
     return tree
+
+
+def _check_bounds(bounds: Any) -> None:
+    """Check four finite numbers."""
+    numbers = np.asarray(bounds if bounds is not None else (0, 0, 0, 0))
+    if numbers.shape != (4,) or numbers.dtype.kind not in "iuf" or not np.isfinite(numbers).all():
+        raise CubeError(
+            f"bounds are {bounds!r:.80}; expected left, bottom, right, top in the CRS of the cube"
+        )
 
 
 def _snap(value: float, anchor: float, step: float, rounding: Any) -> float:

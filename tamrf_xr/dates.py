@@ -20,6 +20,9 @@ DateLike = Any
 
 ONE_YEAR = pd.Timedelta(days=366)
 
+FIRST_YEAR, LAST_YEAR = 1700, 2250
+"""Of dates that are read."""
+
 JUST_BEYOND = 1.1
 """Series no longer than so many windows, or years, are told that they are counted otherwise than
 those that fit; see `tell_of_counting`."""
@@ -112,12 +115,23 @@ def _moment(value: Any) -> Any:
     if isinstance(value, (int, float, np.integer, np.floating)):
         raise DateError(f"query date {value!r} is a number; write it as '2022-06-01'")
     if isinstance(value, str):
-        return read_moment(value)
+        return _in_range(read_moment(value))
     try:
         moment = pd.Timestamp(value)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise DateError(f"query date not understood: {error}; write it as '2022-06-01'") from error
-    return moment if moment.tz is None else moment.tz_convert(None)
+    return _in_range(moment if moment.tz is None else moment.tz_convert(None))
+
+
+def _in_range(moment: Any) -> Any:
+    """Refuse what nanoseconds since 1970 do not hold, in which xarray counts; NaT passes."""
+    if pd.isna(moment):
+        return moment
+    if not FIRST_YEAR <= moment.year <= LAST_YEAR:
+        raise DateError(
+            f"date {moment:%Y-%m-%d} is out of range; expected one from {FIRST_YEAR} to {LAST_YEAR}"
+        )
+    return moment
 
 
 def _range(start: Any, stop: Any, step: Any) -> pd.DatetimeIndex:

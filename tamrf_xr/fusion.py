@@ -17,7 +17,8 @@ from tamrf_xr.days import count_days
 from tamrf_xr.errors import CubeError, OptionError
 from tamrf_xr.fuser import FuserSpec
 from tamrf_xr.harmonize import as_cube
-from tamrf_xr.methods.registry import Request, parse_bands, plan_method
+from tamrf_xr.methods.registry import Request, check_sensors, listed, parse_bands, plan_method
+from tamrf_xr.methods.weights import check_here
 from tamrf_xr.scale.job import Execution, run_tiles
 from tamrf_xr.scale.lazy import Timing, fuse_lazily
 from tamrf_xr.scale.progress import JobSummary
@@ -25,6 +26,12 @@ from tamrf_xr.sensors import SENSORS
 
 if TYPE_CHECKING:
     from distributed import Client
+
+
+LARGEST_TILE = 1_000_000
+"""10 m pixels: more than any scene has."""
+
+MOST_WORKERS = 10_000
 
 
 def fuse(
@@ -188,6 +195,11 @@ def run_job(
     TamrfError
         As `fuse` does.
     """
+    _check_workers(workers)
+    if cluster is not None:
+        from tamrf_xr.scale.cluster import check_cluster
+
+        check_cluster(cluster)
     how = Execution(client, cluster, workers, resume, overwrite, progress)
     cube = _checked(cube)
     plan = _plan(
@@ -197,6 +209,8 @@ def run_job(
         timing=Timing(origin, window, same_day),
         tile=tile,
     )
+    if client is None and cluster is None:
+        check_here(dict(plan.spec.options).get("device", "cpu"))
     return run_tiles(
         _read_by(plan.spec, cube),
         store,
@@ -262,7 +276,8 @@ def _plan(
     cube: xr.DataTree, query_dates: Any, *, choice: Choice, timing: Timing, tile: int | str
 ) -> Plan:
     sensors, bands = choice.sensors, choice.bands
-    names = (sensors,) if isinstance(sensors, str) else sensors
+    names = None if sensors is None else listed(sensors, "sensors")
+    check_sensors(names or ())
     request = Request(
         given=bands_of(cube),
         sensors=tuple(names) if names is not None else None,
@@ -321,9 +336,18 @@ def _days_of(cube: xr.DataTree, same_day: Any) -> dict[str, tuple[int, ...]]:
     return {name: tuple((days - pd.Timestamp(0)).days) for name, days in counted.items()}
 
 
+def _check_workers(workers: Any) -> None:
+    whole = isinstance(workers, int) and not isinstance(workers, bool)
+    if workers is not None and (not whole or not 1 <= workers <= MOST_WORKERS):
+        raise OptionError(f"workers must be from 1 to {MOST_WORKERS}, got {workers!r:.40}")
+
+
 def _parse_tile(tile: int | str) -> int | None:
     if tile == "auto":
         return None
-    if not isinstance(tile, int) or tile < 1:
-        raise OptionError(f"tile must be 'auto' or a number of pixels, got {tile!r}")
-    return tile
+    whole = isinstance(tile, int) and not isinstance(tile, bool)
+    if not whole or not 1 <= int(tile) <= LARGEST_TILE:
+        raise OptionError(
+            f"tile must be 'auto' or a number of pixels from 1 to {LARGEST_TILE}, got {tile!r:.40}"
+        )
+    return int(tile)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from tamrf_xr.errors import OptionError
@@ -40,11 +41,13 @@ def local_path(path: PathLike, what: str) -> Path:
     >>> local_path("file:///data/my%20cube.zarr", "store").as_posix()
     '/data/my cube.zarr'
     """
-    text = os.fspath(path)
+    text = os.fspath(path) if hasattr(path, "__fspath__") else path
     if not isinstance(text, str):
-        raise OptionError(f"the path of the {what} is {path!r}; give it as text")
+        raise OptionError(f"the path of the {what} is {path!r:.80}; give it as text")
     if not text.strip():
         raise OptionError(f"the path of the {what} is empty; name a file or folder")
+    if "\0" in text:
+        raise OptionError(f"the path of the {what} holds a character that no path has: {text!r}")
     if text.lower().startswith("file:"):
         return _of_file_url(text, what)
     if is_url(text):
@@ -72,8 +75,14 @@ def is_url(path: PathLike) -> bool:
 
 def readable(path: PathLike, what: str) -> str | Path:
     """Read where an input lies: as `local_path`, but URLs of other schemes stay as they are."""
-    remote = is_url(path) and not os.fspath(path).lower().startswith("file:")
-    return os.fspath(path) if remote else local_path(path, what)
+    text = _text(path)
+    remote = is_url(text) and not text.lower().startswith("file:")
+    return text if remote else local_path(path, what)
+
+
+def _text(path: Any) -> str:
+    """Return a path as text; what is none, so that it can be told."""
+    return str(os.fspath(path) if hasattr(path, "__fspath__") else path)
 
 
 def _of_file_url(text: str, what: str) -> Path:

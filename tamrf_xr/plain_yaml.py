@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Hashable
 from typing import Any
 
@@ -61,6 +62,20 @@ def load_yaml(text: str) -> Any:
         raise PlainYamlError(f"it holds a value that cannot be: {error}; quote text") from error
     finally:
         loader.dispose()
+
+
+def option_value(text: str) -> Any:
+    """Read the value of an option of the command line.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        If it is no YAML value.
+    """
+    try:
+        return load_yaml(text)
+    except yaml.YAMLError as error:
+        raise argparse.ArgumentTypeError(f"{text!r:.80} is no value: {one_line(error)}") from error
 
 
 def _count(node: yaml.Node, known: dict[int, int]) -> int:

@@ -64,7 +64,7 @@ def open_cube(store: str | os.PathLike[str], *, chunks: Any = None) -> xr.DataTr
         raw = xr.open_datatree(
             path, engine="zarr", chunks=chunks, mask_and_scale=False, decode_coords="all"
         )
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
         raise CubeError(f"{path} is not a Zarr store that holds a cube: {error}") from error
     groups = {node.path: _unpack(node.to_dataset(inherit=False)) for node in raw.subtree}
     root = groups["/"]
@@ -137,8 +137,8 @@ def save_cube(
         If `chunk` is no multiple of 3.
     """
     validate(cube)
-    if chunk < 3 or chunk % 3:
-        raise OptionError(f"chunk is {chunk}; expected a multiple of 3 pixels of 10 m")
+    if chunk not in range(3, 10**6, 3):
+        raise OptionError(f"chunk is {chunk!r:.40}; expected a multiple of 3 pixels of 10 m")
     target = local_path(store, "store")
     check_absent(target, overwrite=overwrite)
     target.parent.mkdir(parents=True, exist_ok=True)

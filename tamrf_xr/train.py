@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         named = dict(word.split("=", 1) for word in options.overrides if _is_door(word))
         config = recipe(named.get("experiment", options.config_name))
-        if options.config:
+        if options.config is not None:
             config = read_config(options.config, config)
         config = override(config, [word for word in options.overrides if not _is_door(word)])
         if options.dry_run:
@@ -36,7 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Stopped as stopped:
         print(stopped, file=sys.stderr)
         return AGAIN
-    except TamrfError as error:
+    except (TamrfError, OSError) as error:
+        if options.debug:
+            raise
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
@@ -53,6 +55,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--config", metavar="FILE", help="YAML file with some of the values")
     parser.add_argument("--output", default="run", help="folder of the run (default: run)")
     parser.add_argument("--dry-run", action="store_true", help="two steps: shapes, memory, time")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
     return parser.parse_args(arguments)
 
 

@@ -8,7 +8,7 @@ import sys
 import threading
 from typing import Any
 
-import yaml
+from tamrf_xr.plain_yaml import option_value
 
 EXAMPLES = """examples:
   tamrf-xr evaluate scene.zarr --task gap-filling --methods naive,stair --out report
@@ -81,7 +81,7 @@ def _option(word: str) -> tuple[str, str, Any]:
     method, dot, option = name.partition(".")
     if not (equals and dot and method and option):
         raise argparse.ArgumentTypeError(f"{word!r} is not METHOD.NAME=VALUE")
-    return method, option, yaml.safe_load(value)
+    return method, option, option_value(value)
 
 
 def _by_method(found: list[tuple[str, str, Any]]) -> dict[str, dict[str, Any]]:

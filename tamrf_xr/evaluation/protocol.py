@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,8 @@ from tamrf_xr.evaluation.running import Held, Plan, Subject, hold_out, run_metho
 from tamrf_xr.evaluation.score import Scoring, check_margin
 from tamrf_xr.evaluation.split import SplitSettings
 from tamrf_xr.evaluation.tasks import Run, Task, check_methods, check_strategy, find_task
+from tamrf_xr.iso8601 import read_length
+from tamrf_xr.methods.weights import check_here
 from tamrf_xr.paths import local_path, readable
 from tamrf_xr.store import SHARD, open_cube
 
@@ -50,6 +52,8 @@ FAILURES = (
     TileError,
 )
 """What stops one method on one cube, and lets the others go on."""
+
+MOST_VIEWED = 10_000
 
 FUSING = ("model", "window", "device", "precision", "tile")
 """Options of `fuse` that `evaluate` takes."""
@@ -142,6 +146,7 @@ def evaluate(
     require_parquet()
     if unknown := [name for name in fusing if name not in FUSING]:
         raise OptionError(f"no option {', '.join(unknown)}; fuse takes {', '.join(FUSING)}")
+    _check_values(fusing, viewer_dates)
     scoring = scoring or Scoring()
     kept = tuple(name for name in found.metrics if name in scoring.metrics)
     plan = Plan(
@@ -163,6 +168,15 @@ def evaluate(
     return write_report(study, _results(jobs, plan, progress=progress))
 
 
+def _check_values(fusing: Mapping[str, Any], viewer_dates: int) -> None:
+    """Check what each method would refuse, cube after cube."""
+    if fusing.get("window") is not None:
+        read_length(fusing["window"], "window")
+    check_here(fusing.get("device", "auto"))
+    if not 0 <= viewer_dates <= MOST_VIEWED:
+        raise OptionError(f"viewer_dates is {viewer_dates!r:.40}; expected 0 to {MOST_VIEWED}")
+
+
 def _options(
     asked: Mapping[str, Mapping[str, Any]], methods: Sequence[str]
 ) -> Mapping[str, Mapping[str, Any]]:
@@ -180,6 +194,8 @@ def _named(cubes: Any) -> dict[str, Any]:
     # A DataTree is a mapping too: of its groups.
     if isinstance(cubes, Mapping) and not single:
         named = {str(name): cube for name, cube in cubes.items()}
+    elif not single and not isinstance(cubes, Iterable):
+        raise OptionError(f"cubes is {cubes!r:.80}; expected cubes, or paths of them")
     else:
         several = [cubes] if single else list(cubes)
         names = [_name(cube, position) for position, cube in enumerate(several, 1)]

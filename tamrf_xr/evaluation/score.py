@@ -40,6 +40,9 @@ Float64 = NDArray[np.float64]
 Columns = dict[str, Any]
 
 
+MOST_MARGIN = 100_000
+
+
 @dataclass(frozen=True, slots=True)
 class Scoring:
     """How a product is scored."""
@@ -67,8 +70,8 @@ class Scoring:
             raise MethodError(
                 f"unknown metric {', '.join(unknown)}; the metrics are: {', '.join(METRICS)}"
             )
-        if self.margin < 0:
-            raise OptionError(f"margin is {self.margin}; expected 0 pixels or more")
+        if not 0 <= self.margin <= MOST_MARGIN:
+            raise OptionError(f"margin is {self.margin!r:.40}; expected 0 to {MOST_MARGIN} pixels")
         if not 0 <= self.frr_clear_rate <= 1:
             raise OptionError(f"frr_clear_rate is {self.frr_clear_rate}; expected 0 to 1")
 

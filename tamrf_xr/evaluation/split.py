@@ -22,6 +22,19 @@ Dates = dict[str, pd.DatetimeIndex]
 DAY = pd.Timedelta(days=1)
 
 
+_DECADES = 36_525
+_BOUNDS = {
+    "gap_days": (1, _DECADES),
+    "rate": (0, 1),
+    "pivot_day": (-_DECADES, _DECADES),
+    "context_start": (-_DECADES, _DECADES),
+    "context_days": (1, _DECADES),
+    "context_images": (0, _DECADES),
+    "seed": (0, 2**63 - 1),
+}
+"""Least and most of each number, both allowed."""
+
+
 @dataclass(frozen=True, slots=True)
 class SplitSettings:
     """Settings of the strategies; each reads only its own. Days count from the cube's origin."""
@@ -52,6 +65,14 @@ class SplitSettings:
 
     seed: int = 0
     """RANDOM, RANDOM_ALL_DOYS: where chance starts."""
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        for name, (least, most) in _BOUNDS.items():
+            value = getattr(self, name)
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not number or not least <= value <= most:
+                raise OptionError(f"{name} is {value!r:.40}; expected {least} to {most}")
 
 
 def split(cube: xr.DataTree, strategy: str, **settings: Any) -> tuple[xr.DataTree, Dates]:

@@ -41,6 +41,8 @@ NODATA = "0.85"
 FRAME = "0.6"
 """Grey of the edge of a panel, so that overcast ones end somewhere."""
 
+MOST_COLUMNS = 200
+
 LEAST_CLEAR = 0.02
 """Clear fraction of a panel below which it has no say in the stretch."""
 
@@ -148,8 +150,8 @@ def quicklook(
 
 
 def _check_options(columns: int, bands: Sequence[str], stretch: tuple[float, float] | None) -> None:
-    if columns < 1:
-        raise OptionError(f"columns is {columns}: expected 1 or more")
+    if not 1 <= columns <= MOST_COLUMNS:
+        raise OptionError(f"columns is {columns!r:.40}: expected 1 to {MOST_COLUMNS}")
     if isinstance(bands, str) or len(bands) != 3:
         raise OptionError(f"bands is {bands!r}: expected three names, for red, green and blue")
     if stretch is not None and not stretch[0] < stretch[1]:

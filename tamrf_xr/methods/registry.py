@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -115,11 +115,10 @@ def plan_method(name: str, request: Request) -> FuserSpec:
     OptionError
         If the method has no such option, or cannot take its value.
     """
-    try:
-        module = importlib.import_module(METHODS[name])
-    except KeyError:
+    if name not in tuple(METHODS):  # whatever its type
         known = ", ".join(METHODS)
-        raise MethodError(f"unknown method {name!r}; the methods are: {known}") from None
+        raise MethodError(f"unknown method {name!r:.80}; the methods are: {known}")
+    module = importlib.import_module(METHODS[name])
     options = _options(name, getattr(module, "OPTIONS", {}), request.options)
     return cast("FuserSpec", module.plan(replace(request, options=options)))
 
@@ -127,7 +126,9 @@ def plan_method(name: str, request: Request) -> FuserSpec:
 def _options(
     method: str, defaults: Mapping[str, Any], asked: Mapping[str, Any]
 ) -> Mapping[str, Any]:
-    if unknown := [name for name in asked if name not in defaults]:
+    if not isinstance(asked, Mapping):
+        raise OptionError(f"method_options is {asked!r:.80}; expected a mapping of names to values")
+    if unknown := [str(name) for name in asked if name not in defaults]:
         known = ", ".join(f"{name}={value!r}" for name, value in defaults.items()) or "none"
         raise OptionError(
             f"method {method!r} has no option {', '.join(unknown)}; its options are: {known}"
@@ -161,9 +162,10 @@ def parse_bands(names: Mapping[str, Any] | Any, sensors: tuple[str, ...]) -> Ban
     {'sentinel2': ('B04',), 'landsat': ('B04', 'LST')}
     """
     if isinstance(names, Mapping):
-        choices = {name: _listed(bands) for name, bands in names.items()}
+        choices = {name: listed(bands, "bands") for name, bands in names.items()}
+        check_sensors(tuple(choices))
     else:
-        choices = dict.fromkeys(sensors, _listed(names))
+        choices = dict.fromkeys(sensors, listed(names, "bands"))
     found = {name: {b: SENSORS[name].find(b) for b in bands} for name, bands in choices.items()}
     for band in {band for bands in choices.values() for band in bands}:
         if not any(bands.get(band) for bands in found.values()):
@@ -177,5 +179,31 @@ def parse_bands(names: Mapping[str, Any] | Any, sensors: tuple[str, ...]) -> Ban
     }
 
 
-def _listed(names: Any) -> list[str]:
-    return [names] if isinstance(names, str) else list(names)
+def check_sensors(names: Sequence[Any]) -> None:
+    """Check that sensors exist.
+
+    Raises
+    ------
+    MethodError
+        If one does not.
+    """
+    if unknown := [str(name) for name in names if name not in SENSORS]:
+        raise MethodError(
+            f"cannot make sensor {unknown[0]:.80}; the sensors are: {', '.join(SENSORS)}"
+        )
+
+
+def listed(names: Any, what: str) -> list[str]:
+    """Return one name or several as a list.
+
+    Raises
+    ------
+    OptionError
+        If it is neither, or empty.
+    """
+    found = [names] if isinstance(names, str) else names
+    several = isinstance(found, Iterable) and not isinstance(found, Mapping | bytes)
+    found = list(found) if several else []
+    if not found or not all(isinstance(name, str) for name in found):
+        raise OptionError(f"{what} is {names!r:.80}; expected a name, or a list of at least one")
+    return found

@@ -46,7 +46,6 @@ _DTYPES = {
     "BoolStorage": "bool",
     "ByteStorage": "uint8",
 }
-_UNREADABLE = (pickle.UnpicklingError, RuntimeError, ValueError, TypeError, LookupError, EOFError)
 _SHOWN = 3
 
 
@@ -148,6 +147,26 @@ def find_device(asked: str) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def check_here(device: str) -> None:
+    """Check that a device is in this machine, before a job that computes here lays out its store.
+
+    Raises
+    ------
+    OptionError
+        If it is not, or is no device.
+    """
+    asked = find_device(device)
+    if asked == "cpu":
+        return
+    import torch
+
+    try:
+        torch.empty(0, device=asked)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        first = str(error).strip().split("\n", maxsplit=1)[0]
+        raise OptionError(f"device {asked!r} is not in this machine: {first}; pass cpu") from error
+
+
 def read_tensors(path: str) -> dict[str, Tensor]:
     """Read the tensors of a file, and run nothing that it names.
 
@@ -168,12 +187,12 @@ def read_tensors(path: str) -> dict[str, Tensor]:
     ModelError
         If the file cannot be read so, holds no tensor, or is not that of the SHA-256 beside it.
     """
-    from tamrf_xr.model.scrutiny import check_digest, why_unreadable
+    from tamrf_xr.model.scrutiny import UNREADABLE, check_digest, why_unreadable
 
     check_digest(Path(path), lambda: digest_of(path))
     try:
         tensors = dict(_tensors(_weights_of(_content(Path(path)))))
-    except (*_UNREADABLE, OSError, zipfile.BadZipFile, AttributeError) as error:
+    except UNREADABLE as error:
         raise ModelError(
             f"{path} cannot be read as weights: {why_unreadable(error)}; it is corrupt, cut "
             "short or of another kind: fetch it again, or save its state_dict alone"

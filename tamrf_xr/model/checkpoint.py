@@ -6,36 +6,34 @@ is whole by itself; ``save_model`` puts a readable copy of that JSON beside it.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import json
 import logging
 import os
-import pickle
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 import yaml
-from safetensors import SafetensorError
 from safetensors.torch import load as _load_safetensors
 from safetensors.torch import save as _save_safetensors
 from torch import Tensor
 
-from tamrf_xr.errors import ModelError, OutputExistsError, SourceNotFoundError
+from tamrf_xr.errors import ModelError
 from tamrf_xr.model import published
 from tamrf_xr.model.config import NetworkConfig
+from tamrf_xr.model.files import check_target, existing, staged
 from tamrf_xr.model.network import Tamrf
 from tamrf_xr.model.scrutiny import (
+    UNREADABLE,
     check_digest,
     check_statistics,
     check_values,
     why_unreadable,
 )
-from tamrf_xr.paths import local_path
 from tamrf_xr.plain_yaml import load_yaml, one_line
 
 _log = logging.getLogger(__name__)
@@ -43,15 +41,6 @@ _log = logging.getLogger(__name__)
 _HEADER: Final = "tamrf_xr"
 _FORMAT: Final = 1
 _SHOWN: Final = 5
-_UNREADABLE: Final = (
-    pickle.UnpicklingError,
-    RuntimeError,
-    EOFError,
-    KeyError,
-    ValueError,
-    AttributeError,
-    OSError,  # the zip reader, of a file cut short
-)
 
 ConfigSource = Mapping[str, Any] | str | os.PathLike[str] | None
 """Composed YAML: a mapping, a path, or none."""
@@ -82,7 +71,7 @@ def load_model(source: str | os.PathLike[str], config: ConfigSource = None) -> T
         that are not finite, has shapes that contradict each other, contradicts `config`, or is
         not that of the SHA-256 beside it (``NAME.sha256``, or the JSON of `save_model`).
     """
-    path = _existing(source, "checkpoint")
+    path = existing(source, "checkpoint")
     stated = _read_config(config)
     data = path.read_bytes()
     check_digest(path, lambda: content_hash(data))
@@ -127,18 +116,12 @@ def save_model(
     SourceNotFoundError
         If its folder does not exist.
     """
-    path = local_path(path, "model")
-    if path.suffix != ".safetensors":
-        raise ModelError(f"cannot save a model as {path}: the name must end in .safetensors")
-    if path.exists() and not overwrite:
-        raise OutputExistsError(f"{path} exists; pass overwrite=True, or choose another name")
-    if not path.parent.is_dir():
-        raise SourceNotFoundError(f"the folder {path.parent} does not exist; create it first")
+    path = check_target(path, overwrite=overwrite)
     data = model_bytes(model, metadata=metadata)
     told = _header(model.config, metadata) | {"sha256": content_hash(data)}
     beside = path.with_suffix(".json")
     text = (json.dumps(told, indent=2) + "\n").encode()
-    with _staged(path, data) as weights, _staged(beside, text) as copy:
+    with staged(path, data) as weights, staged(beside, text) as copy:
         beside.unlink(missing_ok=True)  # never the SHA-256 of one beside the other
         weights.replace(path)
         copy.replace(beside)
@@ -185,23 +168,14 @@ def content_hash(source: bytes | str | os.PathLike[str]) -> str:
     >>> content_hash(b"")[:8]
     'e3b0c442'
     """
-    data = source if isinstance(source, bytes) else _existing(source, "file").read_bytes()
+    data = source if isinstance(source, bytes) else existing(source, "file").read_bytes()
     return hashlib.sha256(data).hexdigest()
-
-
-def _existing(source: str | os.PathLike[str], kind: str) -> Path:
-    path = local_path(source, kind)
-    if path.is_dir():
-        raise ModelError(f"the {kind} {path} is a folder; name the file inside it")
-    if not path.is_file():
-        raise SourceNotFoundError(f"the {kind} {path} does not exist (looked in {Path.cwd()})")
-    return path
 
 
 def _read_config(config: ConfigSource) -> Mapping[str, Any] | None:
     if config is None or isinstance(config, Mapping):
         return config
-    path = _existing(config, "config")
+    path = existing(config, "config")
     try:
         content = load_yaml(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -229,7 +203,7 @@ def _from_published(data: bytes, *, where: str, stated: Mapping[str, Any] | None
 def _published_state(data: bytes, where: str) -> dict[str, Tensor]:
     try:
         content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise ModelError(
             f"{where} ({len(data)} bytes) cannot be read as a PyTorch checkpoint of weights "
             f"alone: {why_unreadable(error)}; it is corrupt, cut short or of another kind: fetch "
@@ -248,7 +222,7 @@ def _published_state(data: bytes, where: str) -> dict[str, Tensor]:
 def _from_safetensors(data: bytes, *, where: str, stated: Mapping[str, Any] | None) -> Tamrf:
     try:
         state = _load_safetensors(data)
-    except SafetensorError as error:
+    except UNREADABLE as error:
         raise ModelError(
             f"{where} is not a whole safetensors file: {error}; fetch or write it again"
         ) from error
@@ -384,17 +358,3 @@ def _missing(where: str, keys: list[str]) -> ModelError:
         f"{where} lacks {', '.join(keys[:_SHOWN])}{more}: it is no whole TAMRF checkpoint; "
         "give a published .ckpt, or a .safetensors written by save_model"
     )
-
-
-@contextlib.contextmanager
-def _staged(path: Path, data: bytes) -> Iterator[Path]:
-    """Give a file with this content, on disk, beside `path`; to be renamed, else it goes."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        yield temporary
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -3,16 +3,40 @@
 from __future__ import annotations
 
 import json
+import pickle
 import re
+import struct
+import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from tamrf_xr.errors import ModelError
 from tamrf_xr.model.config import BandStatistics
+
+UNREADABLE: Final = (
+    pickle.UnpicklingError,
+    SafetensorError,
+    zipfile.BadZipFile,
+    struct.error,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    ImportError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,  # RecursionError too
+    TypeError,
+    ValueError,
+)
+"""What PyTorch, pickle and safetensors raise on files that hold no weights: text of one letter too
+many is an IndexError."""
 
 _KINDS: Final = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 _SHA256: Final = re.compile(r"[0-9a-fA-F]{64}")

@@ -20,13 +20,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
 from itertools import islice
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import dask
 import yaml
 
 from tamrf_xr.errors import JobError, OptionError, SourceNotFoundError
 from tamrf_xr.paths import local_path
+from tamrf_xr.plain_yaml import load_yaml, one_line
 from tamrf_xr.scale.batch import check_accepted, watched
 from tamrf_xr.scale.threads import crew_size
 from tamrf_xr.scale.worker import Outcome, TileWork, run_tile
@@ -53,6 +56,11 @@ KINDS: Mapping[str, tuple[str, str, str]] = {
 """Per kind of cluster: module, class, and the extra of tamrf-xr that installs it."""
 
 KEYS = ("cluster", "address", "jobs", "options", "dask")
+COUNTS = ("n_workers", "threads_per_worker", "cores", "processes")
+"""Options of which none is a cluster without workers, that waits for ever."""
+
+MOST = 100_000
+
 THREADS = 4
 """Of a worker process, for a method that does not say how many tiles it works on at once."""
 
@@ -213,6 +221,21 @@ def opened(
         yield client
 
 
+def check_cluster(cluster: str | os.PathLike[str]) -> None:
+    """Check a description, before a job lays out its store.
+
+    Raises
+    ------
+    OptionError, SourceNotFoundError
+        As `opened` does.
+    """
+    if not isinstance(cluster, str | os.PathLike):
+        raise OptionError(f"cluster is {cluster!r:.80}; expected its name, or a YAML file")
+    described = _described(os.fspath(cluster))
+    if "cluster" in described:
+        _class_of(described["cluster"])
+
+
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keep dask from telling about every connection of a cluster that is ours."""
@@ -235,27 +258,58 @@ def _described(cluster: str) -> dict[str, Any]:
             f"no cluster {cluster!r}: neither 'local', 'dask-cuda' nor a YAML file that exists"
         )
     try:
-        found = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise OptionError(f"{path} is not YAML: {error}") from error
+        found = load_yaml(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise OptionError(f"{path} is not YAML: {one_line(error)}") from error
     if not isinstance(found, dict) or ("cluster" in found) == ("address" in found):
         raise OptionError(f"{path} must have the key 'cluster' or 'address', and not both")
     if unknown := [str(key) for key in found if key not in KEYS]:
         raise OptionError(f"{path}: unknown {', '.join(unknown)}; the keys are: {', '.join(KEYS)}")
+    _check_kinds(found, path)
     return found
 
 
-def _make(described: Mapping[str, Any], workers: int | None, threads: int) -> Any:
-    kind = described["cluster"]
-    if kind not in KINDS:
-        raise OptionError(f"unknown cluster {kind!r}; the clusters are: {', '.join(KINDS)}")
+def _check_kinds(found: Mapping[str, Any], path: Path) -> None:
+    """Check values that would hang a cluster or fail inside it."""
+    for key in ("options", "dask"):
+        if not isinstance(found.get(key) or {}, dict):
+            raise OptionError(f"{path}: {key} is {found[key]!r:.80}; expected a mapping")
+    if "address" in found and not _is_address(found["address"]):
+        raise OptionError(
+            f"{path}: address is {found['address']!r:.80}; expected one such as tcp://host:8786"
+        )
+    counts = {"jobs": found.get("jobs")}
+    counts |= {name: (found.get("options") or {}).get(name) for name in COUNTS}
+    for name, value in counts.items():
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if value is not None and (not whole or not 1 <= value <= MOST):
+            raise OptionError(f"{path}: {name} is {value!r:.40}; expected 1 to {MOST}")
+
+
+def _is_address(found: Any) -> bool:
+    """Tell whether a scheduler can be there: at nonsense, dask knocks for half a minute."""
+    try:
+        parts = urlsplit(str(found))
+        return bool(parts.scheme and parts.netloc) and parts.port != 0
+    except ValueError:  # a port that cannot be
+        return False
+
+
+def _class_of(kind: Any) -> Any:
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise OptionError(f"unknown cluster {kind!r:.80}; the clusters are: {', '.join(KINDS)}")
     module, name, extra = KINDS[kind]
     try:
-        make = getattr(import_module(module), name)
+        return getattr(import_module(module), name)
     except ImportError as error:
         raise OptionError(
             f"cluster {kind!r} needs {module}: pip install 'tamrf-xr[{extra}]' ({error})"
         ) from error
+
+
+def _make(described: Mapping[str, Any], workers: int | None, threads: int) -> Any:
+    kind = described["cluster"]
+    make = _class_of(kind)
     options = {**_defaults(kind, workers, threads), **(described.get("options") or {})}
     if workers and "n_workers" in options:
         options["n_workers"] = workers

@@ -97,6 +97,8 @@ class SceneConfig:
 
     def __post_init__(self) -> None:
         """Check what would fail far from here, or give nonsense."""
+        if self.size_px > LARGEST_PX:
+            raise OptionError(f"size_px is {self.size_px!r:.40}: expected at most {LARGEST_PX}")
         if self.size_px < 30 or self.size_px % 3:
             raise OptionError(
                 f"size_px is {self.size_px}: expected a multiple of 3, at least 30, so that "
@@ -108,6 +110,8 @@ class SceneConfig:
         for name in ("cloudiness", "partial_swath", "lost_dates"):
             if not 0 <= getattr(self, name) <= 1:
                 raise OptionError(f"{name} is {getattr(self, name)}: expected a fraction, 0 to 1")
+        if self.years > 100:
+            raise OptionError(f"years is {self.years}: expected at most 100")
         if not 1900 <= self.year <= 2200:
             raise OptionError(f"year is {self.year}: expected one from 1900 to 2200")
         if not 20 <= self.latitude <= 66:
@@ -126,6 +130,9 @@ class SceneConfig:
         """Length of the series."""
         return (datetime.date(self.year + self.years, 1, 1) - datetime.date(self.year, 1, 1)).days
 
+
+LARGEST_PX = 12_000
+"""A tile of Sentinel-2 has 10980: no memory holds more."""
 
 _DEVIATIONS = ("noise_", "offset_", "gain_", "registration_", "haze_", "view_")
 

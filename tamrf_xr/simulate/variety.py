@@ -7,15 +7,19 @@ import os
 from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tamrf_xr.errors import OptionError
 from tamrf_xr.paths import local_path
 from tamrf_xr.simulate.config import SceneConfig
 from tamrf_xr.simulate.fields import stream
 from tamrf_xr.simulate.scene import write_scene
+
+MOST_SCENES, MOST_WORKERS = 100_000, 1000
 
 YEARS = (2018, 2025)
 """First and last year drawn: those in which at least Landsat 8 and two Sentinel-2 were up."""
@@ -90,8 +94,13 @@ def write_scenes(
         The stores, in the order of `seeds`. Those that exist are left as they are.
     """
     place = local_path(folder, "folder of the scenes")
-    place.mkdir(parents=True, exist_ok=True)
+    seeds = list(islice(seeds, MOST_SCENES + 1))
+    if not 1 <= len(seeds) <= MOST_SCENES:
+        raise OptionError(f"{len(seeds)} scenes asked: expected 1 to {MOST_SCENES}")
+    if not 1 <= workers <= MOST_WORKERS:
+        raise OptionError(f"workers is {workers!r:.40}: expected 1 to {MOST_WORKERS}")
     stores = {place / f"scene-{seed:05d}.zarr": draw_config(seed, **fixed) for seed in seeds}
+    place.mkdir(parents=True, exist_ok=True)
     missing = [path for path in stores if not path.exists()]
     if workers == 1:
         for path in missing:

@@ -14,6 +14,7 @@ from tamrf_xr.errors import CubeError, OptionError
 from tamrf_xr.methods.tamrf import resolve
 from tamrf_xr.model.checkpoint import model_from_bytes
 from tamrf_xr.model.network import Tamrf
+from tamrf_xr.training.bounds import BOUNDS, check_number
 from tamrf_xr.training.config import (
     DataConfig,
     MaskingConfig,
@@ -51,6 +52,13 @@ class Adaptation:
 
     device: str = "auto"
     """``"auto"``, ``"cpu"``, ``"cuda"``."""
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no sense, before any cube is opened."""
+        for name in ("steps", "batch", "lr"):
+            check_number(name, getattr(self, name), *BOUNDS[f"optim.{name}"])
+        check_number("dates", self.dates, *BOUNDS["data.dates"])
+        check_number("seed", self.seed, *BOUNDS["run.seed"])
 
 
 def adapt(
@@ -113,8 +121,6 @@ def _config(cubes: Sequence[xr.DataTree], how: Adaptation) -> TrainConfig:
         raise OptionError(f"patch_m is {how.patch_m}; expected a multiple of 30 m, at least 240")
     if patch < 240:
         raise CubeError(f"the smallest cube is {smallest} m across; expected at least 240 m")
-    if not how.lr > 0:
-        raise OptionError(f"lr is {how.lr}; expected more than 0")
     return replace(
         TrainConfig(
             # Sharpness was learnt before; on real pixels this term costs accuracy.

@@ -16,6 +16,8 @@ import yaml
 from tamrf_xr.errors import OptionError
 from tamrf_xr.model.config import NetworkConfig
 from tamrf_xr.paths import local_path
+from tamrf_xr.plain_yaml import load_yaml, one_line
+from tamrf_xr.training.bounds import check_bounds
 from tamrf_xr.training.views import LossConfig
 
 Section = TypeVar("Section")
@@ -160,6 +162,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""
+        check_bounds(self)
         patch, margin = self.data.patch_m, self.loss.margin
         if patch % 30 or patch // 10 <= 2 * margin:
             raise OptionError(
@@ -170,23 +173,6 @@ class TrainConfig:
             raise OptionError(f"loss.margin is {margin}; expected a multiple of 3 pixels")
         if self.data.stride_m % 30:
             raise OptionError(f"data.stride_m is {self.data.stride_m}; expected a multiple of 30 m")
-        least = {
-            "optim.steps": 1,
-            "optim.batch": 1,
-            "run.validate_every": 1,
-            "run.validation_samples": 1,
-            "run.keep": 1,
-            "run.seed": 0,
-            "data.dates": 2,
-            "data.min_dates": 1,
-            "data.slice_days": 1,
-            "data.shift_days": 0,
-            "data.stride_m": 0,
-        }
-        for name, value in least.items():
-            section, key = name.split(".")
-            if (found := getattr(getattr(self, section), key)) < value:
-                raise OptionError(f"{name} is {found}; expected at least {value}")
 
 
 def override(config: TrainConfig, words: Sequence[str]) -> TrainConfig:
@@ -221,9 +207,9 @@ def override(config: TrainConfig, words: Sequence[str]) -> TrainConfig:
 
 def _value(name: str, text: str) -> Any:
     try:
-        return yaml.safe_load(text)
+        return load_yaml(text)
     except yaml.YAMLError as error:
-        raise OptionError(f"{name}={text!r} is no YAML value ({error}); quote it") from error
+        raise OptionError(f"{name}={text!r:.80} is no YAML value ({one_line(error)})") from error
 
 
 def read_config(path: str | Path, base: TrainConfig) -> TrainConfig:
@@ -235,11 +221,12 @@ def read_config(path: str | Path, base: TrainConfig) -> TrainConfig:
         If the file is not there, is no mapping, or names what does not exist.
     """
     try:
-        found = yaml.safe_load(local_path(path, "configuration").read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise OptionError(f"cannot read the configuration {path}: {error}") from error
+        found = load_yaml(local_path(path, "configuration").read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise OptionError(f"cannot read the configuration {path}: {one_line(error)}") from error
     if not isinstance(found, Mapping):
-        raise OptionError(f"{path} must hold sections ({', '.join(_names(base))}), got {found!r}")
+        kind = type(found).__name__
+        raise OptionError(f"{path} must hold sections ({', '.join(_names(base))}), got a {kind}")
     return merge(base, found)
 
 
@@ -303,18 +290,23 @@ def _typed(name: str, value: Any, wanted: Any) -> Any:
             raise OptionError(f"{name} is {value!r}; choose one of {', '.join(get_args(wanted))}")
         return value
     if origin is tuple:
-        parts = [value] if isinstance(value, str) else list(value)
-        return tuple(_typed(name, part, get_args(wanted)[0]) for part in parts)
+        return tuple(_typed(name, part, get_args(wanted)[0]) for part in _parts(name, value))
     if wanted is float:
         value = _number(value)
     if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
-        raise OptionError(f"{name} is {value!r}; expected {wanted.__name__}")
+        raise OptionError(f"{name} is {value!r:.80}; expected {wanted.__name__}")
     return value
+
+
+def _parts(name: str, value: Any) -> Sequence[Any]:
+    if not isinstance(value, str | list | tuple):
+        raise OptionError(f"{name} is {value!r:.80}; expected one or more, as a list")
+    return [value] if isinstance(value, str) else value
 
 
 def _number(value: Any) -> Any:
     # YAML 1.1 reads 1e-4 as text.
     try:
         return value if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return value

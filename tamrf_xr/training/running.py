@@ -20,9 +20,11 @@ from typing import Any, cast
 import torch
 import xarray as xr
 
-from tamrf_xr.errors import JobError, OptionError, SourceNotFoundError
+from tamrf_xr.errors import JobError, ModelError, OptionError, SourceNotFoundError
+from tamrf_xr.methods.weights import find_device
 from tamrf_xr.model.checkpoint import load_model, save_model
 from tamrf_xr.model.network import Tamrf
+from tamrf_xr.model.scrutiny import UNREADABLE, why_unreadable
 from tamrf_xr.paths import local_path
 from tamrf_xr.store import open_cube
 from tamrf_xr.training.config import TrainConfig, as_tree, read_config, write_config
@@ -75,10 +77,20 @@ def train(config: TrainConfig, folder: str | Path, *, progress: bool = True) -> 
             _claim(folder, config)
         processes.wait()
         if (folder / LAST).exists():
-            trainer.restore(torch.load(folder / LAST, map_location="cpu", weights_only=True))
+            trainer.restore(_state_of(folder / LAST))
         with _Run(trainer, folder) as run:
             _follow(trainer, run, progress=progress and first)
         return best_of(folder)
+
+
+def _state_of(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except UNREADABLE as error:
+        raise ModelError(
+            f"{path} cannot be read, so the run cannot go on: {why_unreadable(error)}; start anew "
+            f"in another folder, from the best weights: run.start={path.parent / BEST}/STEP..."
+        ) from None
 
 
 def find_cubes(patterns: Sequence[str]) -> list[Path]:
@@ -126,8 +138,7 @@ def device_of(asked: str) -> torch.device:
     OptionError
         If it is not there.
     """
-    if asked == "auto":
-        asked = "cuda" if torch.cuda.is_available() else "cpu"
+    asked = find_device(asked)
     if asked == "cuda":
         asked = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     try:

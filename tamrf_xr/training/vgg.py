@@ -9,12 +9,11 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from tamrf_xr.errors import ModelError, OptionError, SourceNotFoundError
-from tamrf_xr.model.scrutiny import check_values, why_unreadable
+from tamrf_xr.model.scrutiny import UNREADABLE, check_values, why_unreadable
 from tamrf_xr.paths import local_path
 from tamrf_xr.training.lpips import STAGES, MaskedLpips
 
@@ -24,17 +23,6 @@ _CHANNELS: Final = [channels for stage in STAGES for channels in stage]
 _CACHED: Final = {"vgg16": "vgg16-397923af.pth", "lpips_heads": "lpips_weights.pt"}
 """Names under which torchvision and piq leave the two in torch's cache."""
 
-_UNREADABLE: Final = (
-    pickle.UnpicklingError,
-    SafetensorError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
 
 _NUMPY: Final = {
     (module, name)
@@ -105,7 +93,7 @@ def _read(file: Path) -> dict[str, Tensor]:
             with file.open("rb") as stream:
                 return _flat(_ArrayUnpickler(stream).load())
         return _flat(torch.load(file, map_location="cpu", weights_only=True))
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise ModelError(f"{file} cannot be read as weights: {why_unreadable(error)}") from None
 
 

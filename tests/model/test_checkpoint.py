@@ -21,7 +21,7 @@ from torch import Tensor
 
 from tamrf_xr.cli import main
 from tamrf_xr.errors import ModelError, OutputExistsError, SourceNotFoundError
-from tamrf_xr.model import checkpoint as checkpoint_module
+from tamrf_xr.model import files
 from tamrf_xr.model.checkpoint import (
     content_hash,
     load_model,
@@ -311,7 +311,7 @@ def test_a_write_that_fails_leaves_nothing(
     def full(_: int) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(checkpoint_module.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(OSError, match="no space"):
         save_model(network(small.config), path, overwrite=True)
     assert path.read_bytes() == before
