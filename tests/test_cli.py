@@ -170,3 +170,30 @@ def test_a_window_without_unit_is_days(scene, tmp_path):
     assert run("fuse", scene, tmp_path / "a.zarr", *options, "--window", "365") == 0
     assert run("fuse", scene, tmp_path / "a.zarr", *options, "--window", "365D") == 0
     assert tamrf_xr.open_cube(tmp_path / "a.zarr")["sentinel2"].sizes["time"] == 3
+
+
+def test_an_error_that_is_not_ours_is_told_in_a_line_too(scene, capsys, monkeypatch):
+    def broken(_: object) -> str:
+        raise KeyError("inside")
+
+    monkeypatch.setattr("tamrf_xr.describe.describe", broken)
+    assert run("info", scene) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("tamrf-xr: unexpected KeyError: 'inside'")
+    assert "Traceback" not in said
+    with pytest.raises(KeyError):
+        run("info", scene, "--debug")
+
+
+def test_a_cluster_that_cannot_be_leaves_nothing(scene, tmp_path, capsys):
+    (tmp_path / "c.yaml").write_text("cluster: local\noptions: {n_workers: 0}\n")
+    words = ("--dates", "2022-01-10", "--method", "linear", "--cluster", tmp_path / "c.yaml")
+    assert run("fuse", scene, tmp_path / "f.zarr", *words) == 1
+    assert "n_workers is 0; expected 1 to" in capsys.readouterr().err
+    assert not (tmp_path / "f.zarr").exists()
+
+
+@pytest.mark.parametrize("out", ["mine.pt", "nowhere/mine.safetensors"])
+def test_adapt_looks_at_its_output_first(scene, tmp_path, capsys, out):
+    assert run("adapt", scene, tmp_path / out, "--steps", 10**6) == 1
+    assert "safetensors" in (said := capsys.readouterr().err) or "does not exist" in said

@@ -7,6 +7,9 @@ from typing import Any, Final
 
 from tamrf_xr.errors import OptionError
 
+SMALL: Final = 1e-6
+"""Lower bounds below it stand for more than nothing."""
+
 _LONG: Final = 10**9
 _WEIGHT: Final = (0.0, 1e6)
 
@@ -76,4 +79,5 @@ def check_number(name: str, value: Any, least: float, most: float) -> None:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not least <= value <= most:  # nor is NaN
         # Digits of a number may be thousands.
-        raise OptionError(f"{name} is {value!r:.40}; expected at least {least:g}, at most {most:g}")
+        floor = "more than 0" if 0 < least < SMALL else f"at least {least:g}"
+        raise OptionError(f"{name} is {value!r:.40}; expected {floor}, at most {most:g}")

@@ -21,7 +21,7 @@ import torch
 import xarray as xr
 
 from tamrf_xr.errors import JobError, ModelError, OptionError, SourceNotFoundError
-from tamrf_xr.methods.weights import find_device
+from tamrf_xr.methods.weights import DEVICE, find_device
 from tamrf_xr.model.checkpoint import load_model, save_model
 from tamrf_xr.model.network import Tamrf
 from tamrf_xr.model.scrutiny import UNREADABLE, why_unreadable
@@ -138,6 +138,8 @@ def device_of(asked: str) -> torch.device:
     OptionError
         If it is not there.
     """
+    if not DEVICE.fullmatch(asked):
+        raise OptionError(f"device is {asked!r}, which is not there; expected auto, cpu or cuda")
     asked = find_device(asked)
     if asked == "cuda":
         asked = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import pytest
 
 from tamrf_xr.errors import OptionError
+from tamrf_xr.training.bounds import BOUNDS
 from tamrf_xr.training.config import TrainConfig, override, read_config, write_config
 from tamrf_xr.training.recipes import RECIPES, recipe
 
@@ -95,3 +98,54 @@ def test_an_ablation_changes_one_thing(name, differs):
     words = [f"{key}={value}" for key, value in differs.items()]
     assert recipe(name) == override(recipe("published"), words)
     assert name in RECIPES
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "optim.period=-5",
+        "optim.average=2",
+        "optim.lr=.inf",
+        "optim.lr=.nan",
+        "optim.dropout=1",
+        "data.threads=0",
+        "data.validation_share=1",
+        "loss.beta=0",
+        f"optim.steps={'9' * 400}",
+    ],
+)
+def test_numbers_out_of_bounds_are_refused_by_name(word):
+    name = word.partition("=")[0]
+    with pytest.raises(OptionError, match=rf"^{name} is .*; expected .*, at most"):
+        override(TrainConfig(), [word])
+
+
+def test_every_number_of_a_run_has_bounds():
+    sections = {name: getattr(TrainConfig(), name) for name in ("loss", "data", "optim", "run")}
+    numbers = {
+        f"{section}.{item.name}"
+        for section, values in sections.items()
+        for item in fields(values)
+        if type(getattr(values, item.name)) in {int, float}
+    }
+    assert numbers == set(BOUNDS)
+
+
+def test_the_bounds_hold_the_recipes():
+    for name in RECIPES:
+        recipe(name)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("optim:\n  lr: 1\n  lr: 2\n", "the key 'lr' is there twice, in lines 2 and 3"),
+        ("optim: 2022-13-45\n", "a value that cannot be"),
+        ("optim: &a [*a]\n", "refers to itself"),
+        ("optim:\n  speed: 1\n", "there is no 'optim.speed'"),
+    ],
+)
+def test_files_that_are_not_plain_are_refused(tmp_path, text, message):
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(OptionError, match=message):
+        read_config(tmp_path / "a.yaml", TrainConfig())
