@@ -340,12 +340,12 @@ def _add_adapt(commands: Any) -> None:
 
 
 def _adapt(options: argparse.Namespace) -> int:
-    from tamrf_xr.model.checkpoint import save_model
-    from tamrf_xr.paths import local_path
-    from tamrf_xr.store import check_absent, open_cube
+    from tamrf_xr.model.checkpoint import check_model_path, save_model
+    from tamrf_xr.store import open_cube
     from tamrf_xr.training.adapt import Adaptation, adapt, provenance
 
-    check_absent(local_path(options.out, "model"), overwrite=options.overwrite)
+    read = [*options.cubes, *([] if options.model == "default" else [options.model])]
+    check_model_path(options.out, overwrite=options.overwrite, inputs=read)
     how = Adaptation(steps=options.steps, lr=options.lr, device=options.device)
     adapted = adapt(
         [open_cube(cube) for cube in options.cubes],
@@ -377,8 +377,10 @@ def _add_weights(commands: Any) -> None:
 
 
 def _convert_weights(options: argparse.Namespace) -> int:
-    from tamrf_xr.model.checkpoint import load_model, save_model
+    from tamrf_xr.model.checkpoint import check_model_path, load_model, save_model
 
+    read = [options.source, *([options.config] if options.config else [])]
+    check_model_path(options.out, overwrite=options.overwrite, inputs=read)
     model = load_model(options.source, options.config)
     save_model(model, options.out, overwrite=options.overwrite)
     print(f"converted {options.out}")

@@ -59,6 +59,10 @@ class JobError(TamrfError, RuntimeError):
     """A job that may not run: its store holds another job, or another process is at it."""
 
 
+class InputChangedError(TamrfError, RuntimeError):
+    """An input that is gone, cut short or another one since the job on it began."""
+
+
 class TamrfWarning(UserWarning):
     """Base of every warning given on purpose by tamrf_xr."""
 

@@ -90,8 +90,9 @@ def fuse(
     -------
     xarray.DataTree
         A cube at the query dates, in their order: ``/sentinel2`` and ``/landsat``, both on
-        the 10 m grid, dask arrays of one task a tile; ``to_zarr`` or `tamrf_xr.save_cube`
-        computes it tile by tile.
+        the 10 m grid, dask arrays of one task a tile; ``.tamrf.save(store)`` (`tamrf_xr.save_cube`)
+        computes it tile by tile, into a store that is whole or not there. Plain ``to_zarr`` does
+        too, but killed half-way it leaves a store that opens, and reads as no data elsewhere.
 
     Raises
     ------

@@ -37,7 +37,8 @@ from tamrf_xr.evaluation.running import Held, Plan, Subject, hold_out, run_metho
 from tamrf_xr.evaluation.score import Scoring, check_margin
 from tamrf_xr.evaluation.split import SplitSettings
 from tamrf_xr.evaluation.tasks import Run, Task, check_methods, check_strategy, find_task
-from tamrf_xr.paths import local_path, readable
+from tamrf_xr.paths import readable
+from tamrf_xr.replacing import check_around
 from tamrf_xr.store import SHARD, open_cube
 
 FAILURES = (
@@ -134,7 +135,9 @@ def evaluate(
     >>> evaluate("scene.zarr", task="gap-filling", methods=["naive"], out="report")
     ... # doctest: +SKIP
     """
-    place = local_path(out, "folder of the report")
+    named = _named(cubes)
+    read = (cube for cube in named.values() if not isinstance(cube, xr.DataTree))
+    place = check_around(out, "folder of the report", inputs=read)
     found = find_task(task)
     check_strategy(strategy)
     chosen = check_methods(methods, found)
@@ -153,7 +156,7 @@ def evaluate(
         write_images,
         viewer_dates,
     )
-    subjects = tuple(_subject(name, cube, plan) for name, cube in _named(cubes).items())
+    subjects = tuple(_subject(name, cube, plan) for name, cube in named.items())
     study = Study(
         plan, found.runs(chosen, strategy=strategy, compensate=compensate), subjects, place
     )

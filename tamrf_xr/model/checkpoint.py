@@ -12,7 +12,7 @@ import json
 import logging
 import os
 import pickle
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Final
@@ -29,6 +29,7 @@ from tamrf_xr.model import published
 from tamrf_xr.model.config import NetworkConfig
 from tamrf_xr.model.network import Tamrf
 from tamrf_xr.paths import local_path
+from tamrf_xr.replacing import check_file, fresh_file
 
 _log = logging.getLogger(__name__)
 
@@ -117,17 +118,51 @@ def save_model(
     SourceNotFoundError
         If its folder does not exist.
     """
-    path = local_path(path, "model")
-    if path.suffix != ".safetensors":
-        raise ModelError(f"cannot save a model as {path}: the name must end in .safetensors")
-    if path.exists() and not overwrite:
-        raise OutputExistsError(f"{path} exists; pass overwrite=True, or choose another name")
-    if not path.parent.is_dir():
-        raise SourceNotFoundError(f"the folder {path.parent} does not exist; create it first")
+    path = check_model_path(path, overwrite=overwrite)
     data = model_bytes(model, metadata=metadata)
     _write(path, data)
     beside = _header(model.config, metadata) | {"sha256": content_hash(data)}
     _write(path.with_suffix(".json"), (json.dumps(beside, indent=2) + "\n").encode())
+    return path
+
+
+def check_model_path(
+    path: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    inputs: Iterable[str | os.PathLike[str]] = (),
+) -> Path:
+    """Refuse a place that `save_model` cannot write: for those who work long before they save.
+
+    Parameters
+    ----------
+    path, overwrite
+        As of `save_model`.
+    inputs
+        What the same call reads.
+
+    Raises
+    ------
+    ModelError, OutputExistsError, SourceNotFoundError
+        As `save_model` does.
+    OptionError
+        If it is an input, or a place that must stay.
+    """
+    path, read = local_path(path, "model"), list(inputs)
+    if path.suffix != ".safetensors":
+        raise ModelError(f"cannot save a model as {path}: the name must end in .safetensors")
+    path = check_file(path, "model", overwrite=overwrite, inputs=read)
+    beside = check_file(path.with_suffix(".json"), "model", overwrite=True, inputs=read)
+    for written, known in ((path, b'"__metadata__"'), (beside, b'"sha256"')):
+        if written.exists() and known not in written.read_bytes():
+            raise OutputExistsError(
+                f"{written} exists and is of no model: it is not replaced, whatever overwrite "
+                "says; choose another name"
+            )
+    if not path.parent.is_dir():
+        raise SourceNotFoundError(f"the folder {path.parent} does not exist; create it first")
+    if not os.access(path.parent, os.W_OK):
+        raise OutputExistsError(f"the folder {path.parent} may not be written; choose another")
     return path
 
 
@@ -340,12 +375,7 @@ def _missing(where: str, keys: list[str]) -> ModelError:
 
 
 def _write(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with fresh_file(path) as temporary, temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,11 +24,20 @@ import xarray as xr
 from tamrf_xr.cube import fine_grid, groups_of
 from tamrf_xr.errors import JobError, OptionError, OutputExistsError, StoreFullError
 from tamrf_xr.fuser import FuserSpec
-from tamrf_xr.paths import local_path
+from tamrf_xr.origins import places_of
+from tamrf_xr.replacing import (
+    check_place,
+    check_store,
+    partial_of,
+    put_in_place,
+    remove,
+    remove_abandoned,
+)
 from tamrf_xr.scale.identity import describe_origin, identify, provenance
-from tamrf_xr.scale.layout import lay_out_product, remove_partials, sync
+from tamrf_xr.scale.layout import lay_out_product, remove_partials
 from tamrf_xr.scale.lazy import Timing, plan_job
 from tamrf_xr.scale.ledger import (
+    FOLDER,
     Manifest,
     check_same,
     lock_of,
@@ -44,7 +52,6 @@ from tamrf_xr.scale.rereads import warn_of_rereads
 from tamrf_xr.scale.threads import OnThreads, crew_size
 from tamrf_xr.scale.tilework import FuseJob
 from tamrf_xr.scale.worker import FULL, Outcome, TileWork
-from tamrf_xr.store import partial_of, remove_abandoned
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -125,7 +132,7 @@ def run_tiles(
     StoreFullError
         If there is no room left; what is done is safe.
     """
-    target = local_path(store, "store").resolve()
+    target = _place(cube, store, how)
     manifest = _find(target, how)
     if manifest is not None and tile is None:
         # The planner's choice depends on the memory that is free: take that of the store.
@@ -138,10 +145,21 @@ def run_tiles(
         holding = held(lock_of(target))
     else:
         manifest = Manifest(job.grid.counts, job.grid.tile, asked, describe_origin(cube))
-        holding = _created(cube, job, queries, target=target, manifest=manifest)
+        holding = _created(
+            cube, job, queries, target=target, manifest=manifest, overwrite=how.overwrite
+        )
     with holding:
         sources = {name: source_of(name, group) for name, group in groups_of(cube).items()}
         return _run(TileWork(job, sources, target), fine_grid(cube), how)
+
+
+def _place(cube: xr.DataTree, store: str | os.PathLike[str], how: Execution) -> Path:
+    read = places_of(cube)
+    if how.overwrite:
+        return check_store(store, "store", overwrite=True, inputs=read)
+    target = check_place(store, "store", inputs=read)
+    remove_abandoned(target)
+    return target
 
 
 def _find(target: Path, how: Execution) -> Manifest | None:
@@ -166,47 +184,40 @@ def _created(
     *,
     target: Path,
     manifest: Manifest,
+    overwrite: bool,
 ) -> Iterator[None]:
     """Lay a store out under a temporary name, locked, and put it in its place."""
     partial = partial_of(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    remove_abandoned(target)
     me = Owner.me()
+    remove(partial)
     try:
         attrs = provenance(manifest.asked, manifest.about)
         lay_out_product(cube, job, queries, store=partial, attrs=attrs)
         write_manifest(partial, manifest)
         acquire(lock_of(partial), me)
-        _put_in_place(partial, target)
+        _put(partial, target, overwrite=overwrite)
     except OSError as error:
         if error.errno in FULL:
             raise StoreFullError(f"no room to lay {target} out: nothing was written") from error
         raise
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        remove(partial)
     with kept(lock_of(target), me):
         yield
 
 
-def _put_in_place(partial: Path, target: Path) -> None:
-    if not target.exists():
-        _rename(partial, target)
-        return
-    with held(lock_of(target)) if read_manifest(target) else contextlib.nullcontext():
-        aside = target.with_name(f".{target.name}.{os.getpid()}.old")
-        target.rename(aside)
-        _rename(partial, target)
-        shutil.rmtree(aside)
-
-
-def _rename(partial: Path, target: Path) -> None:
-    try:
-        partial.rename(target)
-    except OSError as error:
-        if target.exists():
-            raise JobError(f"another run has just laid {target} out; run again to join") from error
-        raise
-    sync(target.parent)
+def _put(partial: Path, target: Path, *, overwrite: bool) -> None:
+    """Give the store its name, unless another run is at work on what has it."""
+    busy = (target / FOLDER).is_dir()
+    with held(lock_of(target)) if busy and overwrite else contextlib.nullcontext():
+        try:
+            put_in_place(partial, target, overwrite=overwrite)
+        except OSError as error:
+            if target.exists() and not overwrite:
+                message = f"another run has just laid {target} out; run again to join"
+                raise JobError(message) from error
+            raise
 
 
 def _run(work: TileWork, grid: Any, how: Execution) -> JobSummary:

@@ -22,7 +22,7 @@ import zarr
 from tamrf_xr.cube import groups_of
 from tamrf_xr.encoding import FILL, SCALES, packing
 from tamrf_xr.fuser import Pixels
-from tamrf_xr.packed import COMPRESSOR, pack
+from tamrf_xr.packed import CODECS, pack
 from tamrf_xr.scale.product import Part, build_product, parts_of
 from tamrf_xr.scale.tilework import FuseJob
 from tamrf_xr.storable import storable_attrs
@@ -86,7 +86,7 @@ def _encoding(part: Part, job: FuseJob) -> dict[str, Any]:
     return packing(part.variable) | {
         "chunks": (1, *part.middle, *inner),
         "shards": (job.dates.queries, *part.middle, *tile),
-        "compressors": COMPRESSOR,
+        "compressors": CODECS,
     }
 
 

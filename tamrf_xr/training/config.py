@@ -16,6 +16,7 @@ import yaml
 from tamrf_xr.errors import OptionError
 from tamrf_xr.model.config import NetworkConfig
 from tamrf_xr.paths import local_path
+from tamrf_xr.replacing import fresh_file
 from tamrf_xr.training.views import LossConfig
 
 Section = TypeVar("Section")
@@ -273,9 +274,8 @@ def as_tree(config: TrainConfig) -> dict[str, Any]:
 
 def write_config(config: TrainConfig, path: Path) -> None:
     """Write a configuration as YAML, whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(yaml.safe_dump(as_tree(config), sort_keys=False))
-    partial.replace(path)
+    with fresh_file(path) as partial:
+        partial.write_text(yaml.safe_dump(as_tree(config), sort_keys=False))
 
 
 def _names(config: Any) -> list[str]:
