@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
-import signal
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Any
@@ -15,9 +13,10 @@ import yaml
 
 from tamrf_xr.errors import TamrfError
 from tamrf_xr.evaluation.command import add_evaluate
+from tamrf_xr.interrupt import INTERRUPTED, stoppable
 
 Command = Callable[[argparse.Namespace], int]
-FAILED, INTERRUPTED = 1, 130
+FAILED = 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,7 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     logging.basicConfig(level=logging.DEBUG if options.debug else logging.WARNING)
     try:
-        return int(options.run(options))
+        # SIGTERM, what a batch system sends before it kills, stops as Ctrl-C does.
+        with stoppable():
+            return int(options.run(options))
     except KeyboardInterrupt:
         print("tamrf-xr: interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -59,6 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     for add in (
         _add_ingest,
         _add_info,
+        _add_verify,
         _add_simulate,
         _add_fuse,
         _add_quicklook,
@@ -140,6 +142,28 @@ def _info(options: argparse.Namespace) -> int:
     if state := job_state(options.cube):
         print(state)
     return 0
+
+
+def _add_verify(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "verify",
+        _verify,
+        about="tell whether a cube or a product is as it was written",
+        example="  tamrf-xr verify fused.zarr          # sizes and metadata\n"
+        "  tamrf-xr verify fused.zarr --deep   # every chunk against its checksum\n"
+        "damaged tiles of a product are made again by the command that made it",
+    )
+    parser.add_argument("store", metavar="STORE.zarr")
+    parser.add_argument("--deep", action="store_true", help="read every chunk")
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from tamrf_xr.scale.damage import verify
+
+    verdict = verify(options.store, deep=options.deep)
+    print(verdict)
+    return 0 if verdict.ok else FAILED
 
 
 def _add_simulate(commands: Any) -> None:
@@ -252,9 +276,6 @@ def _fuse(options: argparse.Namespace) -> int:
     from tamrf_xr.fusion import run_job
     from tamrf_xr.store import open_cube
 
-    if threading.current_thread() is threading.main_thread():
-        # What a batch system sends before it kills: stop as on Ctrl-C, and let go of the store.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
     summary = run_job(
         open_cube(options.cube),
         options.out,

@@ -17,6 +17,7 @@ from tamrf_xr import panchromatic
 from tamrf_xr.cube import grid_of, groups_of, located, validate
 from tamrf_xr.encoding import SCALES, floating, limit_of, packing
 from tamrf_xr.errors import CubeError, OptionError, SourceNotFoundError
+from tamrf_xr.linkless import FileStore
 from tamrf_xr.listing import write_listing
 from tamrf_xr.origins import places_of
 from tamrf_xr.packed import CODECS, as_float32_lazily, is_packed, unpack_lazily
@@ -167,12 +168,12 @@ def lay_out(cube: xr.DataTree, store: Path, *, chunk: int = CHUNK) -> Delayed:
     """
     # One document of metadata is written below: to_zarr would write it after the pixels.
     pending = _storable(cube, chunk).to_zarr(
-        store, mode="w", zarr_format=3, consolidated=False, compute=False
+        FileStore(store), mode="w", zarr_format=3, consolidated=False, compute=False
     )
     with warnings.catch_warnings():
         # Every reader of ours understands it; zarr warns that the v3 text does not have it yet.
         warnings.filterwarnings("ignore", message="Consolidated metadata")
-        zarr.consolidate_metadata(store)
+        zarr.consolidate_metadata(FileStore(store))
     return pending
 
 

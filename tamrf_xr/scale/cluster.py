@@ -31,7 +31,7 @@ from tamrf_xr.scale.threads import crew_size
 from tamrf_xr.scale.worker import Outcome, TileWork, run_tile
 
 try:
-    from distributed import Client, Future, Worker, WorkerPlugin, as_completed
+    from distributed import Client, Future, Worker, WorkerPlugin, as_completed, get_worker
 except ImportError as error:
     raise OptionError(
         "a cluster needs dask.distributed: pip install 'tamrf-xr[cluster]'"
@@ -89,7 +89,7 @@ _WORK: dict[str, TileWork] = {}
 
 
 def _run(token: str, index: tuple[int, int]) -> Outcome:
-    return run_tile(_WORK[token], index)
+    return replace(run_tile(_WORK[token], index), worker=get_worker().address)
 
 
 def _host(address: str) -> str:
@@ -124,16 +124,26 @@ class OnClient:
         feed, running = iter(tiles), dict[Future[Outcome], tuple[int, int]]()
         name, resources = f"fuse-{work.job.spec.method}-{token}", gpu_share(self._client, work)
         ended = as_completed(loop=self._client.loop, with_results=True, raise_errors=False)
+
+        def submit(index: tuple[int, int], *again: str, **where: Any) -> None:
+            options = {"pure": False, "resources": resources, **where}
+            future = self._client.submit(_run, token, index, key=(name, *index, *again), **options)
+            running[future] = index
+            ended.add(future)
+
+        elsewhere = Elsewhere(self._client)
         try:
-            for _ in tiles:
+            while True:
                 for index in islice(feed, max(0, self._room() - len(running))):
-                    future = self._client.submit(
-                        _run, token, index, key=(name, *index), pure=False, resources=resources
-                    )
-                    running[future] = index
-                    ended.add(future)
+                    submit(index)
+                if not running:
+                    return
                 future, result = next(ended)
-                yield _outcome(running.pop(future), future, result)
+                outcome = _outcome(running.pop(future), future, result)
+                if others := elsewhere.others(outcome):
+                    submit(outcome.index, "again", workers=others, allow_other_workers=True)
+                else:
+                    yield elsewhere.told(outcome)
         finally:
             with contextlib.suppress(OSError, TimeoutError):
                 self._client.cancel(list(running), force=True)
@@ -144,6 +154,40 @@ class OnClient:
             self._threads = sum(self._client.nthreads().values())
             self._counted = time.monotonic()
         return AHEAD * max(self._threads, 1)
+
+
+class Elsewhere:
+    """Hands tiles whose worker does not see the input or the store to other workers, once."""
+
+    def __init__(self, client: Client) -> None:
+        """Take the client."""
+        self._client = client
+        self._first: dict[tuple[int, int], Outcome] = {}
+        self._blind: set[str] = set()
+
+    def others(self, outcome: Outcome) -> list[str]:
+        """Return the workers that may try a tile again; none where it is what it is."""
+        if outcome.cause != "unseen" or outcome.index in self._first:
+            return []
+        workers = self._client.scheduler_info(n_workers=-1)["workers"]
+        others = [address for address in workers if address != outcome.worker]
+        if others:
+            self._first[outcome.index] = outcome
+        if others and outcome.worker not in self._blind:
+            self._blind.add(outcome.worker)
+            logger.warning(
+                "worker %s: %s; its tiles go to another worker, once", outcome.worker, outcome.error
+            )
+        return [address for address in others if address not in self._blind] or others
+
+    def told(self, outcome: Outcome) -> Outcome:
+        """Return an outcome that names both workers where a tile failed on two."""
+        first = self._first.pop(outcome.index, None)
+        if outcome.cause != "unseen":
+            return outcome
+        where = f" (worker {outcome.worker})"
+        before = "" if first is None else f"; before, on worker {first.worker}: {first.error}"
+        return replace(outcome, error=f"{outcome.error}{where}{before}")
 
 
 def _outcome(index: tuple[int, int], future: Future[Outcome], result: Any) -> Outcome:

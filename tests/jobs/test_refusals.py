@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 import tamrf_xr
+from tamrf_xr import owners
 from tamrf_xr.cube import build_cube, groups_of
 from tamrf_xr.errors import JobError, OptionError, OutputExistsError
 from tamrf_xr.scale.job import Execution, run_tiles
@@ -110,7 +111,9 @@ def test_stores_that_exist_are_refused_unless_told(scene, folder, tmp_path):
     assert not list(tmp_path.glob(".*"))
 
 
-def test_lock_of_another_machine_holds_while_it_shows_signs_of_life(scene, folder, tmp_path):
+def test_lock_of_another_machine_holds_while_it_shows_signs_of_life(
+    scene, folder, tmp_path, monkeypatch
+):
     store = tmp_path / "out.zarr"
     job(scene, store, folder)
     lock = lock_of(store)
@@ -120,6 +123,7 @@ def test_lock_of_another_machine_holds_while_it_shows_signs_of_life(scene, folde
     with pytest.raises(JobError, match=r"process 1 on elsewhere since 2022-01-01.*delete"):
         job(scene, store, folder)
     os.utime(lock, (time.time() - 3600,) * 2)
+    monkeypatch.setattr(owners, "WATCH", 0.1)
     assert job(scene, store, folder).found == TILES
     lock.write_text("{")
     with pytest.raises(JobError, match=r"lock .* is damaged"):
@@ -160,17 +164,13 @@ def test_run_job_resolves_the_method(scene, tmp_path):
 
 
 def test_tile_that_did_not_reach_the_disk_is_not_done(scene, folder, tmp_path, monkeypatch):
-    from tamrf_xr.scale import layout
+    from tamrf_xr.scale import writing
 
-    sync = layout.sync
-
-    def fail(path):
-        if "/c/0/0/" in str(path) and path.is_file():
-            raise OSError(5, "Input/output error")
-        sync(path)
+    def fail(inside, name, data):
+        raise OSError(5, "Input/output error")
 
     with monkeypatch.context() as patched:
-        patched.setattr(layout, "sync", fail)
+        patched.setattr(writing, "_write", fail)
         summary = job(scene, tmp_path / "out.zarr", folder)
     assert len(summary.failed) == TILES
     assert "Input/output error" in summary.failed[0].error
