@@ -17,6 +17,7 @@ from tamrf_xr.days import count_days
 from tamrf_xr.errors import CubeError, OptionError
 from tamrf_xr.fuser import FuserSpec
 from tamrf_xr.methods.registry import Request, parse_bands, plan_method
+from tamrf_xr.methods.weights import check_device
 from tamrf_xr.scale.job import Execution, run_tiles
 from tamrf_xr.scale.lazy import Timing, fuse_lazily
 from tamrf_xr.scale.progress import JobSummary
@@ -24,6 +25,10 @@ from tamrf_xr.sensors import SENSORS
 
 if TYPE_CHECKING:
     from distributed import Client
+
+
+HERE = (None, "local", "dask-cuda")
+"""Clusters whose workers run on this machine."""
 
 
 def fuse(
@@ -117,6 +122,7 @@ def fuse(
         timing=Timing(origin, window, same_day),
         tile=tile,
     )
+    _check_device(plan.spec, here=False)
     read = _read_by(plan.spec, cube)
     return fuse_lazily(read, plan.spec, plan.queries, timing=plan.timing, tile=plan.tile)
 
@@ -195,6 +201,7 @@ def run_job(
         timing=Timing(origin, window, same_day),
         tile=tile,
     )
+    _check_device(plan.spec, here=client is None and cluster in HERE)
     return run_tiles(
         _read_by(plan.spec, cube),
         store,
@@ -268,6 +275,13 @@ def _plan(
     )
     spec = plan_method(choice.method, request)
     return Plan(spec, parse_dates(query_dates), timing, _parse_tile(tile))
+
+
+def _check_device(spec: FuserSpec, *, here: bool) -> None:
+    """Refuse a device before anything is laid out, rather than tile by tile."""
+    asked = dict(spec.options).get("device")
+    if isinstance(asked, str):
+        check_device(asked, here=here)
 
 
 def _has_panchromatic(cube: xr.DataTree) -> bool:

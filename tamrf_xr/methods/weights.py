@@ -134,6 +134,36 @@ def find_device(asked: str) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def check_device(asked: str, *, here: bool) -> None:
+    """Refuse a device that is none, or is not there.
+
+    Parameters
+    ----------
+    asked
+        As users write it.
+    here
+        Whether this machine computes: what workers elsewhere have cannot be known.
+
+    Raises
+    ------
+    OptionError
+        Naming it.
+    """
+    import torch
+
+    if asked == "auto":
+        return
+    try:
+        device = torch.device(asked)
+        if here:
+            torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, TypeError) as error:  # the second: torch without CUDA
+        raise OptionError(
+            f"device is {asked!r}, which is not there ({str(error).splitlines()[0]}); "
+            "expected auto, cpu, cuda or cuda:N"
+        ) from error
+
+
 def read_tensors(path: str) -> dict[str, Tensor]:
     """Read the tensors of a file, and run nothing that it names.
 

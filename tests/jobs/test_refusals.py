@@ -147,6 +147,16 @@ def test_remote_stores_and_contradictions_are_refused(scene, folder):
         Execution(workers=0)
 
 
+def test_device_that_is_not_there_is_refused_before_anything_is_laid_out(scene, tmp_path):
+    ask = {"device": "cuda:63", "progress": False}
+    for cluster in (None, "local"):
+        with pytest.raises(OptionError, match="device is 'cuda:63', which is not there"):
+            tamrf_xr.run_job(
+                tamrf_xr.open_cube(scene), tmp_path / "o", "2022-01-10", cluster=cluster, **ask
+            )
+    assert not list(tmp_path.iterdir())
+
+
 def test_store_that_no_job_made_has_no_state(scene):
     assert job_state(scene) is None
 
