@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench fuzz clean
 
 # Installed once, and again when what it needs changes. Constraints pin every version; PyTorch
 # comes first so that a CPU build where there is one is taken before anything else asks for torch.
@@ -32,6 +32,10 @@ check: $(VENV)/installed
 
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/inference.py
+
+# Hundreds of kills at random moments, some 15 minutes.
+fuzz: $(VENV)/installed
+	$(BIN)/python -m tests.fuzz.kills 300
 
 clean:
 	rm -rf $(VENV) demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -95,10 +95,19 @@ def runs(owner: Owner) -> bool | None:
 def runs_tagged(tag: str) -> bool | None:
     """As `runs`, of the process that wrote a tag."""
     start, space, pid, ticks = tag.split("-")
-    here = Owner.me()
-    if (start, space) != tuple(here.tag.split("-")[:2]) or not start or not _sees_itself():
+    if (start, space) != tuple(own_tag().split("-")[:2]) or not start or not _sees_itself():
         return None
     return _ticks(int(pid)) == int(ticks)
+
+
+def own_tag() -> str:
+    """Return the `Owner.tag` of this process."""
+    return _tag_of(os.getpid())
+
+
+@cache
+def _tag_of(_pid: int) -> str:
+    return Owner.me().tag
 
 
 @cache

@@ -27,7 +27,7 @@ from typing import Any
 import psutil
 
 from tamrf_xr.errors import OptionError, OutputExistsError
-from tamrf_xr.owners import Owner, beating, is_silent, runs_tagged
+from tamrf_xr.owners import beating, is_silent, own_tag, runs_tagged
 from tamrf_xr.paths import PathLike, is_url, local_path
 
 MARKER, MANIFEST = "tamrf_cube_version", ".tamrf_job/job.json"
@@ -295,7 +295,7 @@ def partial_of(target: Path) -> Path:
 
 
 def _beside(target: Path, kind: str) -> Path:
-    return target.with_name(f".{target.name}.{Owner.me().tag}.{kind}")
+    return target.with_name(f".{target.name}.{own_tag()}.{kind}")
 
 
 def put_in_place(partial: Path, target: Path, *, overwrite: bool) -> None:

@@ -1,8 +1,8 @@
 """What a store knows of its job: what was asked, and which tiles are done.
 
 ``OUT.zarr/.tamrf_job/`` holds ``job.json``, the lock (`tamrf_xr.scale.lock`) with the token of the
-store, and ``done/``: a file ``row_column`` per tile, that tells the bytes of its shards. It is
-renamed into place: a name that exists or does not cannot be half-written.
+store, and ``done/``: a file ``row_column`` per tile, whose name says that it is done and whose text
+the bytes of its shards. A name that exists or does not cannot be half-written.
 """
 
 from __future__ import annotations
@@ -184,12 +184,11 @@ def check_token(place: Place, token: str) -> None:
 def record(place: Place, index: tuple[int, int], sizes: Mapping[str, int]) -> None:
     """Say that a tile is done, with the bytes of its shards: they must be on the disk by now."""
     folder = f"{FOLDER}/{DONE}"
-    name = f"{folder}/{_mark(index)}"
-    partial = f"{FOLDER}/{_mark(index)}.{uuid.uuid4().hex[:8]}.partial"
-    handle = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666, dir_fd=place.handle)
+    # In place: killed before the sizes are there, it is done all the same, as of older versions.
+    flags = os.O_CREAT | os.O_TRUNC | os.O_WRONLY
+    handle = os.open(f"{folder}/{_mark(index)}", flags, 0o666, dir_fd=place.handle)
     with os.fdopen(handle, "w") as file:
         file.write(json.dumps(dict(sizes)) + "\n")
-    os.replace(partial, name, src_dir_fd=place.handle, dst_dir_fd=place.handle)
     sync_folder(folder, inside=place.handle)
 
 

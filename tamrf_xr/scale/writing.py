@@ -22,7 +22,7 @@ from zarr.storage import MemoryStore
 
 from tamrf_xr.encoding import FILL, SCALES
 from tamrf_xr.fuser import Pixels
-from tamrf_xr.owners import Owner, is_silent, runs_tagged
+from tamrf_xr.owners import is_silent, own_tag, runs_tagged
 from tamrf_xr.packed import pack
 from tamrf_xr.scale.disk import sync_folder
 from tamrf_xr.scale.product import Part, parts_of
@@ -138,7 +138,7 @@ def put_file(inside: int, name: str, data: bytes | None) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name, dir_fd=inside)
     else:
-        partial = f"{name}.{Owner.me().tag}.{uuid.uuid4().hex[:8]}.partial"
+        partial = f"{name}.{own_tag()}.{uuid.uuid4().hex[:8]}.partial"
         try:
             _write(inside, partial, data)
             os.replace(partial, name, src_dir_fd=inside, dst_dir_fd=inside)
