@@ -13,8 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tamrf_xr.encoding import SCALES
 from tamrf_xr.errors import JobError
 from tamrf_xr.replacing import LISTING
+
+PIXELS = {*SCALES, "valid"}
+"""Arrays that are large."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +26,10 @@ class Listing:
     """The files of a cube."""
 
     chunks: dict[str, int]
-    """Bytes of each file of pixels or coordinates."""
+    """Bytes of each file of pixels."""
 
     documents: dict[str, str]
-    """SHA-256 of each file of metadata."""
+    """SHA-256 of each file of metadata or coordinates."""
 
 
 def write_listing(store: Path) -> None:
@@ -38,7 +42,7 @@ def write_listing(store: Path) -> None:
     """
     chunks, documents = {}, {}
     for name, path in sorted(_files(store)):
-        if path.name == "zarr.json":
+        if path.name == "zarr.json" or not PIXELS.intersection(name.split("/")):
             documents[name] = _digest(path)
         else:
             chunks[name] = path.stat().st_size

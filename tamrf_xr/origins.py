@@ -83,11 +83,12 @@ def places_of(cube: xr.DataTree) -> set[Path]:
 
 def _places(node: xr.DataTree) -> Iterator[Path]:
     dataset = node.to_dataset(inherit=False)
-    encodings = [node.encoding, dataset.encoding, *(v.encoding for v in dataset.variables.values())]
+    lazy = [variable for variable in dataset.variables.values() if not variable._in_memory]
+    # What was loaded needs its source no more.
+    encodings = [node.encoding, dataset.encoding, *(v.encoding for v in lazy)] if lazy else []
     for encoding in encodings:
         source = encoding.get("source")
         if isinstance(source, (str, Path)) and Path(source).exists():
             yield Path(source)
-    for variable in dataset.variables.values():
-        if not variable._in_memory:
-            yield from (origin.root for origin in origins_of(variable))
+    for variable in lazy:
+        yield from (origin.root for origin in origins_of(variable))

@@ -14,7 +14,7 @@ import zarr
 from dask.delayed import Delayed
 
 from tamrf_xr import panchromatic
-from tamrf_xr.cube import grid_of, groups_of, located, validate
+from tamrf_xr.cube import CUBE_VERSION, grid_of, groups_of, located, validate
 from tamrf_xr.encoding import SCALES, floating, limit_of, packing
 from tamrf_xr.errors import CubeError, OptionError, SourceNotFoundError
 from tamrf_xr.linkless import FileStore
@@ -22,9 +22,15 @@ from tamrf_xr.listing import write_listing
 from tamrf_xr.origins import places_of
 from tamrf_xr.packed import CODECS, as_float32_lazily, is_packed, unpack_lazily
 from tamrf_xr.paths import readable
-from tamrf_xr.replacing import check_store, fresh
+from tamrf_xr.replacing import MARKER, check_store, fresh
 from tamrf_xr.spatial_ref import find_crs, with_spatial_ref
-from tamrf_xr.storable import described, storable_attrs, storable_attrs_of, text_values
+from tamrf_xr.storable import (
+    described,
+    storable_attrs,
+    storable_attrs_of,
+    text_values,
+    with_checked_coords,
+)
 
 CHUNK, SHARD = 120, 360
 """Fine pixels across a chunk and a shard on disk: small reads, few files."""
@@ -186,7 +192,8 @@ def _storable(cube: xr.DataTree, chunk: int) -> xr.DataTree:
         for name, group in groups_of(cube).items()
     }
     root = cube.to_dataset()
-    about = xr.Dataset(attrs=storable_attrs(root.attrs))
+    # Marked as ours, wherever it came from: what is not is never replaced.
+    about = xr.Dataset(attrs=storable_attrs({MARKER: CUBE_VERSION, **root.attrs}))
     return xr.DataTree.from_dict({"/": about, **groups})
 
 
@@ -194,7 +201,7 @@ def _storable_group(group: xr.Dataset, chunk: int, *, ratio: int) -> xr.Dataset:
     placed = located(described(group, grid_of(group).crs))
     placed.attrs = storable_attrs(placed.attrs)
     arrays = {name: _stored(array, chunk, ratio) for name, array in placed.data_vars.items()}
-    return placed.assign(arrays)
+    return with_checked_coords(placed.assign(arrays))
 
 
 def _stored(array: xr.DataArray, chunk: int, ratio: int) -> xr.DataArray:

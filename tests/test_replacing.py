@@ -101,6 +101,12 @@ def test_what_is_not_ours_is_never_replaced(door, scene, tmp_path):
     assert (mixed / "notes.txt").read_text() == "precious"
 
 
+def test_cube_in_memory_replaces_the_store_that_it_came_from(scene):
+    cube = tamrf_xr.open_cube(scene).load()
+    save(cube, scene)
+    assert tamrf_xr.open_cube(scene).load().identical(cube)
+
+
 def test_cubes_and_jobs_are_replaced(scene, tmp_path):
     cube, out = tamrf_xr.open_cube(scene), tmp_path / "out.zarr"
     save(cube, out)

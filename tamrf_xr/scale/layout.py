@@ -27,7 +27,7 @@ from tamrf_xr.scale.disk import sync_tree
 from tamrf_xr.scale.product import Part, build_product, parts_of
 from tamrf_xr.scale.tilework import FuseJob
 from tamrf_xr.scale.writing import shard_of
-from tamrf_xr.storable import storable_attrs
+from tamrf_xr.storable import storable_attrs, with_checked_coords
 
 LARGEST_CHUNK, SMALLEST_CHUNK = 132, 32
 """Fine pixels across a chunk inside a shard: what a map reads."""
@@ -58,7 +58,7 @@ def lay_out_product(
     """
     blank = {part: _blank(part, job) for part in parts_of(job.spec)}
     product = build_product(cube, blank, job.spec, queries)
-    groups = groups_of(product)
+    groups = {name: with_checked_coords(group) for name, group in groups_of(product).items()}
     for part in blank:
         groups[part.sensor][part.variable].encoding = _encoding(part, job)
     root = xr.Dataset(attrs=storable_attrs({**product.attrs, **attrs}))
