@@ -125,11 +125,12 @@ class OnClient:
         name, resources = f"fuse-{work.job.spec.method}-{token}", gpu_share(self._client, work)
         ended = as_completed(loop=self._client.loop, with_results=True, raise_errors=False)
 
-        def submit(index: tuple[int, int], *again: str, **where: Any) -> None:
+        def submit(index: tuple[int, int], *again: str, **where: Any) -> Future[Outcome]:
             options = {"pure": False, "resources": resources, **where}
             future = self._client.submit(_run, token, index, key=(name, *index, *again), **options)
             running[future] = index
             ended.add(future)
+            return future
 
         elsewhere = Elsewhere(self._client)
         try:
@@ -138,10 +139,17 @@ class OnClient:
                     submit(index)
                 if not running:
                     return
+                for future in elsewhere.wait_for(ended):
+                    # Its workers are gone: any other one may.
+                    self._client.cancel([future], force=True)
+                    submit(running[future], "anywhere")
                 future, result = next(ended)
-                outcome = _outcome(running.pop(future), future, result)
+                index = running.pop(future)
+                if elsewhere.gave_up(future):
+                    continue
+                outcome = _outcome(index, future, result)
                 if others := elsewhere.others(outcome):
-                    submit(outcome.index, "again", workers=others, allow_other_workers=True)
+                    elsewhere.pin(submit(index, "again", workers=others), others)
                 else:
                     yield elsewhere.told(outcome)
         finally:
@@ -164,6 +172,34 @@ class Elsewhere:
         self._client = client
         self._first: dict[tuple[int, int], Outcome] = {}
         self._blind: set[str] = set()
+        self._pinned: dict[Future[Outcome], set[str]] = {}
+        self._given_up: set[Future[Outcome]] = set()
+
+    def pin(self, future: Future[Outcome], workers: Sequence[str]) -> None:
+        """Remember which workers alone may do a tile: dask would let an idle one steal it."""
+        self._pinned[future] = set(workers)
+
+    def wait_for(self, ended: Any) -> list[Future[Outcome]]:
+        """Wait for the end of a task; give those that are pinned to workers that are gone."""
+        looked = time.monotonic()
+        while self._pinned and not ended.has_ready():
+            time.sleep(0.02)
+            if time.monotonic() > looked + RECOUNT:
+                looked = time.monotonic()
+                there = set(self._client.scheduler_info(n_workers=-1)["workers"])
+                lost = [future for future, workers in self._pinned.items() if not workers & there]
+                if lost:
+                    self._given_up |= set(lost)
+                    return [future for future in lost if self._pinned.pop(future)]
+        return []
+
+    def gave_up(self, future: Future[Outcome]) -> bool:
+        """Tell whether a task that ended was given up, and done by another one."""
+        self._pinned.pop(future, None)
+        if future in self._given_up:
+            self._given_up.discard(future)
+            return True
+        return False
 
     def others(self, outcome: Outcome) -> list[str]:
         """Return the workers that may try a tile again; none where it is what it is."""

@@ -31,7 +31,7 @@ from tamrf_xr.errors import (
 )
 from tamrf_xr.fuser import FuserSpec
 from tamrf_xr.origins import places_of
-from tamrf_xr.owners import Owner
+from tamrf_xr.owners import Owner, beating
 from tamrf_xr.replacing import (
     check_place,
     check_store,
@@ -213,7 +213,8 @@ def _created(
     remove(partial)
     try:
         attrs = provenance(manifest.asked, manifest.about)
-        lay_out_product(cube, job, queries, store=partial, attrs=attrs)
+        with beating(partial):
+            lay_out_product(cube, job, queries, store=partial, attrs=attrs)
         write_manifest(partial, manifest)
         write_token(partial)
         acquire(lock_of(partial), me)

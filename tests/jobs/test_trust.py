@@ -221,6 +221,19 @@ def test_worker_that_does_not_see_the_input_hands_its_tiles_over(
     assert any("its tiles go to another worker, once" in r.message for r in caplog.records)
 
 
+def test_tile_that_waits_for_workers_that_are_gone_goes_to_any():
+    from types import SimpleNamespace
+
+    from tamrf_xr.scale import cluster
+
+    client = SimpleNamespace(scheduler_info=lambda **_: {"workers": {"tcp://new:1": {}}})
+    elsewhere = cluster.Elsewhere(client)
+    elsewhere.pin("future", ["tcp://gone:1"])
+    assert elsewhere.wait_for(SimpleNamespace(has_ready=lambda: False)) == ["future"]
+    assert elsewhere.gave_up("future")
+    assert not elsewhere.gave_up("future")
+
+
 def _blind_worker(address, scene, tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
