@@ -33,9 +33,10 @@ check: $(VENV)/installed
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/inference.py
 
-# Some 1000 bad values at every door, ten minutes on two cores; a part of it is in `make test`.
+# Some 1000 bad values at every door (a part of it is in `make test`), then kills at random moments: some 25 minutes.
 fuzz: $(VENV)/installed
 	$(BIN)/python -m tests.fuzz.options
+	$(BIN)/python -m tests.fuzz.kills 300
 
 clean:
 	rm -rf $(VENV) demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

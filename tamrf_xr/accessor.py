@@ -13,6 +13,7 @@ from tamrf_xr.cube import clip
 from tamrf_xr.export.raster import write_raster
 from tamrf_xr.fusion import fuse
 from tamrf_xr.harmonize import as_cube
+from tamrf_xr.store import save_cube
 
 if TYPE_CHECKING:
     from tamrf_xr.model.network import Tamrf
@@ -50,13 +51,15 @@ class TamrfTree:
         return fuse(self._tree, query_dates, **options)
 
     def adapt(self, *, model: Any = "default", progress: bool = True, **how: Any) -> Tamrf:
-        """Fine-tune a network on this cube; see `tamrf_xr.training.adapt`.
-
-        ``steps=``, ``lr=`` and the others are those of `tamrf_xr.training.adapt.Adaptation`.
-        """
+        """Fine-tune a network on this cube; options as of `tamrf_xr.training.adapt.Adaptation`."""
         from tamrf_xr.training.adapt import Adaptation, adapt
 
         return adapt(as_cube(self._tree), model=model, how=Adaptation(**how), progress=progress)
+
+    @_documented_by(save_cube)
+    def save(self, store: str | os.PathLike[str], **options: Any) -> None:
+        """Save."""
+        save_cube(as_cube(self._tree), store, **options)
 
     @_documented_by(clip)
     def clip(self, bounds: tuple[float, float, float, float] | None = None) -> xr.DataTree:

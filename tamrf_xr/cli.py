@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import argparse
 import logging
-import signal
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Any
 
 from tamrf_xr.errors import TamrfError
 from tamrf_xr.evaluation.command import add_evaluate
+from tamrf_xr.interrupt import INTERRUPTED, stoppable
 from tamrf_xr.plain_yaml import option_value
 
 Command = Callable[[argparse.Namespace], int]
-FAILED, INTERRUPTED = 1, 130
+FAILED = 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,7 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     logging.basicConfig(level=logging.DEBUG if options.debug else logging.WARNING)
     try:
-        return int(options.run(options))
+        # SIGTERM, what a batch system sends before it kills, stops as Ctrl-C does.
+        with stoppable():
+            return int(options.run(options))
     except KeyboardInterrupt:
         print("tamrf-xr: interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -64,6 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
     for add in (
         _add_ingest,
         _add_info,
+        _add_verify,
         _add_simulate,
         _add_fuse,
         _add_quicklook,
@@ -180,6 +182,28 @@ def _info(options: argparse.Namespace) -> int:
     return 0
 
 
+def _add_verify(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "verify",
+        _verify,
+        about="tell whether a cube or a product is as it was written",
+        example="  tamrf-xr verify fused.zarr          # sizes and metadata\n"
+        "  tamrf-xr verify fused.zarr --deep   # every chunk against its checksum\n"
+        "damaged tiles of a product are made again by the command that made it",
+    )
+    parser.add_argument("store", metavar="STORE.zarr")
+    parser.add_argument("--deep", action="store_true", help="read every chunk")
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from tamrf_xr.scale.damage import verify
+
+    verdict = verify(options.store, deep=options.deep)
+    print(verdict)
+    return 0 if verdict.ok else FAILED
+
+
 def _add_simulate(commands: Any) -> None:
     parser = _command(
         commands,
@@ -292,9 +316,6 @@ def _fuse(options: argparse.Namespace) -> int:
     from tamrf_xr.fusion import run_job
     from tamrf_xr.store import open_cube
 
-    if threading.current_thread() is threading.main_thread():
-        # What a batch system sends before it kills: stop as on Ctrl-C, and let go of the store.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
     summary = run_job(
         open_cube(options.cube),
         options.out,
@@ -384,12 +405,12 @@ def _add_adapt(commands: Any) -> None:
 
 
 def _adapt(options: argparse.Namespace) -> int:
-    from tamrf_xr.model.checkpoint import save_model
-    from tamrf_xr.model.files import check_target
+    from tamrf_xr.model.checkpoint import check_model_path, save_model
     from tamrf_xr.store import open_cube
     from tamrf_xr.training.adapt import Adaptation, adapt, provenance
 
-    check_target(options.out, overwrite=options.overwrite)
+    read = [*options.cubes, *([] if options.model == "default" else [options.model])]
+    check_model_path(options.out, overwrite=options.overwrite, inputs=read)
     how = Adaptation(steps=options.steps, lr=options.lr, device=options.device)
     adapted = adapt(
         [open_cube(cube) for cube in options.cubes],
@@ -421,8 +442,10 @@ def _add_weights(commands: Any) -> None:
 
 
 def _convert_weights(options: argparse.Namespace) -> int:
-    from tamrf_xr.model.checkpoint import load_model, save_model
+    from tamrf_xr.model.checkpoint import check_model_path, load_model, save_model
 
+    read = [options.source, *([options.config] if options.config else [])]
+    check_model_path(options.out, overwrite=options.overwrite, inputs=read)
     model = load_model(options.source, options.config)
     save_model(model, options.out, overwrite=options.overwrite)
     print(f"converted {options.out}")

@@ -59,6 +59,22 @@ class JobError(TamrfError, RuntimeError):
     """A job that may not run: its store holds another job, or another process is at it."""
 
 
+class StoreGoneError(TamrfError, FileNotFoundError):
+    """A store that a job writes to, and that is not there any more."""
+
+    def __str__(self) -> str:
+        """Show the message alone, without the errno pair of `OSError`."""
+        return str(self.args[0]) if self.args else ""
+
+
+class StoreReplacedError(JobError):
+    """A store that another job has laid out anew."""
+
+
+class InputChangedError(TamrfError, RuntimeError):
+    """An input that is gone, cut short or another one since the job on it began."""
+
+
 class TamrfWarning(UserWarning):
     """Base of every warning given on purpose by tamrf_xr."""
 

@@ -18,7 +18,7 @@ from tamrf_xr.errors import CubeError, OptionError
 from tamrf_xr.fuser import FuserSpec
 from tamrf_xr.harmonize import as_cube
 from tamrf_xr.methods.registry import Request, check_sensors, listed, parse_bands, plan_method
-from tamrf_xr.methods.weights import check_here
+from tamrf_xr.methods.weights import check_device
 from tamrf_xr.scale.job import Execution, run_tiles
 from tamrf_xr.scale.lazy import Timing, fuse_lazily
 from tamrf_xr.scale.progress import JobSummary
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 LARGEST_TILE = 1_000_000
 """10 m pixels: more than any scene has."""
+
+HERE = (None, "local", "dask-cuda")
+"""Clusters whose workers run on this machine."""
 
 MOST_WORKERS = 10_000
 
@@ -98,8 +101,9 @@ def fuse(
     -------
     xarray.DataTree
         A cube at the query dates, in their order: ``/sentinel2`` and ``/landsat``, both on
-        the 10 m grid, dask arrays of one task a tile; ``to_zarr`` or `tamrf_xr.save_cube`
-        computes it tile by tile.
+        the 10 m grid, dask arrays of one task a tile; ``.tamrf.save(store)`` (`tamrf_xr.save_cube`)
+        computes it tile by tile, into a store that is whole or not there. Plain ``to_zarr`` does
+        too, but killed half-way it leaves a store that opens, and reads as no data elsewhere.
 
     Raises
     ------
@@ -125,6 +129,7 @@ def fuse(
         timing=Timing(origin, window, same_day),
         tile=tile,
     )
+    _check_device(plan.spec, here=False)
     read = _read_by(plan.spec, cube)
     return fuse_lazily(read, plan.spec, plan.queries, timing=plan.timing, tile=plan.tile)
 
@@ -209,8 +214,7 @@ def run_job(
         timing=Timing(origin, window, same_day),
         tile=tile,
     )
-    if client is None and cluster is None:
-        check_here(dict(plan.spec.options).get("device", "cpu"))
+    _check_device(plan.spec, here=client is None and cluster in HERE)
     return run_tiles(
         _read_by(plan.spec, cube),
         store,
@@ -291,6 +295,13 @@ def _plan(
     )
     spec = plan_method(choice.method, request)
     return Plan(spec, parse_dates(query_dates), timing, _parse_tile(tile))
+
+
+def _check_device(spec: FuserSpec, *, here: bool) -> None:
+    """Refuse a device before anything is laid out, rather than tile by tile."""
+    asked = dict(spec.options).get("device")
+    if isinstance(asked, str):
+        check_device(asked, here=here)
 
 
 def _has_panchromatic(cube: xr.DataTree) -> bool:

@@ -16,16 +16,17 @@ import numpy.typing as npt
 import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
-from zarr.codecs import BloscCodec
+from zarr.codecs import BloscCodec, Crc32cCodec
 
 from tamrf_xr.encoding import FILL, SCALES, limit_of
 
 Integers = npt.NDArray[np.int16]
 Floats = npt.NDArray[np.float32]
 
-COMPRESSOR = BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle")
+CODECS = (BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle"), Crc32cCodec())
 """Of pixels. Against zarr's default (zstd), on 155 MB of a simulated series: 17 % smaller, half
-the time to write, as fast to read."""
+the time to write, as fast to read. The checksum (4 bytes a chunk) makes a damaged chunk an error,
+where blosc gives other values for most flipped bits."""
 
 _INTEGERS: ContextVar[bool] = ContextVar("integers", default=False)
 

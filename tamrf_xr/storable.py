@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from pyproj import CRS
+from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from tamrf_xr.panchromatic import AXES
 
@@ -20,6 +21,9 @@ ABOUT = {
     "valid": {"long_name": "usable observation"},
 }
 """Attributes of the variables of a group."""
+
+CHECKED = (ZstdCodec(), Crc32cCodec())
+"""Codecs of coordinates: a flipped bit would be another date."""
 
 _ENCODED = frozenset(
     {
@@ -191,3 +195,12 @@ def _told(value: Any) -> str | None:
     # Of an object without a text of its own, Python tells the address; of an array, its pixels.
     text = "" if callable(value) or hasattr(value, "dims") else str(value)
     return text if text and f"at {id(value):#x}" not in text else None
+
+
+def with_checked_coords(group: xr.Dataset) -> xr.Dataset:
+    """Return a group whose coordinates are stored with checksums."""
+    group = group.copy()
+    for name in group.coords:
+        if group[name].ndim:
+            group[name].encoding = {**group[name].encoding, "compressors": CHECKED}
+    return group

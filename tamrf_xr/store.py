@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import os
-import shutil
-import socket
-import time
 import warnings
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import xarray as xr
 import zarr
 from dask.delayed import Delayed
 
 from tamrf_xr import panchromatic
-from tamrf_xr.cube import grid_of, groups_of, located, validate
+from tamrf_xr.cube import CUBE_VERSION, grid_of, groups_of, located, validate
 from tamrf_xr.encoding import SCALES, floating, limit_of, packing
-from tamrf_xr.errors import CubeError, OptionError, OutputExistsError, SourceNotFoundError
-from tamrf_xr.packed import COMPRESSOR, as_float32_lazily, is_packed, unpack_lazily
-from tamrf_xr.paths import local_path, readable
+from tamrf_xr.errors import CubeError, OptionError, SourceNotFoundError
+from tamrf_xr.linkless import FileStore
+from tamrf_xr.listing import write_listing
+from tamrf_xr.origins import places_of
+from tamrf_xr.packed import CODECS, as_float32_lazily, is_packed, unpack_lazily
+from tamrf_xr.paths import readable
+from tamrf_xr.replacing import MARKER, check_store, fresh
 from tamrf_xr.spatial_ref import find_crs, with_spatial_ref
-from tamrf_xr.storable import described, storable_attrs, storable_attrs_of, text_values
+from tamrf_xr.storable import (
+    described,
+    storable_attrs,
+    storable_attrs_of,
+    text_values,
+    with_checked_coords,
+)
 
 CHUNK, SHARD = 120, 360
 """Fine pixels across a chunk and a shard on disk: small reads, few files."""
@@ -118,9 +124,10 @@ def save_cube(
         The cube.
     store
         Path of the store, on a local or shared file system (also ``~/...`` and ``file:///...``).
-        It is written under another name, then renamed.
+        It is written under another name, then renamed: a reader never sees half of it.
     overwrite
-        Replace a store that exists.
+        Replace a cube or a product that exists, once the new one is whole; nothing else is ever
+        replaced.
     chunk
         10 m pixels across a chunk on disk, a multiple of 3. That of tiles by default; to train
         on the cube, that of a patch reads less.
@@ -130,52 +137,22 @@ def save_cube(
     Raises
     ------
     OutputExistsError
-        If `store` exists and `overwrite` is False.
+        If `store` exists and `overwrite` is False, or it is no cube or job of ours.
     CubeError
         If `cube` is not a cube.
     OptionError
-        If `chunk` is no multiple of 3.
+        If `chunk` is no multiple of 3, or `store` is a place that must stay: the working folder,
+        home, a mount point, what the cube is read from, or a folder around one of these.
     """
     validate(cube)
     if chunk not in range(3, 10**6, 3):
         raise OptionError(f"chunk is {chunk!r:.40}; expected a multiple of 3 pixels of 10 m")
-    target = local_path(store, "store")
-    check_absent(target, overwrite=overwrite)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    remove_abandoned(target)
-    partial = partial_of(target)
-    try:
+    target = check_store(store, "store", overwrite=overwrite, inputs=places_of(cube))
+    with fresh(target, overwrite=overwrite) as partial:
         pending = lay_out(cube, partial, chunk=chunk)
         with progress or nullcontext():
             pending.compute()
-        if target.exists():
-            shutil.rmtree(target)
-        partial.rename(target)
-    finally:
-        _remove(partial)
-
-
-def partial_of(target: Path) -> Path:
-    """Return the name under which this process writes a store before it renames it."""
-    return target.with_name(f".{target.name}.{socket.gethostname()}.{os.getpid()}.partial")
-
-
-def remove_abandoned(target: Path) -> None:
-    """Remove what processes of this host that were killed left beside a store."""
-    mine = partial_of(target).name.split(".")
-    for partial in target.parent.glob(f".{target.name}.*.partial"):
-        *place, owner, end = partial.name.split(".")
-        if [*place, end] == [*mine[:-2], end] and not psutil.pid_exists(int(owner)):
-            shutil.rmtree(partial, ignore_errors=True)
-
-
-def _remove(folder: Path) -> None:
-    """Remove a folder that threads of a failed computation may still be writing to."""
-    for wait in (0.0, 0.1, 0.3, 1.0, 3.0):
-        time.sleep(wait)
-        shutil.rmtree(folder, ignore_errors=True)
-        if not folder.exists():
-            return
+        write_listing(partial)  # last: what has one is whole
 
 
 def lay_out(cube: xr.DataTree, store: Path, *, chunk: int = CHUNK) -> Delayed:
@@ -197,27 +174,13 @@ def lay_out(cube: xr.DataTree, store: Path, *, chunk: int = CHUNK) -> Delayed:
     """
     # One document of metadata is written below: to_zarr would write it after the pixels.
     pending = _storable(cube, chunk).to_zarr(
-        store, mode="w", zarr_format=3, consolidated=False, compute=False
+        FileStore(store), mode="w", zarr_format=3, consolidated=False, compute=False
     )
     with warnings.catch_warnings():
         # Every reader of ours understands it; zarr warns that the v3 text does not have it yet.
         warnings.filterwarnings("ignore", message="Consolidated metadata")
-        zarr.consolidate_metadata(store)
+        zarr.consolidate_metadata(FileStore(store))
     return pending
-
-
-def check_absent(target: Path, *, overwrite: bool) -> None:
-    """Refuse an output that exists, unless it may be overwritten.
-
-    Raises
-    ------
-    OutputExistsError
-        If it exists and may not be overwritten.
-    """
-    if target.exists() and not overwrite:
-        raise OutputExistsError(
-            f"{target} exists; pass overwrite=True (--overwrite) to replace it, or name another"
-        )
 
 
 def _storable(cube: xr.DataTree, chunk: int) -> xr.DataTree:
@@ -229,7 +192,8 @@ def _storable(cube: xr.DataTree, chunk: int) -> xr.DataTree:
         for name, group in groups_of(cube).items()
     }
     root = cube.to_dataset()
-    about = xr.Dataset(attrs=storable_attrs(root.attrs))
+    # Marked as ours, wherever it came from: what is not is never replaced.
+    about = xr.Dataset(attrs=storable_attrs({MARKER: CUBE_VERSION, **root.attrs}))
     return xr.DataTree.from_dict({"/": about, **groups})
 
 
@@ -237,7 +201,7 @@ def _storable_group(group: xr.Dataset, chunk: int, *, ratio: int) -> xr.Dataset:
     placed = located(described(group, grid_of(group).crs))
     placed.attrs = storable_attrs(placed.attrs)
     arrays = {name: _stored(array, chunk, ratio) for name, array in placed.data_vars.items()}
-    return placed.assign(arrays)
+    return with_checked_coords(placed.assign(arrays))
 
 
 def _stored(array: xr.DataArray, chunk: int, ratio: int) -> xr.DataArray:
@@ -255,7 +219,7 @@ def _stored(array: xr.DataArray, chunk: int, ratio: int) -> xr.DataArray:
         stored.encoding |= {
             "chunks": tuple(chunk for chunk, _ in layout.values()),
             "shards": tuple(shard for _, shard in layout.values()),
-            "compressors": COMPRESSOR,
+            "compressors": CODECS,
         }
     return stored
 

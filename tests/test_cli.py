@@ -84,7 +84,7 @@ def test_ingest_the_real_pair(tmp_path):
             ["SCENE", "f.zarr", "--dates", "2022-01-10", "--method", "magic"],
             "the methods are: tamrf",
         ),
-        (["SCENE", "SCENE", "--dates", "2022-01-10", "--method", "linear"], "--overwrite"),
+        (["SCENE", "SCENE", "--dates", "2022-01-10", "--method", "linear"], "are one"),
         (["SCENE", "f.zarr", "--dates", "2022-01-10", "--model", "SCENE"], "scene.zarr"),
     ],
 )

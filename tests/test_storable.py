@@ -59,8 +59,11 @@ def cube_with(change):
 
 
 def saved(cube, folder):
-    tamrf_xr.save_cube(cube, folder / "saved.zarr", overwrite=True)
-    return tamrf_xr.open_cube(folder / "saved.zarr")
+    store = folder / "saved.zarr"
+    while store.exists():  # what is read is not written to
+        store = store.with_name(f"again-{store.name}")
+    tamrf_xr.save_cube(cube, store)
+    return tamrf_xr.open_cube(store)
 
 
 def assert_saved(cube, folder):

@@ -14,6 +14,8 @@ import zarr
 import tamrf_xr
 from tamrf_xr.cube import build_cube, groups_of
 from tamrf_xr.errors import CubeError, OptionError, OutputExistsError, SourceNotFoundError
+from tamrf_xr.replacing import LISTING
+from tamrf_xr.scale.damage import verify
 from tests.scenes import random_cube
 
 
@@ -148,3 +150,26 @@ def test_chunks_are_as_asked(tmp_path):
     with pytest.raises(OptionError, match="chunk is 35"):
         tamrf_xr.save_cube(cube, tmp_path / "refused.zarr", chunk=35)
     assert not (tmp_path / "refused.zarr").exists()
+
+
+def test_every_flipped_bit_of_a_cube_is_told(tmp_path):
+    """As an error where it is read, or by `verify`; here of every kind of file."""
+    path, draw = tmp_path / "c.zarr", np.random.default_rng(5)
+    tamrf_xr.save_cube(random_cube((24, 24), hr=3, lr=3), path)
+    whole = tamrf_xr.open_cube(path).load()
+    files = sorted(file for file in path.rglob("*") if file.is_file() and file.name != LISTING)
+    for file in files:
+        sound = file.read_bytes()
+        data = bytearray(sound)
+        data[draw.integers(len(data))] ^= 1 << int(draw.integers(8))
+        file.write_bytes(data)
+        try:
+            told = not verify(path, deep=True).ok
+        except CubeError:
+            told = True
+        assert told, f"{file} is damaged, and nothing says so"
+        if file.name != "zarr.json":
+            with pytest.raises(Exception, match=r".+"):
+                xr.testing.assert_identical(tamrf_xr.open_cube(path).load(), whole)
+        file.write_bytes(sound)
+    assert verify(path, deep=True).ok

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
-import threading
 from typing import Any
 
 from tamrf_xr.plain_yaml import option_value
@@ -100,9 +98,6 @@ def _evaluate(options: argparse.Namespace) -> int:
     from tamrf_xr.evaluation.tasks import find_task
     from tamrf_xr.paths import local_path
 
-    if threading.current_thread() is threading.main_thread():
-        # What a batch system sends before it kills: stop as on Ctrl-C, and clear up.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
     task = find_task(options.task)
     names = ("gap_days", "pivot_day", "dates", "seed")
     settings = {

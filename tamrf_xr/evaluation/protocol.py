@@ -38,8 +38,9 @@ from tamrf_xr.evaluation.score import Scoring, check_margin
 from tamrf_xr.evaluation.split import SplitSettings
 from tamrf_xr.evaluation.tasks import Run, Task, check_methods, check_strategy, find_task
 from tamrf_xr.iso8601 import read_length
-from tamrf_xr.methods.weights import check_here
-from tamrf_xr.paths import local_path, readable
+from tamrf_xr.methods.weights import check_device
+from tamrf_xr.paths import readable
+from tamrf_xr.replacing import check_around
 from tamrf_xr.store import SHARD, open_cube
 
 FAILURES = (
@@ -138,7 +139,9 @@ def evaluate(
     >>> evaluate("scene.zarr", task="gap-filling", methods=["naive"], out="report")
     ... # doctest: +SKIP
     """
-    place = local_path(out, "folder of the report")
+    named = _named(cubes)
+    read = (cube for cube in named.values() if not isinstance(cube, xr.DataTree))
+    place = check_around(out, "folder of the report", inputs=read)
     found = find_task(task)
     check_strategy(strategy)
     chosen = check_methods(methods, found)
@@ -158,7 +161,7 @@ def evaluate(
         write_images,
         viewer_dates,
     )
-    subjects = tuple(_subject(name, cube, plan) for name, cube in _named(cubes).items())
+    subjects = tuple(_subject(name, cube, plan) for name, cube in named.items())
     study = Study(
         plan, found.runs(chosen, strategy=strategy, compensate=compensate), subjects, place
     )
@@ -172,7 +175,7 @@ def _check_values(fusing: Mapping[str, Any], viewer_dates: int) -> None:
     """Check what each method would refuse, cube after cube."""
     if fusing.get("window") is not None:
         read_length(fusing["window"], "window")
-    check_here(fusing.get("device", "auto"))
+    check_device(fusing.get("device", "auto"), here=True)
     if not 0 <= viewer_dates <= MOST_VIEWED:
         raise OptionError(f"viewer_dates is {viewer_dates!r:.40}; expected 0 to {MOST_VIEWED}")
 

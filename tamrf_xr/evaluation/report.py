@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import html
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -23,6 +22,7 @@ from tamrf_xr.evaluation.results import Result, write_table
 from tamrf_xr.evaluation.running import Plan, Subject
 from tamrf_xr.evaluation.score import columns_of
 from tamrf_xr.evaluation.tasks import Run, label_runs
+from tamrf_xr.replacing import fresh_file
 from tamrf_xr.sensors import SENSORS
 
 VIEWER_CUBES = 4
@@ -124,10 +124,8 @@ def _joined(tables: list[pd.DataFrame]) -> pd.DataFrame:
 
 
 def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    with fresh_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def _facts(study: Study, table: pd.DataFrame) -> Iterator[str]:

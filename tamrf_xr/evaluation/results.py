@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,11 +13,12 @@ from typing import Any
 import pandas as pd
 
 from tamrf_xr.errors import MethodError
-from tamrf_xr.store import partial_of, remove_abandoned
+from tamrf_xr.replacing import check_folder, fresh, fresh_file
 
 SCORES, PROFILES = "scores.parquet", "profiles.parquet"
 PICTURES, PARAMETERS = "pictures.json", "parameters.json"
 PREDICTIONS = "predictions"
+_FILES = {SCORES, PROFILES, PICTURES, PARAMETERS, PREDICTIONS}
 
 Pictures = dict[str, dict[str, Any]]
 """Per sensor, view and date (``"sentinel2|true colour|2022-01-03"``): data URIs by what they
@@ -70,16 +69,16 @@ def load_result(folder: Path, parameters: Mapping[str, Any]) -> Result | None:
 @contextmanager
 def fresh_folder(folder: Path) -> Iterator[Path]:
     """Give a folder to write into, which takes the name `folder` when all went well."""
-    partial = partial_of(folder)
-    remove_abandoned(folder)
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
+    check_folder(folder, "folder of a result", overwrite=True, ours=_why_not_a_result)
+    with fresh(folder, overwrite=True) as partial:
         yield partial
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _why_not_a_result(folder: Path) -> str | None:
+    if not folder.is_dir():
+        return "is a file"
+    foreign = sorted({entry.name for entry in folder.iterdir()} - _FILES)
+    return f"holds what no evaluation wrote ({', '.join(foreign[:3])})" if foreign else None
 
 
 def write_result(folder: Path, result: Result, parameters: Mapping[str, Any]) -> None:
@@ -92,16 +91,11 @@ def write_result(folder: Path, result: Result, parameters: Mapping[str, Any]) ->
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
     """Write a table, parquet or CSV by its name, under another name first."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    with fresh_file(path) as partial:
         if path.suffix == ".parquet":
             table.to_parquet(partial, index=False)
         else:
             table.to_csv(partial, index=False)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _plain(parameters: Mapping[str, Any]) -> Any:

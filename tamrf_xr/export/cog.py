@@ -10,7 +10,10 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from tamrf_xr.cube import Grid
-from tamrf_xr.paths import local_path
+from tamrf_xr.replacing import check_file, fresh_file
+
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+"""How images of this kind start."""
 
 
 def write_cog(
@@ -27,9 +30,14 @@ def write_cog(
     grid
         Where the pixels lie.
     path
-        Name of the file, replaced if it exists.
+        Name of the file; an image that exists is replaced.
+
+    Raises
+    ------
+    OutputExistsError
+        If something else is there.
     """
-    target = local_path(path, "image")
+    target = check_file(path, "image", overwrite=True, starts=TIFF)
     image = xr.DataArray(
         np.asarray(pixels, np.float32),
         dims=("band", "y", "x"),
@@ -37,9 +45,7 @@ def write_cog(
         attrs={"long_name": tuple(bands)},
     )
     located = image.rio.write_crs(grid.crs).rio.write_transform(grid.transform)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial.tif")
-    try:
+    with fresh_file(target) as partial:
         located.rio.write_nodata(np.nan).rio.to_raster(
             partial,
             driver="COG",
@@ -48,6 +54,3 @@ def write_cog(
             # Cubic, GDAL's default, rings: overviews of -0.02 beside water.
             overview_resampling="AVERAGE",
         )
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)

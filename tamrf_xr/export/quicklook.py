@@ -21,15 +21,16 @@ from numpy.typing import NDArray
 from tamrf_xr.cube import groups_of
 from tamrf_xr.dates import parse_dates
 from tamrf_xr.errors import CubeError, OptionError
-from tamrf_xr.paths import local_path
+from tamrf_xr.origins import places_of
+from tamrf_xr.replacing import check_file, fresh_file
 from tamrf_xr.sensors import SENSORS
-from tamrf_xr.store import check_absent
 
 TRUE_COLOUR = ("red", "green", "blue")
 PANEL_PX = 400
 """Most pixels read along the edge of a panel."""
 
 DPI = 100
+PNG = b"\x89PNG"
 WIDTH_IN = 16.0
 PANEL_IN = 4.0
 """Widest panel, in inches; the figure is narrower when there are few."""
@@ -123,7 +124,7 @@ def quicklook(
     OptionError
         If `columns`, `bands` or `stretch` makes no sense.
     OutputExistsError
-        If `path` exists and `overwrite` is False; nothing is read then.
+        If `path` exists and `overwrite` is False, or it is no picture; nothing is read then.
 
     Examples
     --------
@@ -133,11 +134,12 @@ def quicklook(
     >>> len([ax for ax in figure.axes if ax.images])
     10
     """
-    target = None if path is None else local_path(path, "picture")
-    if target is not None:
-        check_absent(target, overwrite=overwrite)
-    _check_options(columns, bands, stretch)
     trees = [(kind, tree) for kind, tree in (("input", cube), ("fused", fused)) if tree is not None]
+    read = [place for _, tree in trees for place in places_of(tree)]
+    target = None
+    if path is not None:
+        target = check_file(path, "picture", overwrite=overwrite, inputs=read, starts=(PNG,))
+    _check_options(columns, bands, stretch)
     if not trees:
         raise CubeError("nothing to draw: give a cube, a product, or both")
     shown = _choose_dates(trees[-1][1], columns) if dates is None else parse_dates(dates)
@@ -321,10 +323,5 @@ def _draw_bar(figure: Figure, box: Sequence[float], limits: tuple[float, float])
 
 def _write(figure: Figure, path: Path) -> None:
     """Write a PNG whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with fresh_file(path) as partial:
         figure.savefig(partial, format="png", dpi=DPI)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

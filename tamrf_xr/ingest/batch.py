@@ -22,7 +22,8 @@ from tqdm import tqdm
 from tamrf_xr.cube import groups_of
 from tamrf_xr.errors import IngestError, OptionError
 from tamrf_xr.paths import local_path
-from tamrf_xr.store import check_absent, save_cube
+from tamrf_xr.replacing import check_store
+from tamrf_xr.store import save_cube
 
 T = TypeVar("T")
 
@@ -88,10 +89,12 @@ def ingest_many(
         If `workers` is less than 1.
     """
     threads = _threads(workers)
-    targets = _targets(_as_paths(folders), local_path(out, "store or folder of stores"))
+    asked = _as_paths(folders)
+    targets = _targets(asked, local_path(out, "store or folder of stores"))
     there = {} if overwrite else {f: path for f, path in targets.items() if path.exists()}
-    for path in there.values():
-        check_absent(path, overwrite=resume)
+    for path in targets.values():
+        # All before any is read; those that are there are cubes, or refused.
+        check_store(path, "store", overwrite=overwrite or resume, inputs=asked)
     wanted = [folder for folder in targets if folder not in there]
     lanes = max(1, min(threads, len(wanted)))
     with (

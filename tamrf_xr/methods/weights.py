@@ -147,24 +147,34 @@ def find_device(asked: str) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def check_here(device: str) -> None:
-    """Check that a device is in this machine, before a job that computes here lays out its store.
+def check_device(asked: str, *, here: bool) -> None:
+    """Refuse a device that is none, or is not there.
+
+    Parameters
+    ----------
+    asked
+        As users write it.
+    here
+        Whether this machine computes: what workers elsewhere have cannot be known.
 
     Raises
     ------
     OptionError
-        If it is not, or is no device.
+        Naming it.
     """
-    asked = find_device(device)
-    if asked == "cpu":
-        return
     import torch
 
+    if asked == "auto":
+        return
     try:
-        torch.empty(0, device=asked)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        first = str(error).strip().split("\n", maxsplit=1)[0]
-        raise OptionError(f"device {asked!r} is not in this machine: {first}; pass cpu") from error
+        device = torch.device(asked)
+        if here:
+            torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, TypeError) as error:  # the second: torch without CUDA
+        raise OptionError(
+            f"device is {asked!r}, which is not there ({str(error).splitlines()[0]}); "
+            "expected auto, cpu, cuda or cuda:N"
+        ) from error
 
 
 def read_tensors(path: str) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ import io
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Final
@@ -22,10 +22,10 @@ from safetensors.torch import load as _load_safetensors
 from safetensors.torch import save as _save_safetensors
 from torch import Tensor
 
-from tamrf_xr.errors import ModelError
+from tamrf_xr.errors import ModelError, OutputExistsError, SourceNotFoundError
 from tamrf_xr.model import published
 from tamrf_xr.model.config import NetworkConfig
-from tamrf_xr.model.files import check_target, existing, staged
+from tamrf_xr.model.files import existing, staged
 from tamrf_xr.model.network import Tamrf
 from tamrf_xr.model.scrutiny import (
     UNREADABLE,
@@ -34,7 +34,9 @@ from tamrf_xr.model.scrutiny import (
     check_values,
     why_unreadable,
 )
+from tamrf_xr.paths import local_path
 from tamrf_xr.plain_yaml import load_yaml, one_line
+from tamrf_xr.replacing import check_file
 
 _log = logging.getLogger(__name__)
 
@@ -116,7 +118,7 @@ def save_model(
     SourceNotFoundError
         If its folder does not exist.
     """
-    path = check_target(path, overwrite=overwrite)
+    path = check_model_path(path, overwrite=overwrite)
     data = model_bytes(model, metadata=metadata)
     told = _header(model.config, metadata) | {"sha256": content_hash(data)}
     beside = path.with_suffix(".json")
@@ -125,6 +127,46 @@ def save_model(
         beside.unlink(missing_ok=True)  # never the SHA-256 of one beside the other
         weights.replace(path)
         copy.replace(beside)
+    return path
+
+
+def check_model_path(
+    path: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    inputs: Iterable[str | os.PathLike[str]] = (),
+) -> Path:
+    """Refuse a place that `save_model` cannot write: for those who work long before they save.
+
+    Parameters
+    ----------
+    path, overwrite
+        As of `save_model`.
+    inputs
+        What the same call reads.
+
+    Raises
+    ------
+    ModelError, OutputExistsError, SourceNotFoundError
+        As `save_model` does.
+    OptionError
+        If it is an input, or a place that must stay.
+    """
+    path, read = local_path(path, "model"), list(inputs)
+    if path.suffix != ".safetensors":
+        raise ModelError(f"cannot save a model as {path}: the name must end in .safetensors")
+    path = check_file(path, "model", overwrite=overwrite, inputs=read)
+    beside = check_file(path.with_suffix(".json"), "model", overwrite=True, inputs=read)
+    for written, known in ((path, b'"__metadata__"'), (beside, b'"sha256"')):
+        if written.exists() and known not in written.read_bytes():
+            raise OutputExistsError(
+                f"{written} exists and is of no model: it is not replaced, whatever overwrite "
+                "says; choose another name"
+            )
+    if not path.parent.is_dir():
+        raise SourceNotFoundError(f"the folder {path.parent} does not exist; create it first")
+    if not os.access(path.parent, os.W_OK):
+        raise OutputExistsError(f"the folder {path.parent} may not be written; choose another")
     return path
 
 

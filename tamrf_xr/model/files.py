@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from tamrf_xr.errors import ModelError, OutputExistsError, SourceNotFoundError
+from tamrf_xr.errors import ModelError, SourceNotFoundError
 from tamrf_xr.paths import local_path
 
 
@@ -26,24 +26,6 @@ def existing(source: str | os.PathLike[str], kind: str) -> Path:
         raise ModelError(f"the {kind} {path} is a folder; name the file inside it")
     if not path.is_file():
         raise SourceNotFoundError(f"the {kind} {path} does not exist (looked in {Path.cwd()})")
-    return path
-
-
-def check_target(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-    """Return where `save_model` would write, or refuse as it does: before hours of training.
-
-    Raises
-    ------
-    ModelError, OutputExistsError, SourceNotFoundError
-        See `save_model`.
-    """
-    path = local_path(path, "model")
-    if path.suffix != ".safetensors":
-        raise ModelError(f"cannot save a model as {path}: the name must end in .safetensors")
-    if path.exists() and not overwrite:
-        raise OutputExistsError(f"{path} exists; pass overwrite=True, or choose another name")
-    if not path.parent.is_dir():
-        raise SourceNotFoundError(f"the folder {path.parent} does not exist; create it first")
     return path
 
 

@@ -35,7 +35,7 @@ from tamrf_xr.scale.threads import crew_size
 from tamrf_xr.scale.worker import Outcome, TileWork, run_tile
 
 try:
-    from distributed import Client, Future, Worker, WorkerPlugin, as_completed
+    from distributed import Client, Future, Worker, WorkerPlugin, as_completed, get_worker
 except ImportError as error:
     raise OptionError(
         "a cluster needs dask.distributed: pip install 'tamrf-xr[cluster]'"
@@ -98,7 +98,7 @@ _WORK: dict[str, TileWork] = {}
 
 
 def _run(token: str, index: tuple[int, int]) -> Outcome:
-    return run_tile(_WORK[token], index)
+    return replace(run_tile(_WORK[token], index), worker=get_worker().address)
 
 
 def _host(address: str) -> str:
@@ -133,16 +133,34 @@ class OnClient:
         feed, running = iter(tiles), dict[Future[Outcome], tuple[int, int]]()
         name, resources = f"fuse-{work.job.spec.method}-{token}", gpu_share(self._client, work)
         ended = as_completed(loop=self._client.loop, with_results=True, raise_errors=False)
+
+        def submit(index: tuple[int, int], *again: str, **where: Any) -> Future[Outcome]:
+            options = {"pure": False, "resources": resources, **where}
+            future = self._client.submit(_run, token, index, key=(name, *index, *again), **options)
+            running[future] = index
+            ended.add(future)
+            return future
+
+        elsewhere = Elsewhere(self._client)
         try:
-            for _ in tiles:
+            while True:
                 for index in islice(feed, max(0, self._room() - len(running))):
-                    future = self._client.submit(
-                        _run, token, index, key=(name, *index), pure=False, resources=resources
-                    )
-                    running[future] = index
-                    ended.add(future)
+                    submit(index)
+                if not running:
+                    return
+                for future in elsewhere.wait_for(ended):
+                    # Its workers are gone: any other one may.
+                    self._client.cancel([future], force=True)
+                    submit(running[future], "anywhere")
                 future, result = next(ended)
-                yield _outcome(running.pop(future), future, result)
+                index = running.pop(future)
+                if elsewhere.gave_up(future):
+                    continue
+                outcome = _outcome(index, future, result)
+                if others := elsewhere.others(outcome):
+                    elsewhere.pin(submit(index, "again", workers=others), others)
+                else:
+                    yield elsewhere.told(outcome)
         finally:
             with contextlib.suppress(OSError, TimeoutError):
                 self._client.cancel(list(running), force=True)
@@ -153,6 +171,68 @@ class OnClient:
             self._threads = sum(self._client.nthreads().values())
             self._counted = time.monotonic()
         return AHEAD * max(self._threads, 1)
+
+
+class Elsewhere:
+    """Hands tiles whose worker does not see the input or the store to other workers, once."""
+
+    def __init__(self, client: Client) -> None:
+        """Take the client."""
+        self._client = client
+        self._first: dict[tuple[int, int], Outcome] = {}
+        self._blind: set[str] = set()
+        self._pinned: dict[Future[Outcome], set[str]] = {}
+        self._given_up: set[Future[Outcome]] = set()
+
+    def pin(self, future: Future[Outcome], workers: Sequence[str]) -> None:
+        """Remember which workers alone may do a tile: dask would let an idle one steal it."""
+        self._pinned[future] = set(workers)
+
+    def wait_for(self, ended: Any) -> list[Future[Outcome]]:
+        """Wait for the end of a task; give those that are pinned to workers that are gone."""
+        looked = time.monotonic()
+        while self._pinned and not ended.has_ready():
+            time.sleep(0.02)
+            if time.monotonic() > looked + RECOUNT:
+                looked = time.monotonic()
+                there = set(self._client.scheduler_info(n_workers=-1)["workers"])
+                lost = [future for future, workers in self._pinned.items() if not workers & there]
+                if lost:
+                    self._given_up |= set(lost)
+                    return [future for future in lost if self._pinned.pop(future)]
+        return []
+
+    def gave_up(self, future: Future[Outcome]) -> bool:
+        """Tell whether a task that ended was given up, and done by another one."""
+        self._pinned.pop(future, None)
+        if future in self._given_up:
+            self._given_up.discard(future)
+            return True
+        return False
+
+    def others(self, outcome: Outcome) -> list[str]:
+        """Return the workers that may try a tile again; none where it is what it is."""
+        if outcome.cause != "unseen" or outcome.index in self._first:
+            return []
+        workers = self._client.scheduler_info(n_workers=-1)["workers"]
+        others = [address for address in workers if address != outcome.worker]
+        if others:
+            self._first[outcome.index] = outcome
+        if others and outcome.worker not in self._blind:
+            self._blind.add(outcome.worker)
+            logger.warning(
+                "worker %s: %s; its tiles go to another worker, once", outcome.worker, outcome.error
+            )
+        return [address for address in others if address not in self._blind] or others
+
+    def told(self, outcome: Outcome) -> Outcome:
+        """Return an outcome that names both workers where a tile failed on two."""
+        first = self._first.pop(outcome.index, None)
+        if outcome.cause != "unseen":
+            return outcome
+        where = f" (worker {outcome.worker})"
+        before = "" if first is None else f"; before, on worker {first.worker}: {first.error}"
+        return replace(outcome, error=f"{outcome.error}{where}{before}")
 
 
 def _outcome(index: tuple[int, int], future: Future[Outcome], result: Any) -> Outcome:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,28 +22,51 @@ import pandas as pd
 import xarray as xr
 
 from tamrf_xr.cube import fine_grid, groups_of
-from tamrf_xr.errors import JobError, OptionError, OutputExistsError, StoreFullError
+from tamrf_xr.errors import (
+    InputChangedError,
+    JobError,
+    OptionError,
+    OutputExistsError,
+    StoreFullError,
+)
 from tamrf_xr.fuser import FuserSpec
-from tamrf_xr.paths import local_path
+from tamrf_xr.origins import places_of
+from tamrf_xr.owners import Owner, beating
+from tamrf_xr.replacing import (
+    check_place,
+    check_store,
+    partial_of,
+    put_in_place,
+    remove,
+    remove_abandoned,
+)
+from tamrf_xr.scale.damage import find_damaged
+from tamrf_xr.scale.disk import tell_of_lacks
 from tamrf_xr.scale.identity import describe_origin, identify, provenance
-from tamrf_xr.scale.layout import lay_out_product, remove_partials, sync
+from tamrf_xr.scale.inputs import expect, inputs_of
+from tamrf_xr.scale.layout import lay_out_product
 from tamrf_xr.scale.lazy import Timing, plan_job
 from tamrf_xr.scale.ledger import (
+    FOLDER,
     Manifest,
     check_same,
+    check_token,
+    forget,
     lock_of,
     read_done,
     read_manifest,
+    read_token,
     write_manifest,
+    write_token,
 )
-from tamrf_xr.scale.lock import Owner, acquire, held, kept
+from tamrf_xr.scale.lock import abandon, acquire, held, kept
 from tamrf_xr.scale.progress import JobSummary, Progress
 from tamrf_xr.scale.reading import source_of
 from tamrf_xr.scale.rereads import warn_of_rereads
 from tamrf_xr.scale.threads import OnThreads, crew_size
 from tamrf_xr.scale.tilework import FuseJob
 from tamrf_xr.scale.worker import FULL, Outcome, TileWork
-from tamrf_xr.store import partial_of, remove_abandoned
+from tamrf_xr.scale.writing import entered, remove_partials
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -124,8 +146,11 @@ def run_tiles(
         If the job there was asked something else, or another run is at work on it.
     StoreFullError
         If there is no room left; what is done is safe.
+    InputChangedError
+        If the input was replaced, or went away in part, when its last tile was just read. While
+        tiles are read, that fails those tiles.
     """
-    target = local_path(store, "store").resolve()
+    target = _place(cube, store, how)
     manifest = _find(target, how)
     if manifest is not None and tile is None:
         # The planner's choice depends on the memory that is free: take that of the store.
@@ -138,10 +163,23 @@ def run_tiles(
         holding = held(lock_of(target))
     else:
         manifest = Manifest(job.grid.counts, job.grid.tile, asked, describe_origin(cube))
-        holding = _created(cube, job, queries, target=target, manifest=manifest)
+        holding = _created(
+            cube, job, queries, target=target, manifest=manifest, overwrite=how.overwrite
+        )
     with holding:
         sources = {name: source_of(name, group) for name, group in groups_of(cube).items()}
-        return _run(TileWork(job, sources, target), fine_grid(cube), how)
+        inputs = expect(inputs_of(cube), target)
+        work = TileWork(job, sources, target, token=read_token(target), inputs=inputs)
+        return _run(work, fine_grid(cube), how)
+
+
+def _place(cube: xr.DataTree, store: str | os.PathLike[str], how: Execution) -> Path:
+    read = places_of(cube)
+    if how.overwrite:
+        return check_store(store, "store", overwrite=True, inputs=read)
+    target = check_place(store, "store", inputs=read)
+    remove_abandoned(target)
+    return target
 
 
 def _find(target: Path, how: Execution) -> Manifest | None:
@@ -166,50 +204,48 @@ def _created(
     *,
     target: Path,
     manifest: Manifest,
+    overwrite: bool,
 ) -> Iterator[None]:
     """Lay a store out under a temporary name, locked, and put it in its place."""
     partial = partial_of(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    remove_abandoned(target)
     me = Owner.me()
+    remove(partial)
     try:
         attrs = provenance(manifest.asked, manifest.about)
-        lay_out_product(cube, job, queries, store=partial, attrs=attrs)
+        with beating(partial):
+            lay_out_product(cube, job, queries, store=partial, attrs=attrs)
         write_manifest(partial, manifest)
+        write_token(partial)
         acquire(lock_of(partial), me)
-        _put_in_place(partial, target)
-    except OSError as error:
-        if error.errno in FULL:
+        _put(partial, target, overwrite=overwrite)
+    except BaseException as error:
+        abandon(me)
+        if isinstance(error, OSError) and error.errno in FULL:
             raise StoreFullError(f"no room to lay {target} out: nothing was written") from error
         raise
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        remove(partial)
     with kept(lock_of(target), me):
         yield
 
 
-def _put_in_place(partial: Path, target: Path) -> None:
-    if not target.exists():
-        _rename(partial, target)
-        return
-    with held(lock_of(target)) if read_manifest(target) else contextlib.nullcontext():
-        aside = target.with_name(f".{target.name}.{os.getpid()}.old")
-        target.rename(aside)
-        _rename(partial, target)
-        shutil.rmtree(aside)
-
-
-def _rename(partial: Path, target: Path) -> None:
-    try:
-        partial.rename(target)
-    except OSError as error:
-        if target.exists():
-            raise JobError(f"another run has just laid {target} out; run again to join") from error
-        raise
-    sync(target.parent)
+def _put(partial: Path, target: Path, *, overwrite: bool) -> None:
+    """Give the store its name, unless another run is at work on what has it."""
+    busy = (target / FOLDER).is_dir()
+    with held(lock_of(target)) if busy and overwrite else contextlib.nullcontext():
+        try:
+            put_in_place(partial, target, overwrite=overwrite)
+        except OSError as error:
+            if target.exists() and not overwrite:
+                message = f"another run has just laid {target} out; run again to join"
+                raise JobError(message) from error
+            raise
 
 
 def _run(work: TileWork, grid: Any, how: Execution) -> JobSummary:
+    tell_of_lacks(work.store, work.store / FOLDER)
+    _forget_damaged(work)
     done = read_done(work.store)
     left = [index for index in np.ndindex(*work.job.grid.counts) if index not in done]
     remove_partials(work.store)
@@ -219,10 +255,39 @@ def _run(work: TileWork, grid: Any, how: Execution) -> JobSummary:
     try:
         _follow(work, left, progress, how)
     except KeyboardInterrupt:
-        count = len(read_done(work.store))
+        count = _count_done(work.store)
         logger.warning("interrupted: %d of %d tiles done; run again", count, progress.tiles)
         raise
-    return progress.summary()
+    summary = progress.summary()
+    if not summary.failed:
+        _check_inputs(work)
+    return summary
+
+
+def _forget_damaged(work: TileWork) -> None:
+    """Have tiles made again whose shards are not as they were recorded."""
+    damaged = find_damaged(work.store, read_done(work.store))
+    for index, why in damaged.items():
+        logger.warning("tile %s is made again: %s", index, why)
+    if damaged:
+        forget(work.store, damaged)
+
+
+def _check_inputs(work: TileWork) -> None:
+    try:
+        work.inputs.check_all()
+    except InputChangedError as error:
+        raise InputChangedError(
+            f"{error}. Each of the tiles was read before that was seen, so {work.store} is of the "
+            "input as it was; if that was not meant, pass overwrite=True (--overwrite)"
+        ) from error
+
+
+def _count_done(store: Path) -> int:
+    try:
+        return len(read_done(store))
+    except OSError:
+        return 0
 
 
 def _follow(
@@ -235,7 +300,8 @@ def _follow(
     ):
         progress.begin()
         for outcome in outcomes:
-            _check_room(outcome, work.store, done=len(read_done(work.store)) if outcome.full else 0)
+            if outcome.cause:
+                _check_store(outcome, work)
             if outcome.error and outcome.index in read_done(work.store):
                 outcome = Outcome(outcome.index)  # its worker died after it was done
             progress.add(outcome)
@@ -257,9 +323,22 @@ def _runner(work: TileWork, how: Execution) -> Iterator[Any]:
             yield OnClient(client)
 
 
-def _check_room(outcome: Outcome, store: Path, *, done: int) -> None:
-    if outcome.full:
+def _check_store(outcome: Outcome, work: TileWork) -> None:
+    """End a job whose store takes no more tiles."""
+    store, tile, why = work.store, outcome.index, outcome.error
+    safe = f"The {_count_done(store)} tiles that are done are safe"
+    if outcome.cause == "full":
         raise StoreFullError(
-            f"no room left for {store} at tile {outcome.index}: {outcome.error}. The {done} tiles "
-            "that are done are safe; make room and run again to do the rest"
+            f"no room left for {store} at tile {tile}: {why}. {safe}; make room and run again to "
+            "do the rest"
         )
+    if outcome.cause == "closed":
+        raise JobError(
+            f"{store} may not be written any more, at tile {tile}: {why}. {safe}; make it writable "
+            "and run again to do the rest"
+        )
+    try:
+        with entered(store) as place:
+            check_token(place, work.token)
+    except FileNotFoundError as error:
+        raise JobError(f"{store} is gone, at tile {tile}: {error}") from error

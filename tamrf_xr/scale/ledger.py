@@ -1,24 +1,31 @@
 """What a store knows of its job: what was asked, and which tiles are done.
 
-``OUT.zarr/.tamrf_job/`` holds ``job.json``, the lock (`tamrf_xr.scale.lock`) and ``done/``: an
-empty file ``row_column`` per tile. A file that exists or does not cannot be half-written.
+``OUT.zarr/.tamrf_job/`` holds ``job.json``, the lock (`tamrf_xr.scale.lock`) with the token of the
+store, and ``done/``: a file ``row_column`` per tile, whose name says that it is done and whose text
+the bytes of its shards. A name that exists or does not cannot be half-written.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+import re
+import uuid
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tamrf_xr.errors import JobError
+from tamrf_xr.errors import JobError, StoreGoneError, StoreReplacedError
+from tamrf_xr.owners import Owner
 from tamrf_xr.paths import readable
-from tamrf_xr.scale.layout import sync
-from tamrf_xr.scale.lock import Owner, owner_of
+from tamrf_xr.scale.disk import sync_folder
+from tamrf_xr.scale.lock import owner_of
+from tamrf_xr.scale.writing import Place
 
-FOLDER, MANIFEST, DONE, LOCK = ".tamrf_job", "job.json", "done", "lock"
+FOLDER, MANIFEST, DONE = ".tamrf_job", "job.json", "done"
+LOCK, TOKEN = "lock", "lock.token"
+_MARK = re.compile(r"\d+_\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +58,9 @@ class JobState:
     owner: Owner | None
     """Process that works on it, or None."""
 
+    damaged: int
+    """Tiles among those whose shards have not the sizes that were recorded."""
+
     asked: Mapping[str, str]
     """What was asked: method, weights, dates, inputs."""
 
@@ -60,6 +70,8 @@ class JobState:
     def __str__(self) -> str:
         """Return a line for a person to read."""
         state = "complete" if self.done == self.tiles else "incomplete: the rest reads as no data"
+        if self.damaged:
+            state = f"{self.damaged} of them damaged: tamrf-xr verify names them"
         return f"job: {self.done} of {self.tiles} tiles done, " + (
             f"at work: {self.owner}" if self.owner else state
         )
@@ -85,8 +97,10 @@ def job_state(store: str | os.PathLike[str]) -> JobState | None:
     if manifest is None:
         return None
     rows, cols = manifest.counts
-    owner = owner_of(lock_of(path))
-    return JobState(len(read_done(path)), rows * cols, owner, manifest.asked, manifest.about)
+    owner = owner_of(lock_of(path), watch=False)
+    done = read_done(path)
+    damaged = sum(why_damaged(path, index) is not None for index in done)
+    return JobState(len(done), rows * cols, owner, damaged, manifest.asked, manifest.about)
 
 
 def lock_of(store: Path) -> Path:
@@ -128,17 +142,100 @@ def read_manifest(store: Path) -> Manifest | None:
         ) from error
 
 
-def record(store: Path, index: tuple[int, int]) -> None:
-    """Say that a tile is done: its shards must be on the disk by now."""
-    folder = store / FOLDER / DONE
-    os.close(os.open(folder / f"{index[0]}_{index[1]}", os.O_CREAT | os.O_WRONLY, 0o644))
-    sync(folder)
+def write_token(store: Path) -> str:
+    """Name a store that was just laid out: what a tile of another job does not know."""
+    token = uuid.uuid4().hex
+    (store / FOLDER / TOKEN).write_text(token + "\n")
+    return token
+
+
+def read_token(store: Path) -> str:
+    """Return the name of a store as it was laid out; empty where older versions did that."""
+    try:
+        return (store / FOLDER / TOKEN).read_text().strip()
+    except FileNotFoundError:
+        return ""
+
+
+def check_token(place: Place, token: str) -> None:
+    """Check that a store is the one that a tile was planned for, there and under its name.
+
+    Raises
+    ------
+    StoreGoneError
+        If there is no store.
+    StoreReplacedError
+        If another job has laid it out anew.
+    """
+    if not (place.store / FOLDER).is_dir():
+        raise StoreGoneError(
+            f"no store at {place.store} on this machine: workers write it themselves, so it must "
+            "lie on a file system that all of them share"
+        )
+    there = read_token(place.store)
+    same = os.path.samestat(os.fstat(place.handle), os.stat(place.store))
+    if there != token or not same:
+        raise StoreReplacedError(
+            f"another job has laid {place.store} out anew since this one began; this one may not "
+            "write to it: stop it, or give it another store"
+        )
+
+
+def record(place: Place, index: tuple[int, int], sizes: Mapping[str, int]) -> None:
+    """Say that a tile is done, with the bytes of its shards: they must be on the disk by now."""
+    folder = f"{FOLDER}/{DONE}"
+    # In place: killed before the sizes are there, it is done all the same, as of older versions.
+    flags = os.O_CREAT | os.O_TRUNC | os.O_WRONLY
+    handle = os.open(f"{folder}/{_mark(index)}", flags, 0o666, dir_fd=place.handle)
+    with os.fdopen(handle, "w") as file:
+        file.write(json.dumps(dict(sizes)) + "\n")
+    sync_folder(folder, inside=place.handle)
+
+
+def forget(store: Path, indices: Iterable[tuple[int, int]]) -> None:
+    """Say that tiles are not done: before anything of them is written again."""
+    for index in indices:
+        (store / FOLDER / DONE / _mark(index)).unlink(missing_ok=True)
+    sync_folder(store / FOLDER / DONE)
+
+
+def is_done(place: Place, index: tuple[int, int]) -> bool:
+    """Tell whether a tile is done."""
+    try:
+        os.stat(f"{FOLDER}/{DONE}/{_mark(index)}", dir_fd=place.handle)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def read_done(store: Path) -> set[tuple[int, int]]:
     """Return row and column of every tile that is done."""
-    names = (name.split("_") for name in os.listdir(store / FOLDER / DONE))
-    return {(int(row), int(column)) for row, column in names}
+    names = filter(_MARK.fullmatch, os.listdir(store / FOLDER / DONE))
+    return {(int(row), int(column)) for row, _, column in (n.partition("_") for n in names)}
+
+
+def why_damaged(store: Path, index: tuple[int, int]) -> str | None:
+    """Tell why the shards of a tile that is done are not as recorded, by their sizes; or None.
+
+    Tiles that older versions made have no sizes.
+    """
+    try:
+        text = (store / FOLDER / DONE / _mark(index)).read_text()
+        sizes = {str(name): int(size) for name, size in json.loads(text).items()} if text else {}
+    except (ValueError, AttributeError, TypeError):
+        return "what was recorded of it is damaged"
+    for name, size in sizes.items():
+        try:
+            found = (store / name).stat().st_size
+        except FileNotFoundError:
+            found = 0
+        if found != size:
+            return f"{name} has {found} bytes, was written with {size}"
+    return None
+
+
+def _mark(index: tuple[int, int]) -> str:
+    return f"{index[0]}_{index[1]}"
 
 
 def check_same(store: Path, found: Mapping[str, str], asked: Mapping[str, str]) -> None:

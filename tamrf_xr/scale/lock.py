@@ -1,60 +1,43 @@
 """One job at a time on a store, and no store locked for ever by a process that died.
 
-The lock is a file that names its owner. It is stale where the owner ran on this host and is gone,
-or ran elsewhere and has not touched the file for `SILENCE` seconds; a stale lock is taken over.
-Were an owner only paused, both would write the same bytes under temporary names: no harm done.
+The lock is a file that names its owner (`tamrf_xr.owners`). Whether the owner still runs is seen
+in the table of processes where both count alike; under one kernel, by a lock that the kernel lets
+go of when it dies; else by signs of life, and by watching before a silence is believed. A lock
+whose owner is gone is taken over. Were an owner only paused, both would write the same bytes under
+temporary names: no harm done.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
-import socket
-import threading
-import uuid
+import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import asdict
 from pathlib import Path
 
-import psutil
-
 from tamrf_xr.errors import JobError
+from tamrf_xr.interrupt import before_end
+from tamrf_xr.owners import Owner, beating, is_silent, runs
+from tamrf_xr.scale import disk
 
-BEAT, SILENCE = 20.0, 300.0
-"""Seconds between two signs of life, and of silence after which an owner elsewhere is given up."""
+PATIENCE = 10.0
+"""Seconds after which a folder that guards for milliseconds was left by a process that died."""
+
+_HANDLES: dict[str, int | None] = {}
+_KEPT: dict[str, Path] = {}
+"""Per token of a lock of this process, the handle the kernel knows it by, and where it lies."""
 
 
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """The process that holds a lock."""
+def let_go_of_all() -> None:
+    """Let go of what this process holds: for one that is about to end, whatever it is at."""
+    for token in list(_KEPT):
+        with contextlib.suppress(OSError, JobError):
+            _let_go(token)
 
-    host: str
-    """Its machine."""
 
-    pid: int
-    """Its number there."""
-
-    born: float
-    """When it started, in seconds since 1970: numbers are used again."""
-
-    since: str
-    """When it took the lock."""
-
-    token: str
-    """Unique."""
-
-    @classmethod
-    def me(cls) -> Owner:
-        """Return this process."""
-        pid, now = os.getpid(), datetime.now(UTC).isoformat(timespec="seconds")
-        return cls(socket.gethostname(), pid, _born(pid) or 0.0, now, uuid.uuid4().hex)
-
-    def __str__(self) -> str:
-        """Return words for a person."""
-        return f"process {self.pid} on {self.host} since {self.since}"
+before_end(let_go_of_all)
 
 
 @contextlib.contextmanager
@@ -75,22 +58,31 @@ def held(path: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def kept(path: Path, me: Owner) -> Iterator[None]:
     """Show signs of life on a lock that is held, and let go of it at the end."""
-    stop = threading.Event()
-    heart = threading.Thread(target=_beat, args=(path, stop), daemon=True, name="tamrf-lock")
-    heart.start()
+    _KEPT[me.token] = path
     try:
-        yield
+        with beating(path):
+            yield
     finally:
-        stop.set()
-        heart.join()
-        if (owner := _read(path)) is not None and owner.token == me.token:
+        _let_go(me.token)
+
+
+def abandon(me: Owner) -> None:
+    """Let go of a lock whose folder is removed before it was kept."""
+    handle = _HANDLES.pop(me.token, None)
+    if handle is not None:
+        os.close(handle)
+
+
+def _let_go(token: str) -> None:
+    path, handle = _KEPT.pop(token, None), _HANDLES.pop(token, None)
+    if path is None:
+        return
+    # A store that may not be written any more keeps the lock: its owner is gone all the same.
+    with contextlib.suppress(OSError):
+        if (owner := _read(path)) is not None and owner.token == token:
             path.unlink(missing_ok=True)
-
-
-def _beat(path: Path, stop: threading.Event) -> None:
-    while not stop.wait(BEAT):
-        with contextlib.suppress(OSError):
-            os.utime(path)
+    if handle is not None:
+        os.close(handle)
 
 
 def acquire(path: Path, me: Owner) -> None:
@@ -110,26 +102,95 @@ def acquire(path: Path, me: Owner) -> None:
         path.unlink(missing_ok=True)
         mine = path.with_name(f"{path.name}.{me.token}")
         mine.write_text(json.dumps(asdict(me)))
+        _HANDLES[me.token] = disk.claim(mine)
         try:
-            os.link(mine, path)  # fails where another host was faster
+            _take(mine, path, me)
         except FileExistsError:
             raise JobError(f"another run has just started on {path.parent.parent}") from None
         finally:
-            mine.unlink()
+            mine.unlink(missing_ok=True)
+
+
+def _take(mine: Path, path: Path, me: Owner) -> None:
+    """Give a file the name of the lock, unless another machine was faster."""
+    try:
+        os.link(mine, path)
+    except OSError as error:
+        if error.errno not in disk.UNSUPPORTED:
+            raise
+        if path.exists():
+            raise FileExistsError(path) from None
+        mine.rename(path)
+        if (owner := _read(path)) is None or owner.token != me.token:
+            raise FileExistsError(path) from None
 
 
 @contextlib.contextmanager
 def _guard(path: Path) -> Iterator[None]:
-    """Keep processes of this host from taking over one stale lock at once."""
-    with path.with_name(f"{path.name}.guard").open("w") as guard:
-        fcntl.flock(guard, fcntl.LOCK_EX)
+    """Keep processes from taking over one stale lock at once."""
+    file = path.with_name(f"{path.name}.guard")
+    file.touch()
+    handle = _wait_for(file)
+    if handle is None:
+        with _guarded_by_folder(path.with_name(f"{path.name}.guard.d")):
+            yield
+        return
+    try:
         yield
+    finally:
+        os.close(handle)
 
 
-def owner_of(path: Path) -> Owner | None:
-    """Return who holds a lock; None where it is free or stale."""
+def _wait_for(file: Path) -> int | None:
+    while True:
+        try:
+            return disk.claim(file)
+        except BlockingIOError:
+            time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def _guarded_by_folder(folder: Path) -> Iterator[None]:
+    """Guard where there are no locks: a folder is made by one of any number of processes."""
+    before, since = None, time.monotonic()
+    while True:
+        try:
+            folder.mkdir()
+            break
+        except FileExistsError:
+            time.sleep(0.05)
+        now = _born(folder)
+        if now != before:
+            before, since = now, time.monotonic()
+        elif time.monotonic() - since > PATIENCE:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+
+
+def _born(folder: Path) -> int | None:
+    try:
+        return folder.stat().st_mtime_ns
+    except OSError:
+        return None
+
+
+def owner_of(path: Path, *, watch: bool = True) -> Owner | None:
+    """Return who holds a lock; None where it is free or stale.
+
+    Parameters
+    ----------
+    path
+        The lock.
+    watch
+        Take the time to watch an owner that seems silent; see `tamrf_xr.owners.is_silent`.
+    """
     owner = _read(path)
-    return owner if owner is not None and _alive(owner, path) else None
+    return owner if owner is not None and _alive(owner, path, watch=watch) else None
 
 
 def _read(path: Path) -> Owner | None:
@@ -141,26 +202,21 @@ def _read(path: Path) -> Owner | None:
         raise JobError(f"lock {path} is damaged ({error}); delete it if no job runs") from error
 
 
-def _alive(owner: Owner, path: Path) -> bool:
-    if owner.host == socket.gethostname():
-        born = _born(owner.pid)
-        return born is not None and abs(born - owner.born) < 1
-    return _silence(path) < SILENCE
+def _alive(owner: Owner, path: Path, *, watch: bool) -> bool:
+    seen = runs(owner)
+    if seen is None and owner.near:
+        seen = _is_claimed(path)
+    return seen if seen is not None else not is_silent(path, watch=watch)
 
 
-def _born(pid: int) -> float | None:
+def _is_claimed(path: Path) -> bool | None:
+    """Tell whether the kernel still knows the owner; None where it does not keep such locks."""
     try:
-        process = psutil.Process(pid)
-        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
-    except psutil.NoSuchProcess:
+        handle = disk.claim(path)
+    except BlockingIOError:
+        return True
+    except OSError:
         return None
-
-
-def _silence(path: Path) -> float:
-    """Return the seconds since the last sign of life, by the clock of the file system."""
-    now = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
-    now.touch()
-    try:
-        return now.stat().st_mtime - path.stat().st_mtime
-    finally:
-        now.unlink()
+    if handle is not None:
+        os.close(handle)
+    return None if handle is None else False

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
-from tamrf_xr.scale.layout import write_tile
-from tamrf_xr.scale.ledger import FOLDER, record
+from tamrf_xr.errors import InputChangedError, StoreGoneError, StoreReplacedError
+from tamrf_xr.fuser import Pixels
+from tamrf_xr.scale.inputs import Inputs
+from tamrf_xr.scale.ledger import check_token, is_done, record
 from tamrf_xr.scale.reading import SensorSource
 from tamrf_xr.scale.tilework import FuseJob, fuse_tile
+from tamrf_xr.scale.writing import Place, entered, write_tile
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM)
+"""What a store says that may not be written any more."""
+
+Cause = Literal["", "full", "closed", "replaced", "unseen"]
+"""A store without room, not to be written, or of another job: the job ends. An input or output that
+the worker does not see: another one may."""
+
 STAGES = ("reading", "computing", "writing")
 
 
@@ -30,6 +41,12 @@ class TileWork:
 
     store: Path
     """Where to write."""
+
+    token: str = ""
+    """What the store was called when it was laid out; see `tamrf_xr.scale.ledger.check_token`."""
+
+    inputs: Inputs = field(default_factory=Inputs)
+    """What the sources were when the job was planned."""
 
     cores: int = 0
     """Cores that a thread's libraries may use; 0 leaves them as they are."""
@@ -62,8 +79,11 @@ class Outcome:
     error: str | None = None
     """Why it failed, or None."""
 
-    full: bool = False
-    """True where it failed for want of room in the store."""
+    cause: Cause = ""
+    """What kind of failure, where that decides how the job goes on."""
+
+    worker: str = ""
+    """Which worker of a cluster."""
 
     clipped: int = 0
     """Values that int16 does not hold."""
@@ -112,22 +132,53 @@ def run_tile(
     try:
         if work.cores:
             work.job.spec.use_cores(work.cores)
-        fused = fuse_tile(work.job, index, work.sources, watch=watch)
+        _check_inputs(work, index)
+        fused = _fused(work, index, watch)
         with watch("writing"):
-            _check_store(work.store)
-            clipped = write_tile(work.store, work.job, index, fused)
-            record(work.store, index)
+            clipped = _written(work, index, fused)
     except Exception as error:  # noqa: BLE001  (told in the outcome; the job goes on without it)
-        return Outcome(index, tuple(watch.spans), _words(error), _is_full(error))
+        return Outcome(index, tuple(watch.spans), _words(error), _cause(error, watch.spans))
     return Outcome(index, tuple(watch.spans), clipped=clipped)
 
 
-def _check_store(store: Path) -> None:
-    if not (store / FOLDER).is_dir():
-        raise FileNotFoundError(
-            f"no store at {store} on this machine: workers write it themselves, so it must lie on "
-            "a file system that all of them share"
-        )
+def _check_inputs(work: TileWork, index: tuple[int, int]) -> None:
+    work.inputs.check(work.job.grid[index].reads, work.job.dates.reads)
+
+
+def _fused(work: TileWork, index: tuple[int, int], watch: Stopwatch) -> dict[str, Pixels]:
+    try:
+        return fuse_tile(work.job, index, work.sources, watch=watch)
+    except Exception:
+        # An input that goes away fails in many ways: what is said is that.
+        _check_inputs(work, index)
+        raise
+
+
+def _written(work: TileWork, index: tuple[int, int], fused: Mapping[str, Pixels]) -> int:
+    """Write a tile into the store that it is for, and say so; return how many values it clips."""
+    with _entered(work.store) as place:
+        check_token(place, work.token)
+        if is_done(place, index):  # another run was faster: what is done stays as it is
+            return 0
+        written = write_tile(place, work.job, index, fused)
+        _check_inputs(work, index)
+        check_token(place, work.token)
+        record(place, index, written.sizes)
+    return written.clipped
+
+
+@contextmanager
+def _entered(store: Path) -> Iterator[Place]:
+    try:
+        with entered(store) as place:
+            yield place
+    except FileNotFoundError as error:
+        if isinstance(error, StoreGoneError):
+            raise
+        raise StoreGoneError(
+            f"no store at {store} on this machine, or not as it was ({error}): workers write it "
+            "themselves, so it must lie on a file system that all of them share"
+        ) from None
 
 
 def _words(error: BaseException) -> str:
@@ -135,9 +186,16 @@ def _words(error: BaseException) -> str:
     return f"{type(cause).__name__}: {cause}"
 
 
-def _is_full(error: BaseException | None) -> bool:
+def _cause(error: BaseException | None, spans: Sequence[Span]) -> Cause:
+    writing = bool(spans) and spans[-1].stage == "writing"
     while error is not None:
+        if isinstance(error, StoreReplacedError):
+            return "replaced"
+        if isinstance(error, (StoreGoneError, InputChangedError)):
+            return "unseen"
         if isinstance(error, OSError) and error.errno in FULL:
-            return True
+            return "full"
+        if writing and isinstance(error, OSError) and error.errno in CLOSED:
+            return "closed"
         error = error.__cause__ or error.__context__
-    return False
+    return ""

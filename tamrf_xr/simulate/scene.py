@@ -19,7 +19,7 @@ from pyproj import CRS
 from tamrf_xr.cube import Grid, build_cube, build_group
 from tamrf_xr.dates import parse_dates
 from tamrf_xr.errors import DateError, OptionError
-from tamrf_xr.paths import local_path
+from tamrf_xr.replacing import check_store
 from tamrf_xr.sensors import FINE_GSD, SENSORS
 from tamrf_xr.simulate.atmosphere import Sky, draw_sky, through
 from tamrf_xr.simulate.config import SceneConfig
@@ -28,7 +28,7 @@ from tamrf_xr.simulate.ground import Ground, draw_ground
 from tamrf_xr.simulate.masks import any_of, detect, most_of, spoiled
 from tamrf_xr.simulate.orbits import Pass, nadir, passes
 from tamrf_xr.simulate.sensing import observe
-from tamrf_xr.store import check_absent, save_cube
+from tamrf_xr.store import save_cube
 
 MARGIN = 12
 """10 m pixels simulated round the scene, so that blur and shift find something there."""
@@ -157,9 +157,9 @@ def write_scene(
     DateError
         If a date of the truth cannot be read, or lies outside the series.
     """
-    for path in (out_zarr, truth_zarr):
-        if path is not None:
-            check_absent(local_path(path, "store"), overwrite=overwrite)
+    first_store = check_store(out_zarr, "store", overwrite=overwrite)
+    if truth_zarr is not None:
+        check_store(truth_zarr, "store of the truth", overwrite=overwrite, inputs=[first_store])
     first, last = config.year, config.year + config.years - 1
     dates = parse_dates(f"{first}-01-01/{last}-12-31/15D" if truth_dates is None else truth_dates)
     _check_years(dates, config)

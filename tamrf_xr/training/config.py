@@ -17,6 +17,7 @@ from tamrf_xr.errors import OptionError
 from tamrf_xr.model.config import NetworkConfig
 from tamrf_xr.paths import local_path
 from tamrf_xr.plain_yaml import load_yaml, one_line
+from tamrf_xr.replacing import fresh_file
 from tamrf_xr.training.bounds import check_bounds
 from tamrf_xr.training.views import LossConfig
 
@@ -260,9 +261,8 @@ def as_tree(config: TrainConfig) -> dict[str, Any]:
 
 def write_config(config: TrainConfig, path: Path) -> None:
     """Write a configuration as YAML, whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(yaml.safe_dump(as_tree(config), sort_keys=False))
-    partial.replace(path)
+    with fresh_file(path) as partial:
+        partial.write_text(yaml.safe_dump(as_tree(config), sort_keys=False))
 
 
 def _names(config: Any) -> list[str]:

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from tamrf_xr.errors import OptionError
 from tamrf_xr.model.network import Tamrf
+from tamrf_xr.replacing import fresh_file
 from tamrf_xr.training.batches import targets_of, views_of
 from tamrf_xr.training.config import OptimConfig, TrainConfig
 from tamrf_xr.training.losses import loss_tools, spare_border, training_loss
@@ -224,9 +225,8 @@ class Log:
         """Open the log of a run that goes on from a step: what a killed one told later is cut."""
         path = folder / "log.jsonl"
         if path.exists():
-            partial = path.with_name(f".{path.name}.partial")
-            partial.write_text("".join(_told_until(reached, path)))
-            partial.replace(path)
+            with fresh_file(path) as partial:
+                partial.write_text("".join(_told_until(reached, path)))
         self._file = path.open("a")
         self._board = _board(folder) if tensorboard else None
 

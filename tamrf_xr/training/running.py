@@ -26,6 +26,7 @@ from tamrf_xr.model.checkpoint import load_model, save_model
 from tamrf_xr.model.network import Tamrf
 from tamrf_xr.model.scrutiny import UNREADABLE, why_unreadable
 from tamrf_xr.paths import local_path
+from tamrf_xr.replacing import fresh_file
 from tamrf_xr.store import open_cube
 from tamrf_xr.training.config import TrainConfig, as_tree, read_config, write_config
 from tamrf_xr.training.loop import Log, Partials, Trainer
@@ -233,9 +234,8 @@ class _Run:
     def save(self) -> None:
         """Write what a rerun goes on from, whole or not at all."""
         if self._log:
-            partial = self._folder / f".{LAST}.partial"
-            torch.save(self._trainer.state(), partial)
-            partial.replace(self._folder / LAST)
+            with fresh_file(self._folder / LAST) as partial:
+                torch.save(self._trainer.state(), partial)
 
 
 def ranked(folder: Path) -> list[Path]:

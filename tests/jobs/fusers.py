@@ -18,7 +18,7 @@ def traced(folder: Path, **changes) -> FuserSpec:
 
 
 class Traced(Blur):
-    """Appends to ``built`` and ``calls``; obeys ``kill``, ``hang``, ``slow`` and ``greedy``."""
+    """Appends to ``built`` and ``calls``; obeys ``kill``, ``hang``, ``wait``, ``slow`` and more."""
 
     def __init__(self, makes, folder):
         super().__init__(makes)
@@ -40,6 +40,10 @@ class Traced(Blur):
         if self.told("hang") and len(traces(self.folder, "calls")) > 3:
             self.note("hanging")
             time.sleep(600)
+        if self.told("wait"):
+            self.note("waiting")
+            while self.told("wait"):
+                time.sleep(0.02)
         if self.told("greedy") and self.blocks > 1:
             raise MemoryError("out of memory on a made-up GPU")
         return super().__call__(*args)

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 import tamrf_xr
+from tamrf_xr import owners
 from tamrf_xr.cube import build_cube, groups_of
 from tamrf_xr.errors import JobError, OptionError, OutputExistsError
 from tamrf_xr.scale.job import Execution, run_tiles
@@ -110,7 +111,9 @@ def test_stores_that_exist_are_refused_unless_told(scene, folder, tmp_path):
     assert not list(tmp_path.glob(".*"))
 
 
-def test_lock_of_another_machine_holds_while_it_shows_signs_of_life(scene, folder, tmp_path):
+def test_lock_of_another_machine_holds_while_it_shows_signs_of_life(
+    scene, folder, tmp_path, monkeypatch
+):
     store = tmp_path / "out.zarr"
     job(scene, store, folder)
     lock = lock_of(store)
@@ -120,6 +123,7 @@ def test_lock_of_another_machine_holds_while_it_shows_signs_of_life(scene, folde
     with pytest.raises(JobError, match=r"process 1 on elsewhere since 2022-01-01.*delete"):
         job(scene, store, folder)
     os.utime(lock, (time.time() - 3600,) * 2)
+    monkeypatch.setattr(owners, "WATCH", 0.1)
     assert job(scene, store, folder).found == TILES
     lock.write_text("{")
     with pytest.raises(JobError, match=r"lock .* is damaged"):
@@ -143,6 +147,16 @@ def test_remote_stores_and_contradictions_are_refused(scene, folder):
         Execution(workers=0)
 
 
+def test_device_that_is_not_there_is_refused_before_anything_is_laid_out(scene, tmp_path):
+    ask = {"device": "cuda:63", "progress": False}
+    for cluster in (None, "local"):
+        with pytest.raises(OptionError, match="device is 'cuda:63', which is not there"):
+            tamrf_xr.run_job(
+                tamrf_xr.open_cube(scene), tmp_path / "o", "2022-01-10", cluster=cluster, **ask
+            )
+    assert not list(tmp_path.iterdir())
+
+
 def test_store_that_no_job_made_has_no_state(scene):
     assert job_state(scene) is None
 
@@ -160,17 +174,13 @@ def test_run_job_resolves_the_method(scene, tmp_path):
 
 
 def test_tile_that_did_not_reach_the_disk_is_not_done(scene, folder, tmp_path, monkeypatch):
-    from tamrf_xr.scale import layout
+    from tamrf_xr.scale import writing
 
-    sync = layout.sync
-
-    def fail(path):
-        if "/c/0/0/" in str(path) and path.is_file():
-            raise OSError(5, "Input/output error")
-        sync(path)
+    def fail(inside, name, data):
+        raise OSError(5, "Input/output error")
 
     with monkeypatch.context() as patched:
-        patched.setattr(layout, "sync", fail)
+        patched.setattr(writing, "_write", fail)
         summary = job(scene, tmp_path / "out.zarr", folder)
     assert len(summary.failed) == TILES
     assert "Input/output error" in summary.failed[0].error

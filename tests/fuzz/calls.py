@@ -1,0 +1,26 @@
+"""The calls that are killed, in a module that a server of forks has imported beforehand."""
+
+from __future__ import annotations
+
+import warnings
+
+import tamrf_xr
+
+OPTIONS = {"method": "linear", "tile": 20, "workers": 2, "progress": False}
+DATES = "2022-01-05/2022-02-10/3D"
+
+
+def job(scene: str, out: str, over: bool) -> None:
+    """Fuse into a store."""
+    _quiet()
+    tamrf_xr.run_job(tamrf_xr.open_cube(scene), out, DATES, overwrite=over, **OPTIONS)
+
+
+def save(scene: str, out: str, over: bool) -> None:
+    """Save a cube."""
+    _quiet()
+    tamrf_xr.save_cube(tamrf_xr.open_cube(scene), out, overwrite=over)
+
+
+def _quiet() -> None:
+    warnings.simplefilter("ignore")

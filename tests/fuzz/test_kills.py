@@ -1,0 +1,10 @@
+"""The fuzz of kills, small; `make fuzz` is the long one."""
+
+from __future__ import annotations
+
+from tests.fuzz import kills
+
+
+def test_kills_at_random_moments_lose_nothing(capsys):
+    assert kills.main(["5", "1"]) == 0
+    assert "5 kills: every store whole" in capsys.readouterr().out
