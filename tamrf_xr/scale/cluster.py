@@ -361,6 +361,8 @@ def _check_kinds(found: Mapping[str, Any], path: Path) -> None:
     counts = {"jobs": found.get("jobs")}
     counts |= {name: (found.get("options") or {}).get(name) for name in COUNTS}
     for name, value in counts.items():
+        if name == "processes" and isinstance(value, bool):
+            continue  # of dask's LocalCluster: processes or threads
         whole = isinstance(value, int) and not isinstance(value, bool)
         if value is not None and (not whole or not 1 <= value <= MOST):
             raise OptionError(f"{path}: {name} is {value!r:.40}; expected 1 to {MOST}")
