@@ -132,7 +132,8 @@ def run_tile(
     try:
         if work.cores:
             work.job.spec.use_cores(work.cores)
-        _check_inputs(work, index)
+        with watch("reading"):
+            _check_inputs(work, index)
         fused = _fused(work, index, watch)
         with watch("writing"):
             clipped = _written(work, index, fused)

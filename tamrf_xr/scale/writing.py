@@ -140,8 +140,14 @@ def put_file(inside: int, name: str, data: bytes | None) -> None:
     else:
         partial = f"{name}.{own_tag()}.{uuid.uuid4().hex[:8]}.partial"
         try:
-            _write(inside, partial, data)
-            os.replace(partial, name, src_dir_fd=inside, dst_dir_fd=inside)
+            handle = _write(inside, partial, data)
+            try:
+                os.replace(partial, name, src_dir_fd=inside, dst_dir_fd=inside)
+                # After the rename: one commit of the file system's journal for both. What is not
+                # on the disk by then is not recorded either.
+                os.fsync(handle)
+            finally:
+                os.close(handle)
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(partial, dir_fd=inside)
@@ -149,12 +155,17 @@ def put_file(inside: int, name: str, data: bytes | None) -> None:
     sync_folder(folder, inside=inside)
 
 
-def _write(inside: int, name: str, data: bytes) -> None:
+def _write(inside: int, name: str, data: bytes) -> int:
+    """Write a file that is not there; return its handle, open."""
     handle = os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666, dir_fd=inside)
-    with os.fdopen(handle, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(handle)
+    try:
+        left = memoryview(data)
+        while left:
+            left = left[os.write(handle, left) :]
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
 
 
 def remove_partials(store: Path) -> None:

@@ -38,7 +38,7 @@ def write_halves(folder: Path) -> None:
             whole(inside, name.split(".")[0], data[: len(data) // 2])
             (folder / "half").touch()
             time.sleep(600)
-        whole(inside, name, data)
+        return whole(inside, name, data)
 
     writing._write = half
 
