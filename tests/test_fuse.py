@@ -329,7 +329,7 @@ def test_a_tile_year_is_laid_out_without_reading_it(small, tmp_path):
         ({"model": "nowhere.ckpt"}, tamrf_xr.TamrfError, "nowhere.ckpt"),
         ({"model": 3}, ModelError, "a path, a loaded model or 'default'"),
         ({"precision": "float8"}, OptionError, "float32, bfloat16"),
-        ({"device": "gpu0"}, OptionError, "expected auto, cpu, cuda or cuda:N"),
+        ({"device": "gpu0"}, OptionError, "auto, cpu, cuda or cuda:N"),
         ({"tile": "big"}, OptionError, "tile must be 'auto' or a number"),
         ({"window": "long"}, DateError, "not a duration"),
         ({"method_options": {"speed": 2}}, OptionError, "has no option speed"),
