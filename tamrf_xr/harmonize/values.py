@@ -28,7 +28,7 @@ BUDGET = 2**26
 LEAST, MOST = 2, 8
 """Places that a look takes: one date alone may be clouded."""
 
-VALUES = {"sample": 2**20, "full": 2**24, "off": 2**20}
+VALUES = {"sample": 2**18, "full": 2**24, "off": 2**18}
 """Values of one sensor that are kept of a look, whatever is read for it."""
 
 FEWEST = 16
