@@ -88,7 +88,7 @@ def probe(folder: Path) -> list[str]:
     """Try what a job needs in a folder, and tell what is missing, and what follows from that."""
     lacking = []
     trial = folder / f"lock.probe.{uuid.uuid4().hex}"
-    other = trial.with_suffix(".other")
+    other = trial.with_name(f"{trial.name}.other")
     trial.touch()
     try:
         handle = claim(trial)

@@ -99,7 +99,7 @@ def acquire(path: Path, me: Owner) -> None:
                 f"another run is at work on {path.parent.parent}: {owner}; wait for it, stop it, "
                 f"or name another store. If you are sure that it is gone, delete {path}"
             )
-        path.unlink(missing_ok=True)
+        _clean_up(path)
         mine = path.with_name(f"{path.name}.{me.token}")
         mine.write_text(json.dumps(asdict(me)))
         _HANDLES[me.token] = disk.claim(mine)
@@ -109,6 +109,14 @@ def acquire(path: Path, me: Owner) -> None:
             raise JobError(f"another run has just started on {path.parent.parent}") from None
         finally:
             mine.unlink(missing_ok=True)
+
+
+def _clean_up(path: Path) -> None:
+    """Remove a lock whose owner is gone, and what it was about to do beside it."""
+    stay = {f"{path.name}.{name}" for name in ("guard", "guard.d", "token")}
+    for left in (path, *path.parent.glob(f"{path.name}.*")):
+        if left.name not in stay:
+            left.unlink(missing_ok=True)
 
 
 def _take(mine: Path, path: Path, me: Owner) -> None:

@@ -124,7 +124,10 @@ def test_lock_of_another_machine_holds_while_it_shows_signs_of_life(
         job(scene, store, folder)
     os.utime(lock, (time.time() - 3600,) * 2)
     monkeypatch.setattr(owners, "WATCH", 0.1)
+    for name in ("lock.probe.dead", "lock.probe.dead.other", "lock.dead"):
+        (lock.parent / name).touch()
     assert job(scene, store, folder).found == TILES
+    assert not list(lock.parent.glob("lock*dead*"))
     lock.write_text("{")
     with pytest.raises(JobError, match=r"lock .* is damaged"):
         job(scene, store, folder)
