@@ -33,9 +33,10 @@ check: $(VENV)/installed
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/inference.py
 
-# Some 1000 bad values at every door (a part of it is in `make test`), then kills at random moments: some 25 minutes.
+# Some 1000 bad values at every door (a part of it is in `make test`), then bits flipped and kills at random moments: some 25 minutes.
 fuzz: $(VENV)/installed
 	$(BIN)/python -m tests.fuzz.options
+	$(BIN)/python -m tests.fuzz.damage 300
 	$(BIN)/python -m tests.fuzz.kills 300
 
 clean:
