@@ -202,9 +202,14 @@ def test_tree_without_dates_is_refused():
 def test_existing_file_is_kept_unless_overwritten(tmp_path):
     path = tmp_path / "look.png"
     path.write_bytes(b"mine")
+    for overwrite in (False, True):  # it is no picture
+        with pytest.raises(OutputExistsError, match="exists|of another kind, no picture"):
+            quicklook(random_cube(), path=path, overwrite=overwrite)
+        assert path.read_bytes() == b"mine"
+    path.unlink()
+    quicklook(random_cube(), path=path, columns=1)
     with pytest.raises(OutputExistsError, match="exists"):
         quicklook(random_cube(), path=path)
-    assert path.read_bytes() == b"mine"
     quicklook(random_cube(), path=path, columns=1, overwrite=True)
     assert path.read_bytes().startswith(b"\x89PNG")
 

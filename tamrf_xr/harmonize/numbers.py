@@ -165,7 +165,8 @@ def _as_float32(value: Any) -> Any:
 def _apply(
     raw: npt.NDArray[Any], scale: Any, offset: Any, *, nodata: tuple[float, ...]
 ) -> npt.NDArray[np.float32]:
-    values = raw.astype(np.float32)
+    with np.errstate(over="ignore"):  # what float32 does not hold is no data
+        values = raw.astype(np.float32)
     if np.ndim(scale) or scale != 1:
         values *= scale
     if np.ndim(offset) or offset != 0:
