@@ -203,7 +203,7 @@ def test_existing_file_is_kept_unless_overwritten(tmp_path):
     path = tmp_path / "look.png"
     path.write_bytes(b"mine")
     for overwrite in (False, True):  # it is no picture
-        with pytest.raises(OutputExistsError, match="exists|of another kind, no picture"):
+        with pytest.raises(OutputExistsError, match=r"exists|of another kind, no picture"):
             quicklook(random_cube(), path=path, overwrite=overwrite)
         assert path.read_bytes() == b"mine"
     path.unlink()
