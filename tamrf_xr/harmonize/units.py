@@ -232,6 +232,8 @@ def _question_stated_offsets(arrays: Sequence[Numbers], units: Sequence[Units]) 
         stated = _single(found.offset)
         if one.thermal or unit.kind != PHYSICAL or one.dtype.kind != "f" or stated > NEGATIVE:
             continue
+        if _lies_on_steps(one.seen(unit), _single(found.scale), stated):
+            continue
         pieces.append((one.seen(unit) + stated, one.look.times))
         offset = stated
     if not pieces:
@@ -244,6 +246,18 @@ def _question_stated_offsets(arrays: Sequence[Numbers], units: Sequence[Units]) 
             f"scaling='physical' to take them as they are, offset={{'landsat': {offset:g}}} to "
             "add it"
         )
+
+
+def _lies_on_steps(values: npt.NDArray[Any], scale: float, offset: float) -> bool:
+    """Tell whether values are whole numbers scaled and offset, where these differ from scaled ones.
+
+    Landsat's -0.2 is no whole number of its steps of 2.75e-5: the remainder tells.
+    """
+    apart = offset / scale % 1
+    if not 0.05 < apart < 0.95 or not np.isfinite(values).any():
+        return False
+    steps = (values[np.isfinite(values)] / scale - apart) % 1
+    return bool(np.mean(np.minimum(steps, 1 - steps) < 0.02) > 0.9)
 
 
 def _without_zeros(arrays: Sequence[Numbers], units: Sequence[Units]) -> list[Units]:

@@ -270,3 +270,16 @@ def test_reflectance_x_10000_that_passes_for_numbers_of_landsat_is_refused():
 def test_eight_bits_are_a_picture_not_reflectance():
     with pytest.raises(CubeError, match="bands hold uint8, expected floats or integers of 16 bits"):
         as_cube(sentinel2=scene().astype("uint8"))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_steps_of_landsat_tell_that_the_offset_was_added(dtype):
+    """Bright ground, so that no dark pixel tells; xarray keeps the attributes of the integers."""
+    dn = band(np.resize([14545, 17000, 20011], (2, 6, 9)).astype("uint16"), gsd=30.0)
+    stated = {"scale_factor": 2.75e-5, "add_offset": -0.2}
+    whole = (dn.astype(dtype) * 2.75e-5 - 0.2).astype(dtype).assign_attrs(stated)
+    found = group(xr.Dataset({"B04": whole}), "landsat")
+    np.testing.assert_allclose(found["reflectance"][:, 0], whole, atol=1e-6)
+    scaled = (dn.astype(dtype) * 2.75e-5).astype(dtype).assign_attrs(stated)
+    with pytest.raises(CubeError, match="may be still to be added"):
+        as_cube(landsat=xr.Dataset({"B04": scaled}))
