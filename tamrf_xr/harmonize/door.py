@@ -6,9 +6,9 @@ values, order the dates; refuse with words that help what stays open.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import partial, reduce
 from operator import and_
 from typing import Any
 
@@ -155,22 +155,25 @@ def as_cube(
     asked.check_for(sources)
     groups, texts = _made(sources, asked)
     if report:
-        print("\n".join(texts))  # noqa: T201 (asked for)
+        print("\n".join(text() for text in texts))  # noqa: T201 (asked for)
     return _joined(groups, data.attrs if isinstance(data, xr.DataTree) else {})
 
 
-def _made(sources: Mapping[str, Any], asked: Asked) -> tuple[dict[str, xr.Dataset], list[str]]:
-    """Make the groups; what is right already passes as it is."""
+def _made(
+    sources: Mapping[str, Any], asked: Asked
+) -> tuple[dict[str, xr.Dataset], list[Callable[[], str]]]:
+    """Make the groups, and reports of them; what is right already passes as it is."""
     names = [name for name in SENSORS if name in sources]
     if asked.regrid is None and all(is_proper(name, sources[name], asked) for name in names):
-        told = [f"/{name}\n  right already: taken as it is" for name in names]
-        return {name: sources[name] for name in names}, told
+        right = [partial(str, f"/{name}\n  right already: taken as it is") for name in names]
+        return {name: sources[name] for name in names}, list(right)
     found = {
         name: _in_group(name, read_layers, sources[name], SENSORS[name], asked.place(name))
         for name in names
     }
     placed = place({name: one.layers for name, one in found.items()}, asked.regrid)
-    groups, texts = {}, []
+    groups: dict[str, xr.Dataset] = {}
+    texts: list[Callable[[], str]] = []
     for name in names:
         group, text = _in_group(name, _group, placed[name], found[name], asked)
         groups[name] = group.assign_attrs(_kept(sources[name]) | group.attrs)
@@ -186,7 +189,7 @@ def _in_group(name: str, call: Any, *arguments: Any) -> Any:
         raise CubeError(f"/{name}: {error}") from error
 
 
-def _group(placed: Placed, found: Found, asked: Asked) -> tuple[xr.Dataset, str]:
+def _group(placed: Placed, found: Found, asked: Asked) -> tuple[xr.Dataset, Callable[[], str]]:
     """Make the group of one sensor: numbers, masks, values, dates."""
     sensor, target = placed.sensor, placed.target
     _check_times(placed.layers)
@@ -217,7 +220,8 @@ def _group(placed: Placed, found: Found, asked: Asked) -> tuple[xr.Dataset, str]
         surface_temperature=thermal,
         attrs={key: text for key, text in done.items() if text},
     )
-    return group, _reported(placed, masks, list(zip(bands, looks, units, strict=True)), done)
+    understood = list(zip(bands, looks, units, strict=True))
+    return group, partial(_reported, placed, masks, understood, done)
 
 
 def _reported(

@@ -42,7 +42,7 @@ from tamrf_xr.harmonize.numbers import (
 )
 from tamrf_xr.harmonize.readings import DIMMEST, OURS, S2_SCALE, SCALINGS_HELP, first_reading
 from tamrf_xr.harmonize.values import Look
-from tamrf_xr.plausible import REFLECTANCE, TEMPERATURE, question
+from tamrf_xr.plausible import REFLECTANCE, TEMPERATURE, medians, question
 
 ZEROS = 1e-3
 """Share of floats that are exactly zero, in every band at once, that tells a fill value."""
@@ -309,7 +309,12 @@ def question_dates(
     values: npt.NDArray[Any], times: npt.NDArray[np.int64], *, thermal: bool
 ) -> tuple[int, str] | None:
     """Return the first acquisition whose values are in other units, and what they are."""
-    for date in np.unique(times) if len(values) > 1 else ():
+    if len(values) < 2 or not values.size:
+        return None
+    expected = TEMPERATURE if thermal else REFLECTANCE
+    middle = medians(values.reshape(len(values), -1))
+    # The median of a date lies between those of its pieces: most need no closer look.
+    for date in np.unique(times[(middle < expected.low) | (middle > expected.high)]):
         if found := question(values[times == date], thermal=thermal):
             return int(date), found
     return None
