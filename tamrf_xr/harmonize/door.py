@@ -93,9 +93,9 @@ def as_cube(
         ``"stated"``: what ``scale_factor`` and ``add_offset`` say, of floats too; per sensor if a
         mapping. By default the statements of the data count (attributes, encoding, STAC
         ``raster:bands``, units), held against the values; without any, floats are physical, int16
-        is ``"ls2s2"`` for Landsat (asked for where it may be ``"dn"``), and for Sentinel-2 if its
-        nodata is -10000 or -32768; other integers are ``"dn"``. Declared nodata, and 0, 65535,
-        -9999, -999, -10000, -32768 where they can be no pixel, become NaN.
+        is ``"ls2s2"`` for Landsat (asked for where it may be ``"dn"``); other integers are
+        ``"dn"``. Declared nodata, and 0, 65535, -9999, -999, -10000, -32768 where they can be no
+        pixel, become NaN.
     regrid
         None: pixels must be 10 m (Sentinel-2) and 30 m (Landsat). ``"nested"``: any pixels are
         brought onto a nested pair, in phase: Sentinel-2 keeps its own where they are 10 m; Landsat

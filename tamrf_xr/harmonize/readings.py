@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 from tamrf_xr.errors import CubeError
-from tamrf_xr.harmonize.boa_offset import BOA_OFFSET, DARK_SHARE, NEGATIVE, is_told_offset
+from tamrf_xr.harmonize.boa_offset import BOA_OFFSET, DARK_SHARE, NEGATIVE
 from tamrf_xr.harmonize.declared import Declared, declared
 from tamrf_xr.harmonize.numbers import (
     LS2S2,
@@ -32,9 +32,6 @@ from tamrf_xr.plausible import question
 S2_SCALE = 1e-4
 _LANDSAT = {False: (2.75e-5, -0.2), True: (0.00341802, 149.0)}
 _LS2S2 = {False: 1e-4, True: 0.1}
-OURS = (-10000.0, -32768.0)
-"""Nodata of int16 that is reflectance x 10000: LS2S2's and a cube's own."""
-
 NODATA = (-9999.0, -999.0, -10000.0, -32768.0, -2147483648.0)
 """Numbers that stand for no data wherever integers or floats are signed: HLS, FORCE, LEDAPS, BDC
 (-9999), DEA (-999), LS2S2 (-10000), int16 and int32."""
@@ -111,11 +108,7 @@ def _integers(one: Numbers, found: Declared, said: Said) -> Units:
     if short and one.sensor == "landsat":
         _check_not_product(one, found)
         return _ls2s2(one, found)
-    unasked = said.harmonized is None
-    ours = short and set(found.nodata) & set(OURS)
-    if unasked and (
-        said.known == LS2S2 or (ours and not is_told_offset(one.layer.array, one.layer.about))
-    ):
+    if said.harmonized is None and said.known == LS2S2:
         return _ls2s2(one, found)
     reading = _product(one, found, "numbers of the Level-2 product")
     if one.thermal and question(one.seen(reading), thermal=True):
@@ -223,9 +216,8 @@ def _stated(one: Numbers, found: Declared) -> Units:
             f"the {found.scale_from} state a scale of 0: correct it, or pass scaling='dn' for "
             "numbers of the Level-2 product"
         )
-    implied = (0.0,) if one.dtype.kind in "uf" and not found.nodata else ()
     sentinels = NODATA if one.dtype.kind == "f" else _sentinels(one.dtype)
-    nodata = tuple(sorted({*found.nodata, *implied, *sentinels}))
+    nodata = tuple(sorted({*found.nodata, *_implied(one, found), *sentinels}))
     note = f"x {told(found.scale)} + {told(found.offset)}, stated by the data"
     why = f"{found.scale_from}: x {told(found.scale)} + {told(found.offset)}"
     return Units(STATED, found.scale, found.offset, nodata, note, why)
@@ -233,11 +225,17 @@ def _stated(one: Numbers, found: Declared) -> Units:
 
 def _ls2s2(one: Numbers, found: Declared) -> Units:
     scale = _LS2S2[one.thermal]
-    implied = (0.0,) if one.dtype.kind == "u" and not found.nodata else ()
-    nodata = tuple(sorted({*found.nodata, *implied, *NODATA, 65535.0, *OURS}))
+    nodata = tuple(sorted({*found.nodata, *_implied(one, found), *NODATA, 65535.0}))
     return Units(
         LS2S2, scale, 0.0, nodata, f"LS2S2 x {scale:g}", "reflectance x 10000, kelvin x 10"
     )
+
+
+def _implied(one: Numbers, found: Declared) -> tuple[float, ...]:
+    """Return 0 where nothing is declared, and no negative number is there to stand for no data."""
+    if found.nodata or (one.dtype.kind == "i" and np.isin(one.look.values, NODATA).any()):
+        return ()
+    return (0.0,)
 
 
 def _product(one: Numbers, found: Declared, why: str) -> Units:

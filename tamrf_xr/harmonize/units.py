@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from tamrf_xr.encoding import FILL
 from tamrf_xr.errors import CubeError
 from tamrf_xr.harmonize.boa_offset import (
     BOA_OFFSET,
@@ -40,9 +41,10 @@ from tamrf_xr.harmonize.numbers import (
     plain,
     told,
 )
-from tamrf_xr.harmonize.readings import DIMMEST, OURS, S2_SCALE, SCALINGS_HELP, first_reading
+from tamrf_xr.harmonize.readings import DIMMEST, S2_SCALE, SCALINGS_HELP, first_reading
 from tamrf_xr.harmonize.values import Look
 from tamrf_xr.plausible import REFLECTANCE, TEMPERATURE, medians, question
+from tamrf_xr.storable import ABOUT
 
 ZEROS = 1e-3
 """Share of floats that are exactly zero, in every band at once, that tells a fill value."""
@@ -159,16 +161,20 @@ def _is_open(one: Numbers, unit: Units, said: Said) -> bool:
         return True
     if unit.kind != STATED or not np.allclose(plain(unit.scale), S2_SCALE):
         return False
-    ours = one.dtype.kind == "i" and set(_fills_of(one)) & set(OURS)
     # HLS, FORCE and DEA correct the atmosphere themselves: a baseline that they pass on is L1C's.
-    if (ours or said.known == LS2S2) and said.harmonized is None:
+    if (_is_packed_cube(one) or said.known == LS2S2) and said.harmonized is None:
         return False
     return bool(np.isin(np.round(np.ravel(plain(unit.offset)), 4), (0.0, BOA_OFFSET)).all())
 
 
-def _fills_of(one: Numbers) -> tuple[float, ...]:
-    """Return the nodata that an array declares."""
-    return declared(one.layer.array, one.layer.about).nodata
+def _is_packed_cube(one: Numbers) -> bool:
+    """Tell whether an array lies as `tamrf_xr.save_cube` packs it, read without decoding."""
+    array, nodata = one.layer.array, declared(one.layer.array, one.layer.about).nodata
+    return (
+        array.dtype == np.int16
+        and FILL in nodata
+        and array.attrs.get("long_name") == ABOUT["reflectance"]["long_name"]
+    )
 
 
 def _decided(arrays: Sequence[Numbers], units: Sequence[Units], said: Said) -> Offsets:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+import tamrf_xr
 from tamrf_xr.errors import CubeError
 from tamrf_xr.harmonize import as_cube
 from tests.harmonize.users_data import (
@@ -64,9 +65,39 @@ def test_int16_of_sentinel2_is_ls2s2_where_said():
         as_cube(sentinel2=data)
     said = group(data, scaling="ls2s2")
     np.testing.assert_allclose(said["reflectance"][:, 0], data["B04"] * 1e-4, atol=1e-6)
-    data["B04"].attrs["_FillValue"] = -10000
-    xr.testing.assert_equal(group(data), said)
     xr.testing.assert_equal(group(data, scaling={"sentinel2": "ls2s2"}), said)
+
+
+@pytest.mark.parametrize("fill", [-10000, -32768])
+def test_a_signed_fill_does_not_tell_whether_the_offset_is_in(fill):
+    """LS2S2 and a cube have them, and so has whoever reprojects numbers of the product."""
+    data = scene(("B04",), times=AFTER, raised=1000).astype("int16")
+    data["B04"].attrs["_FillValue"] = fill
+    with pytest.raises(CubeError, match="offset=0"):
+        as_cube(sentinel2=data)
+    data["B04"].attrs["scale_factor"] = 1e-4
+    with pytest.raises(CubeError, match="offset=0"):
+        as_cube(sentinel2=data)
+
+
+def test_a_cube_read_without_decoding_needs_no_word(tmp_path):
+    data = scene(("B04",), times=AFTER, raised=1000) / np.float32(10000)
+    made = as_cube(sentinel2=data.astype("float32"))
+    tamrf_xr.save_cube(made, tmp_path / "cube.zarr")
+    raw = xr.open_datatree(tmp_path / "cube.zarr", engine="zarr", mask_and_scale=False)
+    assert raw["sentinel2/reflectance"].dtype == np.int16
+    found = as_cube(raw)["sentinel2/reflectance"]
+    np.testing.assert_allclose(found, made["sentinel2/reflectance"], atol=1e-6)
+
+
+def test_zero_of_signed_numbers_is_no_data_where_no_other_number_is():
+    data = scene(("B04",), times=AFTER).astype("int16")
+    data["B04"][0, 0, 0] = 0
+    assert int(np.isnan(group(data, scaling="ls2s2")["reflectance"]).sum()) == 1
+    data["B04"][0, 0, 1] = -9999
+    found = group(data, scaling="ls2s2")["reflectance"]
+    assert int(np.isnan(found).sum()) == 1
+    assert found[0, 0, 0, 0] == 0
 
 
 @pytest.mark.parametrize("kind", ["float32", "float64"])
