@@ -576,6 +576,19 @@ def xee_landsat(scene):
     return xee(arrays, gsd=30.0, types=says)
 
 
+@layout(
+    S2,
+    "xee 0.1.2 (source read), COPERNICUS/S2_SR_HARMONIZED: (time, y, x), no bounds, no units",
+    options={"scaling": "dn", "offset": 0.0},
+    may_refuse=ASK_SCALING,
+)
+def xee_0_1_s2(scene):
+    made = xee_s2_harmonized(scene).rename(X="x", Y="y").transpose("time", "y", "x")
+    for array in made.data_vars.values():
+        array.encoding = {k: array.encoding[k] for k in ("source", "scale_factor", "dtype")}
+    return made
+
+
 # Files by rioxarray -------------------------------------------------------------------------------
 
 RIO = "rioxarray 0.19"
