@@ -7,7 +7,8 @@ number lies below 850. Where that leaves it open, the caller is asked.
 
 References
 ----------
-ESA, Sentinel-2 Products Specification Document 14.9 (``BOA_ADD_OFFSET``); Earth Search v1.
+ESA, Sentinel-2 Products Specification Document 14.9 (``BOA_ADD_OFFSET``); stactools-sentinel2
+0.8.0 (``offset_for_pb``); Element84/earth-search, issues 66 and 71 (a flag that is wrong).
 """
 
 from __future__ import annotations
@@ -154,6 +155,9 @@ _BASELINES = (
 )
 _TOLD = ("earthsearch:boa_offset_applied", "boa_offset_applied", "raster:bands")
 _PRODUCTS = ("s2:product_uri", "product_uri", "PRODUCT_ID", "product_id", "s2:product_id", "id")
+_HOMEMADE = 99.0
+"""Baseline 99.99 says that a user ran Sen2Cor; the offset is that of the L1C product it read."""
+
 _BASELINE_IN_NAME = re.compile(r"_N(\d{4})_")
 
 
@@ -171,12 +175,13 @@ def _baseline(value: Any) -> float:
     except (TypeError, ValueError) as error:
         raise CubeError(f"processing baseline not understood: {error}; such as '05.10'") from error
     # Google Earth Engine and product names write 0510 for 05.10.
-    return number / 100 if number >= 100 else number
+    number = number / 100 if number >= 100 else number
+    return number if number < _HOMEMADE else np.nan
 
 
 def _in_name(value: Any) -> float:
     found = _BASELINE_IN_NAME.search(str(value))
-    return int(found[1]) / 100 if found else np.nan
+    return _baseline(found[1]) if found else np.nan
 
 
 def _collection(array: xr.DataArray, about: Mapping[str, Any]) -> str:
@@ -245,6 +250,7 @@ def decide(said: Statements, pixels: Pixels, *, harmonized: bool | None) -> Offs
     strong, why = _strong(said, harmonized=harmonized)
     groups = _groups(said)
     dark = np.array([_pooled(pixels.dark, groups == group) for group in groups])
+    dark = _one_by_one(said, pixels, dark)
     _check_statements(said)
     _check_pixels(said, strong, dark)
     inside = np.where(np.isnan(strong), np.where(dark >= DARK_SHARE, 0.0, np.nan), strong)
@@ -289,6 +295,15 @@ def _groups(said: Statements) -> npt.NDArray[np.int64]:
 def _pooled(share: Floats, where: npt.NDArray[np.bool_]) -> float:
     looked = share[where & ~np.isnan(share)]
     return float(looked.mean()) if looked.size else np.nan
+
+
+def _one_by_one(said: Statements, pixels: Pixels, pooled: Floats) -> Floats:
+    """Judge each image by its own pixels where its catalogue says that the offset is in.
+
+    Earth Search says so of many that have it no longer, among others that have.
+    """
+    own = (said.removed == 0) & np.asarray(said.times >= OFFSET_SINCE) & ~np.isnan(pixels.dark)
+    return np.where(own, np.fmax(pixels.dark, pooled), pooled)
 
 
 def _check_statements(said: Statements) -> None:

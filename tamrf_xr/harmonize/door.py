@@ -13,6 +13,8 @@ from operator import and_
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import pandas as pd
 import xarray as xr
 
 from tamrf_xr.cube import Grid, build_cube, build_group, clip, grid_of, groups_of
@@ -23,7 +25,7 @@ from tamrf_xr.harmonize.declared import declared
 from tamrf_xr.harmonize.georeference import deferred
 from tamrf_xr.harmonize.grids import Placed, bring, bring_mask, kernel, moves, place, told
 from tamrf_xr.harmonize.layers import BAND, THERMAL, Found, Layer, read_layers
-from tamrf_xr.harmonize.masks import usable
+from tamrf_xr.harmonize.masks import is_blank, usable
 from tamrf_xr.harmonize.numbers import Units, seen_as, to_physical
 from tamrf_xr.harmonize.passing import UNREAD, is_cube, is_proper
 from tamrf_xr.harmonize.report import Row, is_spectral, render, row_of_band, row_of_mask
@@ -300,9 +302,28 @@ def _stacked(bands: Sequence[_Ready], sensor: Sensor) -> tuple[tuple[str, ...], 
 
 
 def _chosen(layers: Sequence[Layer]) -> list[Layer]:
-    """Return the masks that count: ``valid`` alone if it is there, else every quality layer."""
+    """Return the masks that count: ``valid`` alone if it is there, else every quality layer.
+
+    A layer that holds nothing of some acquisitions is left out where another is there.
+    """
     masks = [layer for layer in layers if not is_spectral(layer)]
-    return [mask for mask in masks if mask.role == "valid"] or masks
+    if alone := [mask for mask in masks if mask.role == "valid"]:
+        return alone
+    blank = [is_blank(mask.array, mask.role) for mask in masks]
+    whole = [mask for mask, days in zip(masks, blank, strict=True) if not days.any()]
+    if masks and not whole:
+        _refuse_blank(masks[0], blank[0])
+    return whole
+
+
+def _refuse_blank(mask: Layer, days: npt.NDArray[np.bool_]) -> None:
+    first = pd.Timestamp(mask.array["time"].values[days][0])
+    raise CubeError(
+        f"{mask.called} holds nothing on {days.sum()} of {days.size} acquisitions (the first on "
+        f"{first:%Y-%m-%d}): Earth Engine masked it out from 2022-01-25 to 2024-02-28, so that "
+        "clouds would count as usable; load SCL too, give a bool variable 'valid', True where "
+        f"usable, or drop it with .drop_vars('{mask.called}')"
+    )
 
 
 def _read_mask(mask: Layer) -> xr.DataArray:

@@ -13,12 +13,13 @@ from tamrf_xr.dates import DateLike
 from tamrf_xr.errors import CubeError
 from tamrf_xr.harmonize.declared import NODATA, OFFSET, SCALE, UNITS
 from tamrf_xr.harmonize.georeference import deferred, located, timed
-from tamrf_xr.harmonize.masks import mask_role, masks_unknown
+from tamrf_xr.harmonize.masks import DEA_FMASK, HLS_FMASK, mask_role, masks_unknown
 from tamrf_xr.harmonize.producers import (
     Producer,
     check_numbered,
     check_platform,
     check_wavelengths,
+    is_of_dea,
     plain,
     producer_of,
     wavelengths_of,
@@ -90,11 +91,13 @@ class _Names:
 
     sensor: Sensor
     producer: Producer | None
+    dea: bool = False
 
     def role(self, name: str) -> tuple[str, str] | None:
         """Return the role and the name in a cube of what a user calls `name`."""
         short = plain(name)
         if role := mask_role(name) or mask_role(short):
+            role = DEA_FMASK if self.dea and role == HLS_FMASK else role
             return role, role
         if self.producer is not None:
             if short in self.producer.others:
@@ -149,7 +152,7 @@ def read_layers(source: Any, sensor: Sensor, place: Place) -> Found:
     producer = producer_of(words, named, sensor.name)
     if producer is None:
         check_numbered(sensor, named, words)
-    names = _Names(sensor, producer)
+    names = _Names(sensor, producer, is_of_dea(words, named))
     about = dict(source.attrs) if isinstance(source, xr.Dataset) else {}
     if isinstance(source, xr.Dataset) and (crs := find_crs(source)) is not None:
         about["crs"] = crs

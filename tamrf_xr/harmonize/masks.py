@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import xarray as xr
 
 from tamrf_xr.errors import CubeError
@@ -45,6 +46,9 @@ class QualityLayer:
 
     keeps_fill: bool = False
     """Whether a declared fill counts as a value: QA_RADSAT declares 0, which is all well."""
+
+    blank: tuple[str, str] | None = None
+    """First and last day of which the layer holds nothing, whatever stands in it."""
 
 
 QUALITY_LAYERS = (
@@ -86,22 +90,25 @@ QUALITY_LAYERS = (
     QualityLayer(
         "fmask",
         ("fmask",),
-        "HLS v2: bits 0 cirrus, 1 cloud, 2 adjacent, 3 shadow; 255 is fill (HLS User Guide 2.0)",
+        "HLS v2: bits 0 cirrus (not in use), 1 cloud, 2 adjacent, 3 shadow; 255 is fill",
         unusable_bits=0b1111,
         never=(255,),
     ),
     QualityLayer(
         "oa_fmask",
-        ("oa_fmask", "oa_s2cloudless_mask"),
-        "DEA ARD: 1 valid, 4 snow, 5 water are usable; 0 no data, 2 cloud, 3 shadow",
+        ("oa_fmask", "oa_s2cloudless_mask", "s2cloudless_mask"),
+        "DEA ARD: 1 valid, 4 snow, 5 water are usable; 0 no data, 2 cloud, 3 shadow. Loaded by "
+        "its alias it is called fmask, as that of HLS is",
         usable=(1, 4, 5),
     ),
     QualityLayer(
         "qa60",
         ("qa60",),
-        "Earth Engine Sentinel-2: bits 10 opaque cloud, 11 cirrus",
+        "Earth Engine Sentinel-2: bits 10 opaque cloud, 11 cirrus; masked out from 2022-01-25 to "
+        "2024-02-28, which an export writes as 0",
         unusable_bits=0b110000000000,
         sensor="sentinel2",
+        blank=("2022-01-25", "2024-02-28"),
     ),
     QualityLayer(
         "qai",
@@ -112,6 +119,7 @@ QUALITY_LAYERS = (
 )
 """Every quality layer that is understood: a new one is a row here."""
 
+DEA_FMASK, HLS_FMASK = "oa_fmask", "fmask"
 _BY_NAME = {name: layer for layer in QUALITY_LAYERS for name in layer.names}
 _BY_ROLE = {layer.role: layer for layer in QUALITY_LAYERS}
 _SCORES = {"cs", "cs_cdf"}
@@ -156,10 +164,10 @@ def masks_unknown(names: Iterable[str]) -> list[str]:
 
     Examples
     --------
-    >>> masks_unknown(["MSK_CLDPRB", "cloud_mask", "AOT", "SCL"])
+    >>> masks_unknown(["MSK_CLDPRB", "cloud_mask", "AOT", "SCL", "ST_QA"])
     ['cloud_mask']
     """
-    beside = ("prob", "aerosol", "probability")
+    beside = ("prob", "aerosol", "probability", "st_qa")
     return [
         name
         for name in names
@@ -167,6 +175,23 @@ def masks_unknown(names: Iterable[str]) -> list[str]:
         and (name.lower() in _SCORES or any(sign in name.lower() for sign in _LIKE_MASKS))
         and not any(word in name.lower() for word in beside)
     ]
+
+
+def is_blank(mask: xr.DataArray, role: str) -> _Mask:
+    """Tell of which acquisitions a quality layer holds nothing.
+
+    Parameters
+    ----------
+    mask
+        With the coordinate ``time``.
+    role
+        As `mask_role` gives it.
+    """
+    times = pd.DatetimeIndex(mask["time"].values).normalize()
+    if (days := _BY_ROLE[role].blank) is None:
+        return np.zeros(times.size, bool)
+    first, last = map(pd.Timestamp, days)
+    return np.asarray((times >= first) & (times <= last))
 
 
 def usable(mask: xr.DataArray, role: str, fill: tuple[float, ...] = ()) -> xr.DataArray:
@@ -204,7 +229,7 @@ def usable(mask: xr.DataArray, role: str, fill: tuple[float, ...] = ()) -> xr.Da
             f"mask '{mask.name}' holds {mask.dtype}, expected classes, bits or bool; "
             "convert it, or give a bool variable 'valid', True where usable"
         )
-    layer = _BY_ROLE[role]
+    layer = _BY_ROLE[DEA_FMASK if role == HLS_FMASK and 0 in fill and 255 not in fill else role]
     read: xr.DataArray = xr.apply_ufunc(
         _read,
         mask,

@@ -255,7 +255,9 @@ def odc_earth_search_c1(scene):
 
 @layout(
     S2,
-    f"{ODC}, CDSE sentinel-2-l2a (STAC 1.1: raster:scale, raster:offset, nodata per asset)",
+    f"{ODC}, CDSE sentinel-2-l2a (STAC 1.1: raster:scale, raster:offset, nodata per asset; an item "
+    "of baseline 05.12 in sentinel-hub/titiler-openeo 64951ded; offset in every year since "
+    "Collection 1 replaced the older baselines, eu-cdse/documentation 311c469c)",
     options={"offset": -0.1},
     may_refuse=ASK_OFFSET,
 )
@@ -574,6 +576,19 @@ def xee_landsat(scene):
     return xee(arrays, gsd=30.0, types=says)
 
 
+@layout(
+    S2,
+    "xee 0.1.2 (source read), COPERNICUS/S2_SR_HARMONIZED: (time, y, x), no bounds, no units",
+    options={"scaling": "dn", "offset": 0.0},
+    may_refuse=ASK_SCALING,
+)
+def xee_0_1_s2(scene):
+    made = xee_s2_harmonized(scene).rename(X="x", Y="y").transpose("time", "y", "x")
+    for array in made.data_vars.values():
+        array.encoding = {k: array.encoding[k] for k in ("source", "scale_factor", "dtype")}
+    return made
+
+
 # Files by rioxarray -------------------------------------------------------------------------------
 
 RIO = "rioxarray 0.19"
@@ -692,7 +707,8 @@ def rio_landsat_lists(scene):
 
 @layout(
     S2,
-    f"Earth Engine Export.image of S2_SR_HARMONIZED, {RIO}: uint16, masked pixels 0, no nodata",
+    f"Earth Engine Export.image of S2_SR_HARMONIZED, {RIO}: uint16, masked pixels 0, no nodata "
+    "(names, scale 1e-4 and offset 0: ee_extra 2025.7.2; the fill 0 from memory)",
     options={"offset": 0.0},
     may_refuse=ASK_OFFSET,
 )
@@ -719,7 +735,7 @@ FORCE_S2 = dict(
         strict=True,
     )
 )
-FORCE = f"FORCE docs, lower-level/level2/format (3.x), {RIO}"
+FORCE = f"davidfrantz/force 19187bca (level2/format.rst), 22af3da5 (meta-ll.c), {RIO}"
 
 
 def _force(scene: Scene, sensor: str, names: Sequence[str]) -> list[xr.DataArray]:
@@ -765,7 +781,15 @@ def _at_midnight(data: Any) -> Any:
     return data.assign_coords(time=data["time"].dt.floor("D"))
 
 
-HLS = f"HLS v2.0 User Guide (2023), {RIO}"
+HLS = (
+    "NASA-IMPACT/hls-hdf_to_cog e65d4306 (names), hls-vi 60df86dd (a granule's scales and fills) "
+    f"and 096158ca (bits), {RIO}"
+)
+HLS_TAGS = {
+    "LANDSAT_PRODUCT_ID": "LC08_L1TP_069014_20240429_20240430_02_RT",
+    "HLS_PROCESSING_TIME": "2024-05-01T13:24:46Z",
+    "ACCODE": "LaSRC v3.0.5",
+}
 HLS_STATED = {"_FillValue": -9999, "scale_factor": 1e-4, "add_offset": 0.0}
 
 
@@ -794,6 +818,20 @@ def hls_l30(scene):
 
 
 @layout(
+    LS,
+    f"{HLS}, L30 of which the bands state no scale (nasa/HLS-Data-Resources 09734cef), all tags",
+    heat=None,
+)
+def hls_l30_unscaled(scene):
+    arrays = _hls(scene, LS, OPTICS)
+    for array in arrays.values():
+        array.attrs.update(HLS_TAGS, **PLAIN)
+    warm = coded(scene.heat() - 273.15, 0.01, 0.0, nodata=-9999, dtype="int16")
+    attrs = {"_FillValue": -9999, **PLAIN, **HLS_TAGS}
+    return {**arrays, **{name: rio(warm, gsd=30.0, attrs=attrs) for name in ("B10", "B11")}}
+
+
+@layout(
     S2,
     f"{HLS}, S30: Sentinel-2 on the 30 m grid, names of Sentinel-2",
     refused=r"regrid=",
@@ -806,7 +844,10 @@ def hls_s30(scene):
 
 # Others -------------------------------------------------------------------------------------------
 
-OPENEO = "real files of the Geotrellis backend 0.39 (WorldCereal, openeo-gfmap)"
+OPENEO = (
+    "real files of the Geotrellis backend 0.39 (WorldCereal, openeo-gfmap); it takes the offset "
+    "out (Open-EO/openeo-geopyspark-driver, issue 1051)"
+)
 
 
 def _openeo(scene: Scene, names: Mapping[str, str]) -> xr.Dataset:
@@ -840,7 +881,7 @@ def openeo_netcdf(scene):
 
 @layout(
     S2,
-    f"{OPENEO}: names S2-L2A-B02 ...",
+    f"{OPENEO}: names S2-L2A-B02 ... (openeo_gfmap 0.4.9)",
     options={"offset": 0.0},
     may_refuse=r"offset=|harmonized=|rename",
     whole_days=True,
@@ -850,13 +891,13 @@ def openeo_gfmap_netcdf(scene):
 
 
 EOPF = (
-    "EOPF Zarr sample service (metadata quoted by eopf-geozarr and GDAL issues): "
+    "EOPF Zarr sample service (metadata of products in EOPF-Explorer/data-model 552dffec): "
     "measurements/reflectance/r10m/b02 ..., r20m/b05 ...; uint16, fill 0, scale_factor 1e-4, "
     "add_offset -0.1, units digital_counts, proj:epsg and proj:transform in attrs, no time"
 )
 
 
-def _eopf(scene: Scene, *, decoded: bool) -> dict[str, xr.DataArray]:
+def _eopf(scene: Scene, *, decoded: bool, placed: bool = True) -> dict[str, xr.DataArray]:
     stated = {"scale_factor": 1e-4, "add_offset": -0.1, "_FillValue": 0}
     found = {}
     for band in SENTINEL2.bands:
@@ -872,13 +913,16 @@ def _eopf(scene: Scene, *, decoded: bool) -> dict[str, xr.DataArray]:
             "valid_max": 65535,
             "dtype": "<u2",
             "fill_value": 0,
-            "proj:epsg": EPSG,
-            "proj:transform": [band.gsd, 0.0, LEFT, 0.0, -band.gsd, TOP],
             **({} if decoded else stated),
         }
+        if placed:
+            array.attrs["proj:epsg"] = EPSG
+            array.attrs["proj:transform"] = [band.gsd, 0.0, LEFT, 0.0, -band.gsd, TOP]
         array.encoding = {"dtype": np.dtype("uint16"), **stated} if decoded else {}
         found[band.name.lower()] = array
-    found["scl"] = scl(scene, gsd=20.0).assign_attrs({"proj:epsg": EPSG, "dtype": "|u1"})
+    found["scl"] = scl(scene, gsd=20.0).assign_attrs(dtype="|u1")
+    if placed:
+        found["scl"].attrs["proj:epsg"] = EPSG
     return found
 
 
@@ -890,6 +934,16 @@ def eopf_zarr(scene):
 @layout(S2, f"{EOPF}; mask_and_scale=False", loose=True)
 def eopf_zarr_packed(scene):
     return _eopf(scene, decoded=False)
+
+
+@layout(
+    S2,
+    f"{EOPF}; Zarr 3 of 2026, whose arrays say nothing of the CRS",
+    loose=True,
+    always={"crs": f"EPSG:{EPSG}"},
+)
+def eopf_zarr_3(scene):
+    return _eopf(scene, decoded=False, placed=False)
 
 
 LS2S2 = "LS2S2 (spec: int16, -10000, x 10000, kelvin x 10), files put together by the user"
@@ -912,7 +966,10 @@ def ls2s2_landsat(scene):
     return _at_midnight(rio_stack(layers, names, gsd=30.0, _FillValue=-10000, **PLAIN))
 
 
-DEA = "Open Data Cube products of Digital Earth Australia (ga_s2am_ard_3, ga_ls8c_ard_3)"
+DEA = (
+    "GeoscienceAustralia/dea-config, odc-product.yaml of ga_s2cm_ard_3 (8ec083e1) and of "
+    "ga_ls8c_ard_3 (22341bf8)"
+)
 
 
 def _dea(arrays: Mapping[str, xr.DataArray], mask: xr.DataArray, *, gsd: float) -> xr.Dataset:
@@ -964,3 +1021,8 @@ def dea_landsat(scene):
     numbers = coded(scene.bands(LS), 1e-4, 0.0, nodata=-999, dtype="int16")
     arrays = {f"nbart_{DEA_LANDSAT[n]}": numbers.sel(band=n, drop=True) for n in OPTICS}
     return _dea(arrays, marked(scene.clouds(LS), clear=1, cloud=2, fill=0), gsd=30.0)
+
+
+@layout(LS, f"{DEA}: loaded by aliases, of which fmask is HLS's name too")
+def dea_landsat_aliases(scene):
+    return dea_landsat(scene).rename(oa_fmask="fmask")

@@ -88,6 +88,29 @@ def test_a_series_across_baselines_is_handled_date_by_date():
     np.testing.assert_allclose(said, scene(("B04",))["B04"] * 1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"s2:processing_baseline": "99.99"},
+        {"s2:product_uri": "S2B_MSIL2A_20180421T100029_N9999_R122_T33TWM_20180421T100029"},
+    ],
+)
+def test_baseline_99_99_of_a_users_sen2cor_does_not_tell(said):
+    with pytest.raises(CubeError, match="carry no processing baseline"):
+        as_cube(sentinel2=bright(times=BEFORE).assign_attrs(said))
+
+
+def test_one_image_that_belies_its_catalogue_is_noticed_among_others():
+    """Earth Search says of images that have the offset no longer that it is still in."""
+    times = np.arange("2023-01-01", "2023-02-10", 2, "M8[D]").astype("M8[ns]")
+    data = xr.Dataset({"B04": band(np.full((20, 6, 9), 2000, "uint16"), times=times)})
+    data = data.assign_coords({"earthsearch:boa_offset_applied": False})
+    np.testing.assert_allclose(group(data)["reflectance"], 0.1, atol=1e-6)
+    data["B04"][7, :2] = 300
+    with pytest.raises(CubeError, match=r"is said to be in the numbers .*33% of them"):
+        as_cube(sentinel2=data)
+
+
 @pytest.mark.parametrize("times", [BEFORE, AFTER])
 def test_an_offset_that_nothing_tells_is_asked_for(times):
     with pytest.raises(CubeError, match=r"2 of 2 acquisitions .*harmonized=True.*offset=0"):

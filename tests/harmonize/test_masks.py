@@ -123,6 +123,40 @@ def test_probabilities_and_angles_are_no_masks():
     assert group(data).attrs["ignored"] == "MSK_CLDPRB, SR_QA_AEROSOL"
 
 
+def test_the_uncertainty_of_temperature_is_no_mask():
+    data = landsat_scene(("SR_B4",)).assign(ST_QA=band(numbers(), gsd=30.0))
+    assert group(data, "landsat").attrs["ignored"] == "ST_QA"
+
+
+DEA_CLASSES = np.resize([0, 1, 2, 3, 4, 5], (2, 6, 9)).astype("uint8")
+
+
+@pytest.mark.parametrize("name", ["oa_fmask", "fmask"])
+@pytest.mark.parametrize("told", ["by names", "by product", "by nodata"])
+def test_fmask_of_dea_holds_classes_by_either_of_its_names(name, told):
+    """HLS calls its bits Fmask too."""
+    data = scene(("nbart_red" if told == "by names" else "red",), times=BEFORE)
+    data = data.assign({name: band(DEA_CLASSES, times=BEFORE)})
+    if told == "by product":
+        data = data.assign_attrs(product="ga_s2am_ard_3")
+    if told == "by nodata":
+        data[name].attrs["nodata"] = 0
+    found = group(data, harmonized=None if told != "by nodata" else True)
+    np.testing.assert_array_equal(found["valid"], np.isin(DEA_CLASSES, [1, 4, 5]))
+
+
+def test_qa60_of_days_that_earth_engine_masked_out_is_not_believed():
+    times = np.array(["2022-01-24", "2024-02-28"], "M8[ns]")
+    data = scene(times=times).assign(QA60=band(np.zeros((2, 6, 9), "uint16"), times=times))
+    with pytest.raises(CubeError, match=r"QA60 holds nothing on 1 of 2 .*2024-02-28.*load SCL"):
+        as_cube(data)
+    classes = np.resize([4, 9], (2, 6, 9)).astype("uint8")
+    found = group(data.assign(SCL=band(classes, times=times)))
+    np.testing.assert_array_equal(found["valid"], classes == 4)
+    later = np.array(["2024-02-29", "2024-03-05"], "M8[ns]")
+    assert group(data.assign_coords(time=later))["valid"].all()
+
+
 def test_every_kind_of_mask_is_found_by_each_of_its_names():
     for layer in QUALITY_LAYERS:
         for name in layer.names:

@@ -67,6 +67,20 @@ def test_swir_2_of_dea_is_the_shorter_one():
     assert found["band"].values.tolist() == ["B04", "B08", "B8A", "B11", "B12"]
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("nbart_band04", "nbart_band08", "nbart_band8a", "nbart_band11", "nbart_band12"),
+        ("nbart_red", "nbart_common_nir", "nir_2", "nbart_common_swir_1", "nbart_common_swir_2"),
+        ("red", "nir_1", "nir_2", "swir2", "swir_3"),
+    ],
+)
+def test_aliases_of_dea_are_those_of_its_product_definition(names):
+    data = scene(names).astype("int16")
+    data = data.assign_attrs(product="ga_s2cm_ard_3", platform="sentinel-2c")
+    assert group(data)["band"].values.tolist() == ["B04", "B08", "B8A", "B11", "B12"]
+
+
 L30 = ("B02", "B03", "B04", "B05", "B06", "B07")
 
 
@@ -76,7 +90,28 @@ def hls(names, **attrs):
     )
 
 
-@pytest.mark.parametrize("said", [{"collection": "hls2-l30"}, {"product": "HLS.L30.T31UDS.2021"}])
+L30_TAGS = {
+    "HLS_PROCESSING_TIME": "2024-05-01T13:24:46Z",
+    "LANDSAT_PRODUCT_ID": "LC08_L1TP_069014_20240429_20240430_02_RT",
+}
+S30_TAGS = {
+    "HLS_PROCESSING_TIME": "2022-11-29T07:10:51Z",
+    "PROCESSING_BASELINE": "04.00",
+    "PRODUCT_URI": "S2B_MSIL1C_20221127T214909_N0400_R143_T60FXK_20221127T223847.SAFE",
+    "SPACECRAFT_NAME": "Sentinel-2B",
+}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"collection": "hls2-l30"},
+        {"collection": "HLSL30_2.0"},
+        {"id": "NASA/HLS/HLSL30/v002"},
+        {"product": "HLS.L30.T31UDS.2021"},
+        L30_TAGS,
+    ],
+)
 def test_thermal_bands_of_hls_l30_are_no_sign_of_sentinel2(said):
     data = hls((*L30, "B10", "B11"), **said).assign(
         Fmask=band(np.full((2, 6, 9), 64, "uint8"), gsd=30.0)
@@ -94,8 +129,9 @@ def test_hls_without_its_collection_is_asked(names):
         as_cube(hls(names))
 
 
-def test_hls_s30_at_30_m_says_what_it_is():
-    data = hls(("B02", "B04", "B8A"), collection="HLSS30.v2.0")
+@pytest.mark.parametrize("said", [{"collection": "HLSS30.v2.0"}, S30_TAGS])
+def test_hls_s30_at_30_m_says_what_it_is(said):
+    data = hls(("B02", "B04", "B8A"), **said)
     with pytest.raises(CubeError, match=r"/sentinel2: pixels of 30 m .*regrid='nested'"):
         as_cube(data)
     cube = as_cube(data, regrid="nested")
@@ -127,6 +163,17 @@ def test_wavelengths_of_older_landsats_are_noticed_without_a_platform():
     for name, length in (("B4", 0.84), ("B5", 1.65)):
         data[name].attrs["center_wavelength"] = length
     with pytest.raises(CubeError, match=r"B04 of Landsat-8/9 lies at 0.655 um, .* which is B05"):
+        as_cube(landsat=data)
+
+
+@pytest.mark.parametrize("length", [11.34, 11.45])
+def test_wavelengths_of_older_thermal_bands_are_right(length):
+    """Of Landsat-7 and of Landsat-5; 12 um is the second thermal band of Landsat-8."""
+    data = landsat_scene((*TM, "LST")).rename(LST="lwir").assign_attrs(platform="landsat-5")
+    data["lwir"].attrs["center_wavelength"] = length
+    assert "surface_temperature" in group(data, "landsat")
+    data["lwir"].attrs["center_wavelength"] = 12.0
+    with pytest.raises(CubeError, match="which is thermal 2"):
         as_cube(landsat=data)
 
 
