@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
 import zarr
 from dask.highlevelgraph import MaterializedLayer
+from xarray.backends.zarr import ZarrArrayWrapper
+from xarray.core.indexing import CopyOnWriteArray, LazilyIndexedArray, MemoryCachedArray
 from zarr.storage import LocalStore
+
+from tamrf_xr.packed import Unpacked
 
 _INNER = ("array", "_array", "_variable", "_data", "value")
 """Attributes under which xarray, dask and `tamrf_xr.packed` keep what they wrap."""
 
 _DEEPEST = 24
+
+_TRANSPARENT = (
+    xr.Variable,
+    MemoryCachedArray,
+    CopyOnWriteArray,
+    LazilyIndexedArray,
+    ZarrArrayWrapper,
+)
+"""Wrappers that change no value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +41,22 @@ class Origin:
     array: zarr.Array[Any]
     """The array."""
 
-    whole: bool
-    """Whether it is read as it is: then a window of what is read is a window of it."""
+    start: tuple[int, ...] | None
+    """Where what is read begins in it, if that is a window of it."""
+
+    plain: bool
+    """Whether its values are read as they are, but for `packed`."""
+
+    packed: str
+    """The variable as which `tamrf_xr.packed` unpacks it; empty where it does not."""
+
+    shape: tuple[int, ...]
+    """Of what is read."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether a window of what is read is the same window of the array."""
+        return self.start is not None and not any(self.start) and self.shape == self.array.shape
 
     @property
     def folder(self) -> Path:
@@ -50,19 +77,23 @@ def origins_of(variable: xr.Variable) -> list[Origin]:
         if isinstance(layer, MaterializedLayer) and len(layer) == 1
     )
     found_in = (_unwrapped(leaf) for leaf in leaves)
-    return [Origin(one.root, one.array, whole=False) for one in found_in if one]
+    return [replace(one, start=None) for one in found_in if one]
 
 
 def _unwrapped(wrapped: Any) -> Origin | None:
-    whole, shape = True, getattr(wrapped, "shape", None)
+    shape = getattr(wrapped, "shape", ())
+    start: tuple[int, ...] | None = (0,) * len(shape)
+    plain, packed = True, ""
     for _ in range(_DEEPEST):
         if isinstance(wrapped, zarr.Array):
-            store = wrapped.store
-            same = whole and wrapped.shape == shape
-            return (
-                Origin(Path(store.root), wrapped, same) if isinstance(store, LocalStore) else None
-            )
-        whole = whole and _takes_all(wrapped)
+            if not isinstance(wrapped.store, LocalStore):
+                return None
+            return Origin(Path(wrapped.store.root), wrapped, start, plain, packed, shape)
+        start = _shifted(start, wrapped)
+        if isinstance(wrapped, Unpacked):
+            packed = wrapped.name
+        elif not isinstance(wrapped, _TRANSPARENT):
+            plain = False
         inner = next((name for name in _INNER if hasattr(wrapped, name)), None)
         if inner is None:
             return None
@@ -70,10 +101,15 @@ def _unwrapped(wrapped: Any) -> Origin | None:
     return None
 
 
-def _takes_all(wrapped: Any) -> bool:
-    """Tell whether a lazily indexed array takes all of what it wraps, in its order."""
+def _shifted(start: tuple[int, ...] | None, wrapped: Any) -> tuple[int, ...] | None:
+    """Add where a lazily indexed array begins in what it wraps; None where that is no window."""
     key = getattr(getattr(wrapped, "key", None), "tuple", ())
-    return all(isinstance(part, slice) and part.step in {None, 1} for part in key)
+    windows = all(isinstance(part, slice) and part.step in {None, 1} for part in key)
+    if start is None or not windows:
+        return None
+    if not key:
+        return start
+    return tuple(at + (part.start or 0) for at, part in zip(start, key, strict=True))
 
 
 def places_of(cube: xr.DataTree) -> set[Path]:

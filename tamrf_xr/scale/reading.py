@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import accumulate, product
 from typing import Any, Protocol
 
@@ -17,8 +18,10 @@ from dask.base import compute
 from tamrf_xr import panchromatic
 from tamrf_xr.cube import FILL, SCALES
 from tamrf_xr.fuser import Mask, Packing, Pixels, Series
-from tamrf_xr.packed import integers, unpack
+from tamrf_xr.origins import Origin, origins_of
+from tamrf_xr.packed import integers, reads_integers, unpack, unpack_into
 from tamrf_xr.sensors import SENSORS
+from tamrf_xr.shards import Files, layout_of
 from tamrf_xr.tiles import Window
 
 Array = npt.NDArray[Any]
@@ -62,6 +65,33 @@ class Stored:
         chunk = self.variable.encoding.get("preferred_chunks", {}).get("time", len(self.variable))
         touched = {time // int(chunk) for time in times}
         return max(touched) - min(touched) < len(touched)
+
+
+@dataclass(frozen=True, slots=True)
+class Sharded:
+    """An array of a store of ours on a file system: its chunks are read straight."""
+
+    origin: Origin
+    files: Files
+
+    def read(self, times: slice | list[int], window: Window) -> Array:
+        """Read the window: as stored inside `tamrf_xr.packed.integers`, else unpacked."""
+        origin = self.origin
+        chosen = range(times.start, times.stop) if isinstance(times, slice) else times
+        wanted = [*(slice(0, size) for size in origin.shape[1:-2]), window.y, window.x]
+        first, *others = origin.start or (0,) * len(origin.shape)
+        region = [slice(s.start + by, s.stop + by) for s, by in zip(wanted, others, strict=True)]
+        unpacks = bool(origin.packed) and not reads_integers()
+        return self.files.read(
+            [first + time for time in chosen],
+            region,
+            dtype=np.float32 if unpacks else self.files.layout.dtype,
+            put=partial(unpack_into, variable=origin.packed) if unpacks else _copy,
+        )
+
+
+def _copy(source: Array, target: Array) -> None:
+    target[...] = source
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +208,11 @@ class SensorSource:
         """How many of the last bands of a series are temperatures."""
         return int("surface_temperature" in self.arrays)
 
+    def _unpacks(self, name: str) -> bool:
+        """Tell whether what is read of a variable comes from integers: then nothing is endless."""
+        array = self.arrays[name]
+        return isinstance(array, Sharded) and bool(array.origin.packed)
+
     def _join(self, read: Mapping[str, Array]) -> Series:
         parts: dict[str, Array] = {}
         if "reflectance" in read:
@@ -189,7 +224,10 @@ class SensorSource:
             packing = Packing(tuple(scales), FILL)
         else:
             packing = None
-            parts = {name: _as_float(part, name) for name, part in parts.items()}
+            parts = {
+                name: part if self._unpacks(name) else _as_float(part, name)
+                for name, part in parts.items()
+            }
         usable: Mask = np.all(_present(next(iter(parts.values()))), axis=1)
         if "valid" in read:
             usable = usable & read["valid"].astype(bool)
@@ -346,12 +384,19 @@ def source_of(sensor: str, group: xr.Dataset) -> SensorSource:
     group
         Arrays in memory, lazy ones of a store, or dask arrays.
     """
-    present = (name for name in READABLE if name in group)
-    arrays: dict[str, Readable] = {
-        name: Pending(group[name].data) if group[name].chunks else Stored(group[name].variable)
-        for name in present
-    }
+    arrays = {name: _readable(group[name].variable) for name in READABLE if name in group}
     return SensorSource(arrays, order_of(sensor, group))
+
+
+def _readable(variable: xr.Variable) -> Readable:
+    """Return the fastest way to read a variable."""
+    if variable.chunks:
+        return Pending(variable.data)
+    for origin in origins_of(variable):
+        layout = layout_of(origin.array) if origin.plain and origin.start is not None else None
+        if layout and (origin.packed or layout.dtype == variable.dtype):
+            return Sharded(origin, Files(origin.folder, layout))
+    return Stored(variable)
 
 
 def order_of(sensor: str, group: xr.Dataset) -> tuple[int, ...]:

@@ -13,20 +13,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import zarr
-from zarr.core.buffer import cpu
-from zarr.storage import MemoryStore
+from zarr.storage import LocalStore
 
 from tamrf_xr.encoding import FILL, SCALES
+from tamrf_xr.errors import JobError
 from tamrf_xr.fuser import Pixels
 from tamrf_xr.owners import is_silent, own_tag, runs_tagged
 from tamrf_xr.packed import pack
 from tamrf_xr.scale.disk import sync_folder
 from tamrf_xr.scale.product import Part, parts_of
 from tamrf_xr.scale.tilework import FuseJob
+from tamrf_xr.shards import Layout, encode, layout_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +77,11 @@ def write_tile(
     fused
         What the fuser made.
     """
-    core = job.grid[index].core
     sizes, clipped = {}, 0
     for part in parts_of(job.spec):
         pixels = part.of(fused)
         clipped += count_clipped(pixels, part.variable)
-        shard = _encode(place.store / part.path, (..., core.y, core.x), pack(pixels, part.variable))
+        shard = encode(_layout(place.store / part.path), pack(pixels, part.variable))
         name = shard_of(part, index)
         put_file(place.handle, name, shard)
         sizes[name] = len(shard or b"")
@@ -107,28 +106,18 @@ def count_clipped(pixels: Pixels, variable: str) -> int:
     return sum(int(np.count_nonzero(np.abs(image) > limit)) for image in pixels)
 
 
-def _encode(path: Path, place: tuple[Any, ...], pixels: Any) -> bytes | None:
-    """Return the bytes of a shard; None of one without any data."""
+def _layout(path: Path) -> Layout:
+    """Return how an array of a store lies."""
     # A store may have been replaced since this process read its metadata.
-    array, shards = _encoder(path, (path / "zarr.json").stat().st_mtime_ns)
-    array[place] = pixels
-    # Zarr stores one shard; other threads meanwhile store theirs.
-    key = array.metadata.encode_chunk_key(_shard_at(array, place))
-    encoded = shards.pop(key, None)
-    return None if encoded is None else encoded.to_bytes()
-
-
-def _shard_at(array: zarr.Array[Any], place: tuple[Any, ...]) -> tuple[int, ...]:
-    across = array.shards or array.chunks
-    last = (place[-2].start // across[-2], place[-1].start // across[-1])
-    return (*(0 for _ in array.shape[:-2]), *last)
+    return _layout_written(path, (path / "zarr.json").stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=16)
-def _encoder(path: Path, written: int) -> tuple[zarr.Array[Any], dict[str, Any]]:  # noqa: ARG001  (part of the key)
-    """Return an array as in a store, whose shards stay in memory."""
-    shards: dict[str, Any] = {"zarr.json": cpu.Buffer.from_bytes((path / "zarr.json").read_bytes())}
-    return zarr.open_array(MemoryStore(shards), mode="r+"), shards
+def _layout_written(path: Path, written: int) -> Layout:  # noqa: ARG001  (part of the key)
+    layout = layout_of(zarr.open_array(LocalStore(path), mode="r"))
+    if layout is None:
+        raise JobError(f"{path} is not laid out as this version writes it; see --overwrite")
+    return layout
 
 
 def put_file(inside: int, name: str, data: bytes | None) -> None:

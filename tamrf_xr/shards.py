@@ -1,0 +1,335 @@
+"""Chunks of Zarr arrays on file systems, read and written straight, in the calling thread.
+
+zarr-python takes each chunk through an event loop and a pool of threads: for the chunks of a tile
+that costs more than to decode them. What is read and written here is the layout of our own stores,
+Zarr 3 with blosc and crc32c, in shards or not (https://zarr-specs.readthedocs.io, version 3.1);
+`layout_of` knows no other, and all else goes through zarr-python.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import google_crc32c
+import numpy as np
+import numpy.typing as npt
+import zarr
+from numcodecs import blosc  # type: ignore[import-untyped]
+from zarr.codecs import (
+    BloscCodec,
+    BytesCodec,
+    Crc32cCodec,
+    ShardingCodec,
+    ShardingCodecIndexLocation,
+)
+from zarr.core.metadata import ArrayV3Metadata
+
+Array = npt.NDArray[Any]
+Region = Sequence[slice]
+
+_NOWHERE = 2**64 - 1
+"""Offset and length, in the index of a shard, of a chunk that holds nothing but the fill value."""
+
+_CHECKSUM, _ENTRY = 4, 16
+"""Bytes of a checksum, and of a chunk's offset and length."""
+
+_SHUFFLES = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How an array lies in its files."""
+
+    shape: tuple[int, ...]
+    file: tuple[int, ...]
+    """Elements of a file along each dimension."""
+
+    chunk: tuple[int, ...]
+    """Elements of a chunk."""
+
+    sharded: bool
+    """Whether a file holds several chunks and an index."""
+
+    dtype: np.dtype[Any]
+    fill: Any
+    """Value of chunks that are not stored."""
+
+    blosc: tuple[bytes, int, int, int]
+    """Compressor, level, shuffle, block size."""
+
+    checked: bool
+    """Whether a chunk ends with its CRC-32C."""
+
+    name_of: Callable[[tuple[int, ...]], str]
+    """Names the file at an index."""
+
+    @property
+    def per_file(self) -> tuple[int, ...]:
+        """Chunks of a file along each dimension."""
+        return tuple(file // chunk for file, chunk in zip(self.file, self.chunk, strict=True))
+
+
+def layout_of(array: zarr.Array[Any]) -> Layout | None:
+    """Describe an array that is read and written straight; None of one that is not."""
+    metadata = array.metadata
+    if not isinstance(metadata, ArrayV3Metadata) or not array.shape or 0 in array.shape:
+        return None
+    codecs, sharded = metadata.codecs, False
+    if len(codecs) == 1 and isinstance(codecs[0], ShardingCodec):
+        outer = codecs[0]
+        plain = [type(codec) for codec in outer.index_codecs] == [BytesCodec, Crc32cCodec]
+        if outer.index_location != ShardingCodecIndexLocation.end or not plain:
+            return None
+        codecs, sharded = outer.codecs, True
+    kinds = [type(codec) for codec in codecs]
+    if kinds not in ([BytesCodec, BloscCodec], [BytesCodec, BloscCodec, Crc32cCodec]):
+        return None
+    dtype = array.dtype
+    if dtype.kind not in "biu" or not dtype.isnative or sys.byteorder != "little":
+        return None
+    packed: Any = codecs[1]
+    if packed.typesize != dtype.itemsize:
+        return None
+    return Layout(
+        array.shape,
+        array.shards or array.chunks,
+        array.chunks,
+        sharded,
+        dtype,
+        metadata.fill_value,
+        (
+            packed.cname.value.encode(),
+            packed.clevel,
+            _SHUFFLES[packed.shuffle.value],
+            packed.blocksize,
+        ),
+        len(codecs) == 3,
+        metadata.encode_chunk_key,
+    )
+
+
+Convert = Callable[[Array, Array], None]
+"""Brings numbers of a store ``(..., y, x)`` into an array of the same shape."""
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """An array in the files of a folder."""
+
+    folder: Path
+    layout: Layout
+
+    def read(
+        self, times: Sequence[int], region: Region, *, dtype: npt.DTypeLike, put: Convert
+    ) -> Array:
+        """Read a window.
+
+        Parameters
+        ----------
+        times
+            Positions along the first dimension, in any order.
+        region
+            Slices along the others, within the array.
+        dtype
+            Of what is returned.
+        put
+            What brings numbers of the store into that.
+
+        Returns
+        -------
+        numpy.ndarray
+            ``(len(times), ...)``.
+
+        Raises
+        ------
+        OSError
+            If a file cannot be read, or a chunk is damaged: which one.
+        """
+        layout = self.layout
+        out = np.empty((len(times), *(one.stop - one.start for one in region)), dtype)
+        room = np.empty(layout.chunk, layout.dtype)
+        blank = np.full((1,) * len(region), layout.fill, layout.dtype)
+        for file, pieces in self._touched(times, region).items():
+            with _File(self.folder / layout.name_of(file), layout) as stored:
+                for piece in pieces:
+                    there = stored.read(piece.chunk, room)
+                    for source, target in piece.times:
+                        place = out[target][piece.place]
+                        wanted = room[source][piece.inside] if there else blank
+                        put(np.broadcast_to(wanted, place.shape), place)
+        return out
+
+    def _touched(self, times: Sequence[int], region: Region) -> dict[tuple[int, ...], list[_Piece]]:
+        """Return what is wanted of each file."""
+        touched: dict[tuple[int, ...], list[_Piece]] = {}
+        for piece in _pieces(self.layout, times, region):
+            file = tuple(c // n for c, n in zip(piece.chunk, self.layout.per_file, strict=True))
+            touched.setdefault(file, []).append(piece)
+        return touched
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """What is wanted of a chunk."""
+
+    chunk: tuple[int, ...]
+    times: Sequence[tuple[int, int]]
+    """Positions in the chunk and in what is asked."""
+
+    inside: tuple[slice, ...]
+    """Along the other dimensions, where it is in the chunk."""
+
+    place: tuple[slice, ...]
+    """Where it goes."""
+
+
+def _pieces(layout: Layout, times: Sequence[int], region: Region) -> Iterator[_Piece]:
+    length = layout.chunk[0]
+    by_chunk: dict[int, list[tuple[int, int]]] = {}
+    for target, time in enumerate(times):
+        by_chunk.setdefault(time // length, []).append((time % length, target))
+    axes = [_along(one, size) for one, size in zip(region, layout.chunk[1:], strict=True)]
+    for (first, wanted), *rest in product(by_chunk.items(), *axes):
+        chunk, inside, place = zip(*rest, strict=True) if rest else ((), (), ())
+        yield _Piece((first, *chunk), wanted, inside, place)
+
+
+def _along(wanted: slice, length: int) -> list[tuple[int, slice, slice]]:
+    """List the chunks of a dimension that a slice touches: number, part of it, where that goes."""
+    found = []
+    for chunk in range(wanted.start // length, -(-wanted.stop // length)):
+        start = chunk * length
+        low, high = max(start, wanted.start), min(start + length, wanted.stop)
+        inside = slice(low - start, high - start)
+        found.append((chunk, inside, slice(low - wanted.start, high - wanted.start)))
+    return found
+
+
+class _File:
+    """A file of chunks, open; one that is not there holds the fill value."""
+
+    def __init__(self, path: Path, layout: Layout) -> None:
+        self._path, self._layout = path, layout
+
+    def __enter__(self) -> _File:
+        try:
+            self._handle = os.open(self._path, os.O_RDONLY)
+        except (FileNotFoundError, NotADirectoryError):
+            self._handle = -1
+            return self
+        try:
+            self._size = os.fstat(self._handle).st_size
+            self._index = self._read_index() if self._layout.sharded else None
+        except BaseException:
+            os.close(self._handle)
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._handle >= 0:
+            os.close(self._handle)
+
+    def read(self, chunk: tuple[int, ...], room: Array) -> bool:
+        """Decode a chunk into `room`; False where it is not stored."""
+        if self._handle < 0:
+            return False
+        offset, length = 0, self._size
+        if self._index is not None:
+            per_file = self._layout.per_file
+            at = tuple(c % n for c, n in zip(chunk, per_file, strict=True))
+            offset, length = map(int, self._index[at])
+            if offset == _NOWHERE:
+                return False
+        self._decode(self._bytes(offset, length), chunk, room)
+        return True
+
+    def _read_index(self) -> npt.NDArray[np.uint64]:
+        per_file = self._layout.per_file
+        length = _ENTRY * prod(per_file)
+        found = self._bytes(self._size - length - _CHECKSUM, length + _CHECKSUM)
+        if not _is_whole(found):
+            raise OSError(f"{self._path}: its index is damaged, its checksum differs")
+        return np.frombuffer(found, "<u8", count=length // 8).reshape(*per_file, 2)
+
+    def _bytes(self, offset: int, length: int) -> bytes:
+        if offset < 0 or offset + length > self._size:
+            raise OSError(f"{self._path} is cut short: it has {self._size} bytes")
+        found = os.pread(self._handle, length, offset)
+        while len(found) < length:  # a call reads 2 GiB at most
+            more = os.pread(self._handle, length - len(found), offset + len(found))
+            if not more:
+                raise OSError(f"{self._path} was cut short while it was read")
+            found += more
+        return found
+
+    def _decode(self, encoded: bytes, chunk: tuple[int, ...], room: Array) -> None:
+        if self._layout.checked and not _is_whole(encoded):
+            raise OSError(f"{self._path}: chunk {chunk} is damaged, its checksum differs")
+        held = int.from_bytes(encoded[4:8], "little")  # of blosc's header, before compression
+        if held != room.nbytes:
+            raise OSError(f"{self._path}: chunk {chunk} holds {held} bytes, not {room.nbytes}")
+        try:
+            blosc.decompress(encoded, room)
+        except RuntimeError as error:
+            raise OSError(f"{self._path}: chunk {chunk} is damaged: {error}") from error
+
+
+def _is_whole(checked: bytes) -> bool:
+    """Compare the CRC-32C at the end of bytes with the rest."""
+    said = int.from_bytes(checked[-_CHECKSUM:], "little")
+    # Of an array, without a copy: it takes no memoryview.
+    rest = np.frombuffer(checked, np.uint8)[:-_CHECKSUM]
+    return bool(rest.size) and google_crc32c.value(rest) == said
+
+
+def encode(layout: Layout, pixels: Array) -> bytes | None:
+    """Encode one file of an array.
+
+    Parameters
+    ----------
+    layout
+        How the array lies.
+    pixels
+        All elements of the file, fewer at the end of the array.
+
+    Returns
+    -------
+    bytes or None
+        None where there is nothing but the fill value: that is not stored.
+    """
+    counts = layout.per_file if layout.sharded else (1,) * len(layout.chunk)
+    index = np.full((*counts, 2), _NOWHERE, "<u8")
+    encoded, offset = [], 0
+    for at in np.ndindex(*counts):
+        here = tuple(slice(a * n, (a + 1) * n) for a, n in zip(at, layout.chunk, strict=True))
+        packed = _compress(layout, pixels[here])
+        if packed is not None:
+            encoded.append(packed)
+            index[at] = offset, len(packed)
+            offset += len(packed)
+    if not encoded:
+        return None
+    return b"".join([*encoded, *([_checked(index.tobytes())] if layout.sharded else [])])
+
+
+def _compress(layout: Layout, part: Array) -> bytes | None:
+    if part.shape != layout.chunk:  # at the end of the array
+        whole = np.full(layout.chunk, layout.fill, layout.dtype)
+        whole[tuple(map(slice, part.shape))] = part
+        part = whole
+    if (part == layout.fill).all():
+        return None
+    packed = blosc.compress(np.ascontiguousarray(part), *layout.blosc)
+    return _checked(packed) if layout.checked else bytes(packed)
+
+
+def _checked(raw: bytes) -> bytes:
+    checksum: int = google_crc32c.value(raw)
+    return raw + checksum.to_bytes(_CHECKSUM, "little")
