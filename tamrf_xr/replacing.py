@@ -237,11 +237,12 @@ def _root_of(store: Path) -> tuple[dict[str, Any], set[str]]:
     nodes = (root.get("consolidated_metadata") or {}).get("metadata") or {}
     nodes = nodes or _read_json(store / ".zmetadata").get("metadata") or {}
     # What has no consolidated metadata says of each folder itself what it is.
-    alone = {entry.name for entry in store.iterdir() if _is_node(entry)} if not nodes else set()
+    alone = {entry.name for entry in store.iterdir() if is_node(entry)} if not nodes else set()
     return attrs, {name.split("/")[0] for name in nodes} | alone
 
 
-def _is_node(folder: Path) -> bool:
+def is_node(folder: Path) -> bool:
+    """Tell whether a folder is a group or an array of Zarr, of whatever version."""
     return any((folder / name).is_file() for name in ("zarr.json", ".zgroup", ".zarray"))
 
 
