@@ -281,13 +281,34 @@ def fresh_file(target: Path) -> Iterator[Path]:
     """Give a name to write a file under, which takes the name `target` when all went well."""
     target.parent.mkdir(parents=True, exist_ok=True)
     for left in _left(target, "partial"):
-        left.unlink(missing_ok=True)
+        _discard(left)
     partial = partial_of(target)
     try:
         yield partial
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def fresh_files(target: Path, *, overwrite: bool) -> Iterator[Path]:
+    """As `fresh_file`, where the writer puts files of its own beside (``image.png.aux.xml``)."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    remove_abandoned(target)
+    folder = partial_of(target)
+    remove(folder)
+    folder.mkdir()
+    try:
+        with beating(folder):
+            yield folder / target.name
+        # The file itself last: what it needs is there when it is.
+        made = sorted(folder.iterdir(), key=lambda path: path.name == target.name)
+        for path in made:
+            _check_absent(target.with_name(path.name), overwrite=overwrite)
+        for path in made:
+            path.replace(target.with_name(path.name))
+    finally:
+        remove(folder)
 
 
 def partial_of(target: Path) -> Path:
@@ -371,7 +392,14 @@ def remove_abandoned(target: Path) -> None:
             # Out of the way first: nothing reads, or goes on with, what is half removed.
             gone = folder.with_suffix(".old")
             folder.rename(gone)
-            shutil.rmtree(gone, ignore_errors=True)
+            _discard(gone)
+
+
+def _discard(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _left(target: Path, kind: str) -> list[Path]:
