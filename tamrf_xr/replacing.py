@@ -221,7 +221,11 @@ def _why_not_a_store(store: Path) -> str | None:
         return "is a file"
     attrs, groups = _root_of(store)
     if MARKER not in attrs and "counts" not in _read_json(store / MANIFEST):
-        return f"is no cube and no job of ours (no {MARKER} among its attributes)"
+        what = "is no cube and no job of ours"
+        if any((store / name / "reflectance").is_dir() for name in groups):
+            # No guess is safe: others may lay out their data so, and lose them.
+            what = "holds a cube that others, or an older version from a bare tree, may have saved"
+        return f"{what} (no {MARKER} among its attributes)"
     foreign = sorted(
         entry.name
         for entry in store.iterdir()

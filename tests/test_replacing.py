@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 import rioxarray
+import xarray as xr
 
 import tamrf_xr
 from tamrf_xr.cli import main
 from tamrf_xr.errors import OptionError, OutputExistsError
 from tamrf_xr.export.cog import write_cog
 from tamrf_xr.export.quicklook import quicklook
-from tamrf_xr.replacing import check_file, check_folder, check_store, fresh_file, is_ours
+from tamrf_xr.replacing import LISTING, check_file, check_folder, check_store, fresh_file, is_ours
 from tests.scenes import grid, random_cube
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -131,6 +132,28 @@ def test_cubes_and_jobs_are_replaced(scene, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         *("data", "link.zarr", "out.zarr", "plain.zarr")
     ]
+
+
+def test_cubes_without_our_mark_are_named_and_left_to_their_owner(scene, tmp_path):
+    """As older versions saved them from a tree that had none; so may others."""
+    cube, old, plain = tamrf_xr.open_cube(scene), tmp_path / "old.zarr", tmp_path / "plain.zarr"
+    shutil.copytree(scene, old)
+    document = old / "zarr.json"
+    document.write_text(document.read_text().replace("tamrf_cube_version", "title_of_old"))
+    (old / LISTING).unlink()
+    xr.DataTree.from_dict({"/sentinel2": cube["sentinel2"].to_dataset()}).to_zarr(plain)
+    assert tamrf_xr.open_cube(old).children
+    before = names(tmp_path)
+    for place in (old, plain):
+        for door in (save, job):
+            with pytest.raises(OutputExistsError, match=r"zarr exists and holds a cube") as error:
+                door(cube, place)
+            assert "no tamrf_cube_version among its attributes" in str(error.value)
+            assert "name another store, or remove it yourself" in str(error.value)
+    assert names(tmp_path) == before
+    shutil.rmtree(old)  # the way out
+    save(cube, old)
+    save(cube, old)
 
 
 @pytest.mark.parametrize(
