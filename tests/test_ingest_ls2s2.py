@@ -26,38 +26,18 @@ from tamrf_xr.ingest.batch import _Watch
 from tamrf_xr.sensors import SENTINEL2
 from tamrf_xr.store import open_cube, save_cube
 from tests.ingest_tests import Case, IngestTests, as_stored, reads  # noqa: F401
-from tests.ls2s2_folder import NODATA, Scenes, write_ls2s2, write_raster
+from tests.ls2s2_folder import (
+    DATES,
+    NODATA,
+    Scenes,
+    both,
+    coarse,
+    scenes,
+    write_ls2s2,
+    write_raster,
+)
 from tests.real_pair import clear_fraction, open_pair, write_real_pair
 from tests.scenes import grid
-
-DATES = {
-    "sentinel2": ["2022-01-05", "2022-01-10", "2022-03-01"],
-    "landsat": ["2022-01-09", "2022-02-10"],
-}
-
-
-def scenes(sensor, place, *, seed=0, nodata=0.03, **options) -> Scenes:
-    """Random scenes with clouds, zeros and nodata in them."""
-    rng = np.random.default_rng(seed)
-    dates = DATES[sensor]
-    count = {"sentinel2": 10, "landsat": 8}[sensor]
-    stored = rng.integers(-50, 9000, (len(dates), count, *place.shape)).astype(np.int16)
-    drawn = rng.random(stored.shape)
-    stored[drawn < nodata] = NODATA
-    stored[drawn > 1 - nodata / 3] = 0
-    masks = rng.choice([0, 0, 1, 4], (len(dates), *place.shape)).astype(np.uint8)
-    return Scenes(dates, stored, masks, place, **options)
-
-
-def coarse(shape, **options):
-    return grid(shape, gsd=30.0, **options)
-
-
-def both(folder, fine=None, rough=None, **options):
-    """A folder with both sensors; the same ground unless told."""
-    fine, rough = fine or grid((36, 45)), rough or coarse((12, 15))
-    pair = {"sentinel2": scenes("sentinel2", fine), "landsat": scenes("landsat", rough)}
-    return write_ls2s2(folder, **{name: replace(one, **options) for name, one in pair.items()})
 
 
 def unusable(made: Scenes, bands) -> np.ndarray:
