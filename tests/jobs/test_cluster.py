@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import tamrf_xr
 from tamrf_xr.errors import JobError, OptionError, SourceNotFoundError
+from tamrf_xr.scale import batch
 from tamrf_xr.scale import cluster as clusters
 from tamrf_xr.scale.ledger import forget, job_state
 from tests.scenes import random_cube
@@ -68,6 +70,32 @@ def test_cluster_that_is_refused_leaves_and_replaces_nothing(refused, tmp_path):
     with pytest.raises(JobError, match=REFUSAL):
         small_job(out, cluster=refused, overwrite=True)
     assert files(out.parent) == before
+
+
+TESTED = "case $1 in --test-only) exit 0;; esac"
+
+
+@pytest.mark.parametrize("lacking", ["room", "command"])
+def test_jobs_that_are_refused_when_they_are_sent_leave_nothing(lacking, refused, tmp_path, caplog):
+    """``sbatch --test-only`` knows no limits on jobs; of other systems nothing is asked before."""
+    sbatch, out, words = tmp_path / "bin" / "sbatch", tmp_path / "out.zarr", REFUSAL
+    sbatch.write_text(sbatch.read_text().replace("#!/bin/sh", f"#!/bin/sh\n{TESTED}"))
+    if lacking == "command":
+        refused.write_text(SLURM.replace("slurm", "pbs"))
+        words = "No such file or directory: 'qsub'"
+    with pytest.raises(JobError, match=f"takes no such job: .*{words}.*Nothing is queued"):
+        small_job(out, cluster=refused)
+    assert not out.exists()
+    assert "Traceback" not in caplog.text
+
+
+def test_jobs_that_are_refused_in_part_are_told(tmp_path, caplog):
+    taken, other = SimpleNamespace(refusal="", job_id="7"), SimpleNamespace(refusal=REFUSAL)
+    submit = SimpleNamespace(submit_command="qsub")
+    cluster = SimpleNamespace(workers={0: taken, 1: other}, job_cls=submit)
+    batch.check_sent(cluster, 2)
+    assert f"1 of 2 jobs were not taken: {REFUSAL}" in caplog.text
+    assert batch._states(cluster) == {0: "job 7 sent", 1: ""}
 
 
 def test_cluster_that_is_refused_keeps_a_job_that_is_gone_on_with(refused, tmp_path):
