@@ -94,6 +94,8 @@ class TamrfArray:
         """Take ``sensor=`` where bands and attributes do not tell it; else as `tamrf_xr.fuse`."""
         return fuse(as_cube(self._array, sensor=sensor), query_dates, **options)
 
-    def to_raster(self, path: str | os.PathLike[str], **options: Any) -> None:
+    def to_raster(
+        self, path: str | os.PathLike[str], *, overwrite: bool = False, **options: Any
+    ) -> None:
         """Write an image, its bands under their names; see `tamrf_xr.export.raster`."""
-        write_raster(self._array, path, **options)
+        write_raster(self._array, path, overwrite=overwrite, **options)

@@ -221,7 +221,11 @@ def _why_not_a_store(store: Path) -> str | None:
         return "is a file"
     attrs, groups = _root_of(store)
     if MARKER not in attrs and "counts" not in _read_json(store / MANIFEST):
-        return f"is no cube and no job of ours (no {MARKER} among its attributes)"
+        what = "is no cube and no job of ours"
+        if any((store / name / "reflectance").is_dir() for name in groups):
+            # No guess is safe: others may lay out their data so, and lose them.
+            what = "holds a cube that others, or an older version from a bare tree, may have saved"
+        return f"{what} (no {MARKER} among its attributes)"
     foreign = sorted(
         entry.name
         for entry in store.iterdir()
@@ -237,11 +241,12 @@ def _root_of(store: Path) -> tuple[dict[str, Any], set[str]]:
     nodes = (root.get("consolidated_metadata") or {}).get("metadata") or {}
     nodes = nodes or _read_json(store / ".zmetadata").get("metadata") or {}
     # What has no consolidated metadata says of each folder itself what it is.
-    alone = {entry.name for entry in store.iterdir() if _is_node(entry)} if not nodes else set()
+    alone = {entry.name for entry in store.iterdir() if is_node(entry)} if not nodes else set()
     return attrs, {name.split("/")[0] for name in nodes} | alone
 
 
-def _is_node(folder: Path) -> bool:
+def is_node(folder: Path) -> bool:
+    """Tell whether a folder is a group or an array of Zarr, of whatever version."""
     return any((folder / name).is_file() for name in ("zarr.json", ".zgroup", ".zarray"))
 
 
@@ -280,13 +285,34 @@ def fresh_file(target: Path) -> Iterator[Path]:
     """Give a name to write a file under, which takes the name `target` when all went well."""
     target.parent.mkdir(parents=True, exist_ok=True)
     for left in _left(target, "partial"):
-        left.unlink(missing_ok=True)
+        _discard(left)
     partial = partial_of(target)
     try:
         yield partial
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def fresh_files(target: Path, *, overwrite: bool) -> Iterator[Path]:
+    """As `fresh_file`, where the writer puts files of its own beside (``image.png.aux.xml``)."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    remove_abandoned(target)
+    folder = partial_of(target)
+    remove(folder)
+    folder.mkdir()
+    try:
+        with beating(folder):
+            yield folder / target.name
+        # The file itself last: what it needs is there when it is.
+        made = sorted(folder.iterdir(), key=lambda path: path.name == target.name)
+        for path in made:
+            _check_absent(target.with_name(path.name), overwrite=overwrite)
+        for path in made:
+            path.replace(target.with_name(path.name))
+    finally:
+        remove(folder)
 
 
 def partial_of(target: Path) -> Path:
@@ -370,7 +396,14 @@ def remove_abandoned(target: Path) -> None:
             # Out of the way first: nothing reads, or goes on with, what is half removed.
             gone = folder.with_suffix(".old")
             folder.rename(gone)
-            shutil.rmtree(gone, ignore_errors=True)
+            _discard(gone)
+
+
+def _discard(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _left(target: Path, kind: str) -> list[Path]:

@@ -12,50 +12,32 @@ import pandas as pd
 import pytest
 import rasterio
 import rasterio.warp
+import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 from pyproj import CRS, Transformer
 
+import tamrf_xr
 from tamrf_xr import nesting
 from tamrf_xr.cube import grid_of, groups_of
 from tamrf_xr.errors import IngestError, OptionError, OutputExistsError, SourceNotFoundError
 from tamrf_xr.ingest import from_ls2s2, ingest_ls2s2, rasters
 from tamrf_xr.ingest.batch import _Watch
 from tamrf_xr.sensors import SENTINEL2
-from tamrf_xr.store import open_cube
+from tamrf_xr.store import open_cube, save_cube
 from tests.ingest_tests import Case, IngestTests, as_stored, reads  # noqa: F401
-from tests.ls2s2_folder import NODATA, Scenes, write_ls2s2, write_raster
+from tests.ls2s2_folder import (
+    DATES,
+    NODATA,
+    Scenes,
+    both,
+    coarse,
+    scenes,
+    write_ls2s2,
+    write_raster,
+)
 from tests.real_pair import clear_fraction, open_pair, write_real_pair
 from tests.scenes import grid
-
-DATES = {
-    "sentinel2": ["2022-01-05", "2022-01-10", "2022-03-01"],
-    "landsat": ["2022-01-09", "2022-02-10"],
-}
-
-
-def scenes(sensor, place, *, seed=0, nodata=0.03, **options) -> Scenes:
-    """Random scenes with clouds, zeros and nodata in them."""
-    rng = np.random.default_rng(seed)
-    dates = DATES[sensor]
-    count = {"sentinel2": 10, "landsat": 8}[sensor]
-    stored = rng.integers(-50, 9000, (len(dates), count, *place.shape)).astype(np.int16)
-    drawn = rng.random(stored.shape)
-    stored[drawn < nodata] = NODATA
-    stored[drawn > 1 - nodata / 3] = 0
-    masks = rng.choice([0, 0, 1, 4], (len(dates), *place.shape)).astype(np.uint8)
-    return Scenes(dates, stored, masks, place, **options)
-
-
-def coarse(shape, **options):
-    return grid(shape, gsd=30.0, **options)
-
-
-def both(folder, fine=None, rough=None, **options):
-    """A folder with both sensors; the same ground unless told."""
-    fine, rough = fine or grid((36, 45)), rough or coarse((12, 15))
-    pair = {"sentinel2": scenes("sentinel2", fine), "landsat": scenes("landsat", rough)}
-    return write_ls2s2(folder, **{name: replace(one, **options) for name, one in pair.items()})
 
 
 def unusable(made: Scenes, bands) -> np.ndarray:
@@ -581,6 +563,98 @@ def test_a_cube_that_is_there_is_kept_replaced_or_an_error(tmp_path):
     shutil.rmtree(folder / "landsat")
     assert ingest_ls2s2(folder, out, overwrite=True, progress=False).written == (out,)
     assert list(open_cube(out).children) == ["sentinel2"]
+
+
+def file(out, folder):
+    out.write_text("precious")
+
+
+def clipped(out, folder):
+    cube = from_ls2s2(folder)
+    save_cube(xr.DataTree.from_dict({"/": cube.to_dataset(), "landsat": cube["landsat"]}), out)
+
+
+def another(out, folder):
+    ingest_ls2s2(both(folder.with_name("other")), out, progress=False)
+
+
+def fewer(out, folder):
+    ingest_ls2s2(folder, out, progress=False)
+    index = folder / "sentinel2" / "index.csv"
+    index.write_text(index.read_text().replace("True", "False", 1))
+
+
+def damaged(out, folder):
+    ingest_ls2s2(folder, out, progress=False)
+    next(path for path in (out / "landsat/reflectance/c").rglob("*") if path.is_file()).unlink()
+
+
+def plain(out, folder):
+    from_ls2s2(folder).to_zarr(out)
+
+
+def product(out, folder):
+    cube = from_ls2s2(folder)
+    tamrf_xr.run_job(cube, out, "2022-01-10", method="linear", progress=False)
+
+
+def unreadable(out, folder):
+    ingest_ls2s2(folder, out, progress=False)
+    (out / "landsat/reflectance/zarr.json").write_text("{")
+
+
+@pytest.mark.parametrize(
+    ("make", "found"),
+    [
+        (file, "and is a file"),
+        (clipped, "holds 0 acquisitions of sentinel2, not the 3 that the index lists"),
+        (another, r"is of another source \(LS2S2 folder other, sentinel2/index.csv\)"),
+        (fewer, "holds 3 acquisitions of sentinel2, not the 2 that the index lists"),
+        (damaged, r"is damaged \(landsat/reflectance/c/0/0/0/0 is missing\)"),
+        (plain, "keeps no list of its chunks"),
+        (product, "is the product of a job"),
+        (unreadable, "is damaged|cannot be opened"),
+    ],
+)
+def test_what_is_there_counts_only_if_it_is_the_whole_cube_of_the_folder(tmp_path, make, found):
+    folders, out = many(tmp_path, "ab"), tmp_path / "cubes" / "a.zarr"
+    out.parent.mkdir()
+    make(out, folders[0])
+    before = snapshot(out.parent)
+    with pytest.raises(OutputExistsError, match=f"a.zarr exists.*{found}.*name another store"):
+        ingest_ls2s2(folders, out.parent, progress=False)
+    assert snapshot(out.parent) == before
+    if make is file:
+        return
+    assert ingest_ls2s2(folders[0], out, overwrite=True, progress=False).written == (out,)
+    assert ingest_ls2s2(folders, out.parent, progress=False).skipped == (out,)
+
+
+def snapshot(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_folder_that_is_gone_is_not_there_though_its_cube_is(tmp_path):
+    folders, out = many(tmp_path, "ab"), tmp_path / "cubes"
+    ingest_ls2s2(folders, out, progress=False)
+    shutil.rmtree(folders[0])
+    report = ingest_ls2s2(folders, out, progress=False)
+    assert report.skipped == (out / "b.zarr",)
+    assert "no LS2S2 folder" in str(report.failed[folders[0]])
+
+
+def test_places_that_are_no_folder_of_stores_are_refused_by_name(tmp_path):
+    folders, out = many(tmp_path, "ab"), tmp_path / "existing.txt"
+    out.write_text("precious")
+    with pytest.raises(OptionError, match=r"existing.txt is a file; name a folder"):
+        ingest_ls2s2(folders, out, progress=False)
+    of_others = tmp_path / "v2.zarr"
+    of_others.mkdir()
+    (of_others / ".zgroup").write_text("{}")
+    for asked in (folders, folders[:1]):
+        with pytest.raises((IngestError, OutputExistsError), match=r"v2.zarr (is a store|exists)"):
+            ingest_ls2s2(asked, of_others, progress=False)
+    assert [path.name for path in of_others.iterdir()] == [".zgroup"]
 
 
 def test_one_folder_goes_into_a_folder_that_is_there(tmp_path):

@@ -11,13 +11,16 @@ import sys
 from pathlib import Path
 
 import pytest
+import rioxarray
+import xarray as xr
 
 import tamrf_xr
 from tamrf_xr.cli import main
 from tamrf_xr.errors import OptionError, OutputExistsError
+from tamrf_xr.export.cog import write_cog
 from tamrf_xr.export.quicklook import quicklook
-from tamrf_xr.replacing import check_file, check_folder, check_store, fresh_file, is_ours
-from tests.scenes import random_cube
+from tamrf_xr.replacing import LISTING, check_file, check_folder, check_store, fresh_file, is_ours
+from tests.scenes import grid, random_cube
 
 ROOT = Path(__file__).resolve().parents[1]
 REFUSED = (OptionError, OutputExistsError)
@@ -52,7 +55,12 @@ def draw(cube, out):
     quicklook(cube, path=out, overwrite=True)
 
 
-DOORS = pytest.mark.parametrize("door", [save, job, draw])
+def raster(cube, out):
+    image = cube["sentinel2/reflectance"].isel(time=0)
+    image.tamrf.to_raster(out, overwrite=True, driver="GTiff")
+
+
+DOORS = pytest.mark.parametrize("door", [save, job, draw, raster])
 
 
 @DOORS
@@ -124,6 +132,28 @@ def test_cubes_and_jobs_are_replaced(scene, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         *("data", "link.zarr", "out.zarr", "plain.zarr")
     ]
+
+
+def test_cubes_without_our_mark_are_named_and_left_to_their_owner(scene, tmp_path):
+    """As older versions saved them from a tree that had none; so may others."""
+    cube, old, plain = tamrf_xr.open_cube(scene), tmp_path / "old.zarr", tmp_path / "plain.zarr"
+    shutil.copytree(scene, old)
+    document = old / "zarr.json"
+    document.write_text(document.read_text().replace("tamrf_cube_version", "title_of_old"))
+    (old / LISTING).unlink()
+    xr.DataTree.from_dict({"/sentinel2": cube["sentinel2"].to_dataset()}).to_zarr(plain)
+    assert tamrf_xr.open_cube(old).children
+    before = names(tmp_path)
+    for place in (old, plain):
+        for door in (save, job):
+            with pytest.raises(OutputExistsError, match=r"zarr exists and holds a cube") as error:
+                door(cube, place)
+            assert "no tamrf_cube_version among its attributes" in str(error.value)
+            assert "name another store, or remove it yourself" in str(error.value)
+    assert names(tmp_path) == before
+    shutil.rmtree(old)  # the way out
+    save(cube, old)
+    save(cube, old)
 
 
 @pytest.mark.parametrize(
@@ -208,3 +238,87 @@ def test_files_are_replaced_whole_by_their_kind(tmp_path):
         raise ZeroDivisionError
     assert [one.name for one in tmp_path.iterdir()] == ["a.png"]
     assert path.read_bytes() == b"\x89PNG"
+
+
+def test_rasters_are_replaced_only_when_asked_and_by_what_is_whole(tmp_path, monkeypatch):
+    image, path = random_cube((12, 12))["sentinel2/reflectance"].isel(time=0), tmp_path / "a.tif"
+    for write in (image.tamrf.to_raster, lambda out, **how: cog(image, out, **how)):
+        path.unlink(missing_ok=True)
+        write(path)
+        before = path.read_bytes()
+        with pytest.raises(OutputExistsError, match=r"a.tif exists; pass overwrite=True"):
+            write(path)
+        with monkeypatch.context() as patch:
+            patch.setattr("rioxarray.raster_array.RasterArray.to_raster", fail)
+            with pytest.raises(ZeroDivisionError):
+                write(path, overwrite=True)
+        assert path.read_bytes() == before
+        write(path, overwrite=True)
+        assert [one.name for one in tmp_path.iterdir()] == ["a.tif"]
+    (tmp_path / "notes.tif").write_text("precious")
+    for name in ("notes.tif", "a.tif"):
+        with pytest.raises(OutputExistsError, match="a file of another kind, no raster"):
+            image[:3].tamrf.to_raster(
+                tmp_path / name, overwrite=True, driver="PNG" if name == "a.tif" else None
+            )
+    assert (tmp_path / "notes.tif").read_text() == "precious"
+
+
+def fail(_array, path, **_options):
+    Path(path).write_bytes(b"half")
+    raise ZeroDivisionError
+
+
+def cog(image, path, **how):
+    write_cog(image.values, list(image["band"].values), grid((12, 12)), path, **how)
+
+
+def test_files_beside_a_raster_come_along_and_are_not_replaced_unasked(tmp_path):
+    image = random_cube((12, 12))["sentinel2/reflectance"].isel(time=0)[:3]
+    image = (image.fillna(0) * 100).astype("uint8")
+    image.tamrf.to_raster(tmp_path / "a.png")
+    made = names(tmp_path)
+    assert made == ["a.png", "a.png.aux.xml"]
+    image.tamrf.to_raster(tmp_path / "a.png", overwrite=True)
+    assert names(tmp_path) == made
+    (tmp_path / "a.png").unlink()
+    with pytest.raises(OutputExistsError, match=r"a.png.aux.xml exists"):
+        image.tamrf.to_raster(tmp_path / "a.png")
+    assert names(tmp_path) == ["a.png.aux.xml"]
+    image.tamrf.to_raster(tmp_path / "a.bil")
+    with pytest.raises(OutputExistsError, match="driver EHdr writes are not replaced"):
+        image.tamrf.to_raster(tmp_path / "a.bil", overwrite=True)
+
+
+def test_rasters_that_cannot_be_put_in_place_whole_are_refused(tmp_path):
+    image = random_cube((12, 12))["sentinel2/reflectance"].isel(time=0)
+    image.tamrf.to_raster(tmp_path / "a.tif")
+    opened = rioxarray.open_rasterio(tmp_path / "a.tif")
+    with pytest.raises(OptionError, match="are one, or one is inside the other"):
+        opened.tamrf.to_raster(tmp_path / "a.tif", overwrite=True)
+    for path, how, found in (
+        ("b.tif", {"compute": False}, "compute is False"),
+        ("/vsimem/b.tif", {}, "a virtual file of GDAL"),
+        ("b.what", {}, "names no kind of raster"),
+    ):
+        with pytest.raises(OptionError, match=found):
+            image.tamrf.to_raster(path, **how)
+
+
+def test_killed_while_a_raster_is_written_the_old_one_stays(tmp_path):
+    image = random_cube((12, 12))["sentinel2/reflectance"].isel(time=0)
+    path, code = (
+        tmp_path / "a.tif",
+        (
+            "import os, sys; from pathlib import Path; from tamrf_xr.replacing import fresh_files\n"
+            "with fresh_files(Path(sys.argv[1]), overwrite=True) as partial:\n"
+            "    partial.write_bytes(b'half'); os._exit(9)"
+        ),
+    )
+    image.tamrf.to_raster(path)
+    before = path.read_bytes()
+    subprocess.run([sys.executable, "-c", code, path], cwd=ROOT, check=False)
+    assert path.read_bytes() == before
+    assert len(names(tmp_path)) == 3
+    image.tamrf.to_raster(path, overwrite=True)
+    assert names(tmp_path) == ["a.tif"]

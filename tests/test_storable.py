@@ -273,7 +273,7 @@ def test_gdal_reads_reflectance_from_a_raster(tmp_path, kind, dtype):
     if kind == "fused":
         cube = bright(cube).tamrf.fuse("2022-01-14", method="linear")
     image = cube["sentinel2/reflectance"].isel(time=0, y=slice(3, None), x=slice(2, 9))
-    for write in (image.rio.to_raster, image.tamrf.to_raster):
+    for write in (image.tamrf.to_raster, image.rio.to_raster):
         write(tmp_path / "i.tif", dtype=dtype)
         with rasterio.open(tmp_path / "i.tif") as file:
             scale, offset = (np.array(v)[:, None, None] for v in (file.scales, file.offsets))

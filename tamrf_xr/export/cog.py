@@ -10,14 +10,17 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from tamrf_xr.cube import Grid
+from tamrf_xr.export.raster import TIFF
 from tamrf_xr.replacing import check_file, fresh_file
-
-TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-"""How images of this kind start."""
 
 
 def write_cog(
-    pixels: NDArray[np.float32], bands: Sequence[str], grid: Grid, path: str | os.PathLike[str]
+    pixels: NDArray[np.float32],
+    bands: Sequence[str],
+    grid: Grid,
+    path: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
 ) -> None:
     """Write an image as a Cloud Optimized GeoTIFF, under another name first.
 
@@ -30,14 +33,16 @@ def write_cog(
     grid
         Where the pixels lie.
     path
-        Name of the file; an image that exists is replaced.
+        Name of the file.
+    overwrite
+        Replace an image of this kind that exists.
 
     Raises
     ------
     OutputExistsError
-        If something else is there.
+        If `path` exists and `overwrite` is False, or it is no such image.
     """
-    target = check_file(path, "image", overwrite=True, starts=TIFF)
+    target = check_file(path, "image", overwrite=overwrite, starts=TIFF)
     image = xr.DataArray(
         np.asarray(pixels, np.float32),
         dims=("band", "y", "x"),

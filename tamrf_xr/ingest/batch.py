@@ -20,15 +20,25 @@ import xarray as xr
 from tqdm import tqdm
 
 from tamrf_xr.cube import groups_of
-from tamrf_xr.errors import IngestError, OptionError
+from tamrf_xr.errors import (
+    CubeError,
+    IngestError,
+    OptionError,
+    OutputExistsError,
+    SourceNotFoundError,
+)
+from tamrf_xr.listing import check_listing, read_listing
 from tamrf_xr.paths import local_path
-from tamrf_xr.replacing import check_store
-from tamrf_xr.store import save_cube
+from tamrf_xr.replacing import MANIFEST, check_around, check_store, is_node
+from tamrf_xr.store import open_cube, save_cube
 
 T = TypeVar("T")
 
 Source = Callable[[Path], xr.DataTree]
 """Opens a folder as a cube, lazily."""
+
+Compare = Callable[[Path, xr.DataTree], str]
+"""Tells how a cube differs from what a folder holds; empty where it is the cube of it."""
 
 PathLike = str | os.PathLike[str]
 
@@ -44,7 +54,7 @@ class IngestReport:
     """Stores written."""
 
     skipped: tuple[Path, ...] = ()
-    """Stores that were there, hence complete."""
+    """Stores that were there: whole, and of these folders."""
 
     failed: Mapping[Path, BaseException] = field(default_factory=dict)
     """Per folder, why it has no store."""
@@ -60,6 +70,7 @@ def ingest_many(
     folders: PathLike | Sequence[PathLike],
     out: PathLike,
     *,
+    compare: Compare,
     overwrite: bool = False,
     resume: bool = True,
     workers: int | None = None,
@@ -71,6 +82,8 @@ def ingest_many(
     ----------
     source
         Opens a folder as a cube, lazily.
+    compare
+        Tells how a cube that is there differs from what a folder holds.
     folders, out, overwrite, resume, workers, progress
         As of `ingest_ls2s2`.
 
@@ -84,18 +97,18 @@ def ingest_many(
     IngestError
         If no folder is named, or two folders would make one store.
     OutputExistsError
-        If a cube is there and may be neither skipped nor replaced.
+        If something is there and may be neither skipped nor replaced.
     OptionError
-        If `workers` is less than 1.
+        If `workers` is less than 1, or the place is one that must stay.
     """
     threads = _threads(workers)
     asked = _as_paths(folders)
     targets = _targets(asked, local_path(out, "store or folder of stores"))
-    there = {} if overwrite else {f: path for f, path in targets.items() if path.exists()}
     for path in targets.values():
         # All before any is read; those that are there are cubes, or refused.
         check_store(path, "store", overwrite=overwrite or resume, inputs=asked)
-    wanted = [folder for folder in targets if folder not in there]
+    there, unread = ({}, {}) if overwrite else _there(targets, compare)
+    wanted = [folder for folder in targets if folder not in there | unread]
     lanes = max(1, min(threads, len(wanted)))
     with (
         dask.config.set(scheduler="threads", num_workers=max(1, threads // lanes)),
@@ -111,8 +124,47 @@ def ingest_many(
     return IngestReport(
         written=tuple(targets[folder] for folder in written),
         skipped=tuple(there.values()),
-        failed=unopened | unwritten,
+        failed=unread | unopened | unwritten,
     )
+
+
+def _there(
+    targets: Mapping[Path, Path], compare: Compare
+) -> tuple[dict[Path, Path], dict[Path, BaseException]]:
+    """Return the stores that are there, and the folders that cannot be held against theirs."""
+    there: dict[Path, Path] = {}
+    unread: dict[Path, BaseException] = {}
+    for folder, path in targets.items():
+        if not path.exists():
+            continue
+        try:
+            found = _unlike(path, folder, compare)
+        except (IngestError, SourceNotFoundError) as error:
+            unread[folder] = error
+            continue
+        if found:
+            raise OutputExistsError(
+                f"{path} exists and {found}; expected the whole cube of {folder}: name another "
+                "store, remove it, or pass overwrite=True (--overwrite) to replace it"
+            )
+        there[folder] = path
+    return there, unread
+
+
+def _unlike(store: Path, folder: Path, compare: Compare) -> str:
+    """Tell why a store of ours is not the whole cube of a folder; empty if it is."""
+    if (store / MANIFEST).exists():
+        return "is the product of a job"
+    try:
+        cube = open_cube(store)
+    except CubeError as error:
+        return f"cannot be opened ({error})"
+    listing = read_listing(store)
+    if listing is None:
+        return "keeps no list of its chunks that tells whether it is whole (plain to_zarr, or old)"
+    if wrong := check_listing(store, listing):
+        return f"is damaged ({wrong[0]})"
+    return compare(folder, cube)
 
 
 def _threads(workers: int | None) -> int:
@@ -133,7 +185,7 @@ def _as_paths(folders: PathLike | Sequence[PathLike]) -> list[Path]:
 
 
 def _targets(folders: Sequence[Path], out: Path) -> dict[Path, Path]:
-    is_store = (out / "zarr.json").exists()
+    is_store = is_node(out)
     if len(folders) == 1 and (is_store or not out.is_dir()):
         return {folders[0]: out}
     if is_store:
@@ -141,8 +193,8 @@ def _targets(folders: Sequence[Path], out: Path) -> dict[Path, Path]:
             f"{out} is a store, but {len(folders)} folders make {len(folders)} stores; "
             "name a folder for them"
         )
-    # `.` is called by its name too.
-    names = {folder: Path(os.path.abspath(folder)).name for folder in folders}
+    check_around(out, "folder of stores", inputs=folders)
+    names = {folder: name_of(folder) for folder in folders}
     for name, count in Counter(names.values()).items():
         if count > 1:
             raise IngestError(
@@ -150,6 +202,11 @@ def _targets(folders: Sequence[Path], out: Path) -> dict[Path, Path]:
                 "ingest them into different folders"
             )
     return {folder: out / f"{name}.zarr" for folder, name in names.items()}
+
+
+def name_of(folder: Path) -> str:
+    """Return what a folder is called; ``.`` by its name too."""
+    return Path(os.path.abspath(folder)).name
 
 
 def _each(

@@ -15,9 +15,9 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
-from tamrf_xr.cube import Grid, build_cube, build_group
+from tamrf_xr.cube import Grid, build_cube, build_group, groups_of
 from tamrf_xr.errors import IngestError, OptionError, SourceNotFoundError
-from tamrf_xr.ingest.batch import IngestReport, ingest_many
+from tamrf_xr.ingest.batch import IngestReport, ingest_many, name_of
 from tamrf_xr.ingest.rasters import METHOD, Acquisitions, Header, lazy_planes, read_header
 from tamrf_xr.nesting import TOLERANCE, nest
 from tamrf_xr.paths import local_path
@@ -77,21 +77,19 @@ def from_ls2s2(folder: str | os.PathLike[str], *, chunks: int | None = SHARD) ->
     tamrf_xr.errors.SourceNotFoundError: no LS2S2 folder at 31TCJ_12; found nothing there
     """
     root = local_path(folder, "folder")
-    if not root.is_dir():
-        found = "a file" if root.exists() else "nothing"
-        raise SourceNotFoundError(f"no LS2S2 folder at {root}; found {found} there")
+    _check_folder(root)
     if chunks is not None and (chunks < 3 or chunks % 3):
         raise OptionError(f"chunks must be a multiple of 3 (10 m pixels) or None, got {chunks}")
     listed = _list_sensors(root)
     grids = {name: _check_files(SENSORS[name], rows) for name, rows in listed.items()}
     targets = nest(grids)
-    name = Path(os.path.abspath(root)).name
+    name = name_of(root)
     groups = {
         sensor: _open_group(
             _acquisitions(sensor, rows, grids[sensor], targets[sensor]),
             rows,
             chunks=chunks,
-            source=f"LS2S2 folder {name}",
+            source=_source(name, sensor),
         )
         for sensor, rows in listed.items()
     }
@@ -113,9 +111,9 @@ def ingest_ls2s2(
 ) -> IngestReport:
     """Write LS2S2 folders as cubes in Zarr, one cube a folder, many at once.
 
-    A cube is written under another name and renamed when it is whole: a cube that is there is
-    complete, and is skipped when the same call is made again. A folder that fails does not stop
-    the others.
+    A cube is written under another name and renamed when it is whole, and is skipped when the same
+    call is made again: only where it is whole, of this folder, and of the dates that the folder
+    lists. A folder that fails does not stop the others.
 
     Parameters
     ----------
@@ -144,9 +142,9 @@ def ingest_ls2s2(
     IngestError
         If no folder is named, or two folders would make one store.
     OutputExistsError
-        If a cube is there and may be neither skipped nor replaced.
+        If something is there and may be neither skipped nor replaced; nothing is written then.
     OptionError
-        If `workers` is less than 1.
+        If `workers` is less than 1, or the place is one that must stay.
 
     Examples
     --------
@@ -158,11 +156,42 @@ def ingest_ls2s2(
         from_ls2s2,
         folders,
         out,
+        compare=_difference,
         overwrite=overwrite,
         resume=resume,
         workers=workers,
         progress=progress,
     )
+
+
+def _check_folder(root: Path) -> None:
+    if not root.is_dir():
+        found = "a file" if root.exists() else "nothing"
+        raise SourceNotFoundError(f"no LS2S2 folder at {root}; found {found} there")
+
+
+def _source(name: str, sensor: str) -> str:
+    """Return what a group says of the folder that it is made of."""
+    return f"LS2S2 folder {name}, {sensor}/{INDEX}"
+
+
+def _difference(folder: Path, cube: xr.DataTree) -> str:
+    """Tell how a cube differs from a folder: by its name, sensors and dates."""
+    _check_folder(folder)
+    listed, groups = _list_sensors(folder), groups_of(cube)
+    for sensor, group in groups.items():
+        said = group.attrs.get("source")
+        if said != _source(name_of(folder), sensor):
+            return f"is of another source ({said or 'it does not say which'})"
+    for sensor in listed.keys() | groups.keys():
+        dates = [row.date for row in listed.get(sensor, ())]
+        found = list(groups[sensor]["time"].to_index()) if sensor in groups else []
+        if dates != found:
+            return (
+                f"holds {len(found)} acquisitions of {sensor}, not the {len(dates)} that the "
+                "index lists"
+            )
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,7 +339,7 @@ def _open_group(
         grid=files.target,
         valid=planes[:, -1] > 0,
         surface_temperature=planes[:, count] if sensor.thermal else None,
-        attrs={"source": f"{source}, {sensor.name}/{INDEX}", **_provenance(files)},
+        attrs={"source": source, **_provenance(files)},
     )
 
 

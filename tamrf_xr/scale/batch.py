@@ -2,7 +2,8 @@
 
 dask-jobqueue submits in a callback of its event loop, where a refusal of ``sbatch`` ends in
 tornado's log and the run waits for ever. So SLURM is asked first (``sbatch --test-only`` queues
-nothing), and a thread tells of jobs that wait and sends those again that are gone.
+nothing, and knows nothing of limits on jobs), jobs keep why they were not taken, and a thread tells
+of jobs that wait and sends those again that are gone.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import shlex
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -54,11 +56,62 @@ def check_accepted(cluster: Any) -> None:
         script.flush()
         said = _run([*command, "--test-only", script.name])
     if said.returncode:
-        words = "; ".join(line.strip() for line in said.stderr.splitlines() if line.strip())
-        raise JobError(
-            f"the batch system takes no such job: {words}; correct the options of the cluster "
-            "(queue, account, cores, memory, walltime, job_extra_directives). Nothing is queued"
-        )
+        raise _refused(_in_a_line(said.stderr))
+
+
+def telling(job: type[Any]) -> type[Any]:
+    """Return a class of jobs of dask_jobqueue that keep why they were not taken, as `refusal`."""
+
+    async def start(self: Any) -> None:
+        try:
+            await job.start(self)
+        except (RuntimeError, ValueError, OSError) as error:
+            self.refusal = _in_a_line(str(error).rpartition("stderr:")[2])
+            self.status = type(self.status).running  # dask asserts it of all that was started
+
+    async def close(self: Any) -> None:
+        await job.close(self)
+        self.status = type(self.status).closed  # and this at the end
+
+    return type(job.__name__, (job,), {"start": start, "close": close, "refusal": ""})
+
+
+def check_sent(cluster: Any, jobs: int) -> None:
+    """Wait until the jobs of a cluster are sent.
+
+    Parameters
+    ----------
+    cluster
+        Of dask_jobqueue, its jobs `telling`.
+    jobs
+        How many were asked for.
+
+    Raises
+    ------
+    JobError
+        In the words of the batch system, if it took none of them.
+    """
+    deadline = time.monotonic() + ANSWER
+    while len(cluster.workers) < jobs and time.monotonic() < deadline:
+        time.sleep(0.05)
+    sent = list(cluster.workers.values())
+    refusals = [job.refusal for job in sent if job.refusal]
+    if refusals and len(refusals) == len(sent):
+        raise _refused(refusals[0])
+    if refusals:
+        logger.warning("%d of %d jobs were not taken: %s", len(refusals), jobs, refusals[0])
+
+
+def _refused(words: str) -> JobError:
+    return JobError(
+        f"the batch system takes no such job: {words}; correct the options of the cluster "
+        "(queue, account, cores, memory, walltime, job_extra_directives), or ask for fewer jobs. "
+        "Nothing is queued"
+    )
+
+
+def _in_a_line(text: str) -> str:
+    return "; ".join(line.strip() for line in text.splitlines() if line.strip())
 
 
 def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
@@ -122,13 +175,15 @@ async def _forget(cluster: Any, names: list[Any]) -> None:
 
 def _states(cluster: Any) -> dict[Any, str]:
     """Return what SLURM says of each job, empty where it is gone; of others, that it was sent."""
-    jobs = {name: str(getattr(job, "job_id", None)) for name, job in cluster.workers.items()}
+    held = cluster.workers
+    jobs = {name: str(job.job_id) for name, job in held.items() if not job.refusal}
+    refused = {name: "" for name, job in held.items() if job.refusal}
     if shlex.split(cluster.job_cls.submit_command)[0] != "sbatch":
-        return {name: f"job {job} sent" for name, job in jobs.items()}
+        return refused | {name: f"job {job} sent" for name, job in jobs.items()}
     said = _run(["squeue", "--noheader", "--user", str(os.getuid()), "--format=%i job %i %T (%r)"])
     if said.returncode:
         raise OSError(said.stderr)
     known = dict(line.strip().split(" ", 1) for line in said.stdout.splitlines() if line.strip())
-    return {
+    return refused | {
         name: "being sent" if job == "None" else known.get(job, "") for name, job in jobs.items()
     }

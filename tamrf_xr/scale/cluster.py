@@ -30,7 +30,7 @@ import yaml
 from tamrf_xr.errors import JobError, OptionError, SourceNotFoundError
 from tamrf_xr.paths import local_path
 from tamrf_xr.plain_yaml import load_yaml, one_line
-from tamrf_xr.scale.batch import check_accepted, watched
+from tamrf_xr.scale.batch import check_accepted, check_sent, telling, watched
 from tamrf_xr.scale.threads import crew_size
 from tamrf_xr.scale.worker import Outcome, TileWork, run_tile
 
@@ -294,6 +294,7 @@ def opened(
         if jobs:
             check_accepted(made)
             made.scale(jobs=jobs)
+            check_sent(made, jobs)
         client = stack.enter_context(Client(made))
         if jobs:
             stack.enter_context(watched(client, made, jobs))
@@ -395,6 +396,8 @@ def _make(described: Mapping[str, Any], workers: int | None, threads: int) -> An
     options = {**_defaults(kind, workers, threads), **(described.get("options") or {})}
     if workers and "n_workers" in options:
         options["n_workers"] = workers
+    if hasattr(make, "job_cls"):
+        options["job_cls"] = telling(make.job_cls)
     try:
         return make(**options)
     except (TypeError, ValueError, RuntimeError) as error:

@@ -158,6 +158,7 @@ def run_tiles(
     job = plan_job(cube, spec, queries, timing=timing, tile=tile)
     warn_of_rereads(groups_of(cube), job.grid)
     asked = identify(cube, job, queries, timing)
+    fresh = manifest is None
     if manifest is not None:
         check_same(target, manifest.asked, asked)
         holding = held(lock_of(target))
@@ -166,11 +167,14 @@ def run_tiles(
         holding = _created(
             cube, job, queries, target=target, manifest=manifest, overwrite=how.overwrite
         )
-    with holding:
-        sources = {name: source_of(name, group) for name, group in groups_of(cube).items()}
-        inputs = expect(inputs_of(cube), target)
-        work = TileWork(job, sources, target, token=read_token(target), inputs=inputs)
-        return _run(work, fine_grid(cube), how)
+    with _Runner(job.spec, how) as runner:
+        if fresh:
+            runner.start()  # a cluster that is refused leaves, and replaces, nothing
+        with holding:
+            sources = {name: source_of(name, group) for name, group in groups_of(cube).items()}
+            inputs = expect(inputs_of(cube), target)
+            work = TileWork(job, sources, target, token=read_token(target), inputs=inputs)
+            return _run(work, fine_grid(cube), runner, how)
 
 
 def _place(cube: xr.DataTree, store: str | os.PathLike[str], how: Execution) -> Path:
@@ -243,7 +247,7 @@ def _put(partial: Path, target: Path, *, overwrite: bool) -> None:
             raise
 
 
-def _run(work: TileWork, grid: Any, how: Execution) -> JobSummary:
+def _run(work: TileWork, grid: Any, runner: _Runner, how: Execution) -> JobSummary:
     tell_of_lacks(work.store, work.store / FOLDER)
     _forget_damaged(work)
     done = read_done(work.store)
@@ -253,7 +257,7 @@ def _run(work: TileWork, grid: Any, how: Execution) -> JobSummary:
     if not left:
         return progress.summary()
     try:
-        _follow(work, left, progress, how)
+        _follow(work, left, progress, runner, shown=how.progress)
     except KeyboardInterrupt:
         count = _count_done(work.store)
         logger.warning("interrupted: %d of %d tiles done; run again", count, progress.tiles)
@@ -291,12 +295,17 @@ def _count_done(store: Path) -> int:
 
 
 def _follow(
-    work: TileWork, left: list[tuple[int, int]], progress: Progress, how: Execution
+    work: TileWork,
+    left: list[tuple[int, int]],
+    progress: Progress,
+    runner: _Runner,
+    *,
+    shown: bool,
 ) -> None:
     with (
-        _runner(work, how) as run,
-        progress.shown() if how.progress else contextlib.nullcontext(),
-        contextlib.closing(run(work, left)) as outcomes,
+        runner,  # it ends before the lock is let go of
+        progress.shown() if shown else contextlib.nullcontext(),
+        contextlib.closing(runner.start()(work, left)) as outcomes,
     ):
         progress.begin()
         for outcome in outcomes:
@@ -307,20 +316,32 @@ def _follow(
             progress.add(outcome)
 
 
-@contextlib.contextmanager
-def _runner(work: TileWork, how: Execution) -> Iterator[Any]:
-    """Give what runs tiles: threads, or a cluster."""
-    if how.client is None and how.cluster is None:
-        yield OnThreads(how.workers or crew_size(work.job.spec, os.cpu_count() or 1))
-        return
-    from tamrf_xr.scale.cluster import THREADS, OnClient, opened
+class _Runner(contextlib.ExitStack):
+    """What runs tiles, threads or a cluster; started once, at the latest when tiles are left."""
 
-    if how.client is not None:
-        yield OnClient(how.client)
-    elif how.cluster is not None:
-        threads = crew_size(work.job.spec, min(THREADS, os.cpu_count() or 1))
-        with opened(how.cluster, workers=how.workers, threads=threads) as client:
-            yield OnClient(client)
+    def __init__(self, spec: FuserSpec, how: Execution) -> None:
+        super().__init__()
+        self._spec, self._how = spec, how
+        self._run: Any = None
+
+    def start(self) -> Any:
+        """Return what runs tiles; an error of a cluster is raised here."""
+        self._run = self._run or self._started()
+        return self._run
+
+    def _started(self) -> Any:
+        how, cores = self._how, os.cpu_count() or 1
+        if how.client is not None:
+            from tamrf_xr.scale.cluster import OnClient
+
+            return OnClient(how.client)
+        if how.cluster is not None:
+            from tamrf_xr.scale.cluster import THREADS, OnClient, opened
+
+            threads = crew_size(self._spec, min(THREADS, cores))
+            cluster = opened(how.cluster, workers=how.workers, threads=threads)
+            return OnClient(self.enter_context(cluster))
+        return OnThreads(how.workers or crew_size(self._spec, cores))
 
 
 def _check_store(outcome: Outcome, work: TileWork) -> None:

@@ -23,10 +23,15 @@ from tamrf_xr.scale.damage import verify
 from tamrf_xr.scale.ledger import lock_of, read_done
 from tests.fuzz import calls
 from tests.jobs.run import contents
-from tests.scenes import random_cube
+from tests.ls2s2_folder import coarse, scenes, write_ls2s2
+from tests.scenes import grid, random_cube
 
-WAYS = ("job", "save", "job over", "save over", "two writers")
-CALLS = {"job": calls.job, "save": calls.save}
+WAYS = (
+    "job", "save", "job over", "save over", "two writers", "ingest", "ingest over", "two ingests",
+)  # fmt: skip
+CALLS = {"job": calls.job, "save": calls.save, "ingest": calls.ingest}
+KINDS = {"two writers": "job", "two ingests": "ingest"}
+"""What is called, where the name of a way does not say so."""
 
 # Forked from a server that has imported all: a process takes no seconds to start.
 FORKS = multiprocessing.get_context("forkserver")
@@ -61,41 +66,55 @@ class Fuzz:
     def __init__(self, folder: Path, draw: random.Random) -> None:
         """Make what is needed; two scenes, so that what replaces differs."""
         self.folder, self.draw = folder, draw
-        self.scenes = [folder / f"scene{seed}.zarr" for seed in (0, 1)]
+        self.sources: dict[str, list[Path]] = {way: [] for way in CALLS}
         self.right, self.took = {}, {}
-        for seed, scene in enumerate(self.scenes):
+        for seed in (0, 1):
+            scene, area = folder / f"scene{seed}.zarr", folder / f"area{seed}"
             tamrf_xr.save_cube(random_cube((60, 60), nan=0.1, seed=seed), scene)
+            pair = {"sentinel2": grid((60, 60)), "landsat": coarse((20, 20))}
+            write_ls2s2(area, **{name: scenes(name, at, seed=seed) for name, at in pair.items()})
             for way in CALLS:
+                self.sources[way].append(area if way == "ingest" else scene)
                 out = folder / f"right-{way}-{seed}.zarr"
-                self.took[way] = run(way, scene, out)
+                self.took[way] = run(way, self.sources[way][seed], out)
                 self.right[way, seed] = contents(out)
 
     def once(self, number: int) -> None:
         """Kill one call, look, and run it again."""
         way = WAYS[number % len(WAYS)]
-        kind, over = ("job" if way == "two writers" else way.split(" ")[0]), way.endswith("over")
+        kind, over = KINDS.get(way, way.split(" ")[0]), way.endswith("over")
         place = self.folder / f"kill{number}"
         place.mkdir()
-        out = place / "out.zarr"
+        out, (before, source) = place / "out.zarr", self.sources[kind]
         if over:
-            run(kind, self.scenes[0], out)
-        processes = [start(kind, self.scenes[1], out, over=over)]
+            run(kind, before, out)
+        processes = [start(kind, source, out, over=over)]
         if way == "two writers":
             processes += self._second(out)
+        if way == "two ingests":
+            processes.append(start(kind, source, out, over=False))
         time.sleep(self.draw.uniform(0, 1.1 * self.took[kind]))
         for process in processes:
             process.kill()
         for process in processes:
             process.join()
         self._look(out, kind, over=over, way=way)
+        self._again(out, kind, over=over)
+        assert self._is(out, kind, seed=1), f"{way}: not the bytes of an undisturbed run"
+        left = [path.name for path in place.iterdir()]
+        assert left == ["out.zarr"], f"{way}: left behind {left}"
+
+    def _again(self, out: Path, kind: str, *, over: bool) -> None:
+        """Run a call again, as who has seen what is left would."""
+        source = self.sources[kind][1]
+        if kind == "ingest":
+            run(kind, source, out, over=over)  # it tells itself what is there
+            return
         remove_abandoned(out)
         # A job that was replaced is gone on with; a cube, or a job of before, is replaced again.
         done = out.exists() and self._is(out, kind, seed=1)
         if not (done and kind == "save"):
-            run(kind, self.scenes[1], out, over=over and not self._resumes(out, kind))
-        assert self._is(out, kind, seed=1), f"{way}: not the bytes of an undisturbed run"
-        left = [path.name for path in place.iterdir()]
-        assert left == ["out.zarr"], f"{way}: left behind {left}"
+            run(kind, source, out, over=over and not self._resumes(out, kind))
 
     def _second(self, out: Path) -> list[Any]:
         """Let a second writer in, by deleting the lock."""
@@ -104,13 +123,13 @@ class Fuzz:
             time.sleep(0.005)
         with contextlib.suppress(FileNotFoundError):
             lock_of(out).unlink()
-        return [start("job", self.scenes[1], out, over=False)]
+        return [start("job", self.sources["job"][1], out, over=False)]
 
     def _is(self, out: Path, kind: str, *, seed: int) -> bool:
         return contents(out) == self.right[kind, seed]
 
     def _resumes(self, out: Path, kind: str) -> bool:
-        source = str(self.scenes[1])
+        source = str(self.sources[kind][1])
         return kind == "job" and tamrf_xr.open_cube(out).attrs.get("input") == source
 
     def _look(self, out: Path, kind: str, *, over: bool, way: str) -> None:
@@ -118,7 +137,7 @@ class Fuzz:
             assert not over, f"{way}: neither the old nor the new one is there"
             return
         assert whole(out, kind), f"{way}: what is there is not whole"
-        if kind == "save":
+        if kind != "job":
             assert any(self._is(out, kind, seed=seed) for seed in (0, 1)), f"{way}: mixed"
             return
         seed = int(self._resumes(out, kind))

@@ -191,8 +191,8 @@ def test_input_that_changes_after_its_last_tile_is_told(scene, folder, tmp_path,
 
     follow = jobs._follow
 
-    def late(*args):
-        follow(*args)
+    def late(*args, **options):
+        follow(*args, **options)
         replaced(scene)
 
     monkeypatch.setattr(jobs, "_follow", late)

@@ -131,6 +131,7 @@ def test_a_refusal_is_told_in_the_words_of_slurm(scene, tmp_path, options, words
     assert "tamrf-xr: the batch system takes no such job" in done.stderr
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out.zarr").exists()
     assert not queue()
 
 
