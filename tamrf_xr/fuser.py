@@ -53,8 +53,10 @@ class Series:
     the method is not `FuserSpec.panchromatic`."""
 
     def at(self, positions: Sequence[int]) -> Series:
-        """Return the acquisitions at `positions`."""
-        index = list(positions)
+        """Return the acquisitions at `positions`; arrays may be views of this one's."""
+        index: Any = list(positions)
+        if index and index == list(range(index[0], index[-1] + 1)):
+            index = slice(index[0], index[-1] + 1)
         sharp = None if self.panchromatic is None else self.panchromatic[index]
         return replace(self, pixels=self.pixels[index], valid=self.valid[index], panchromatic=sharp)
 
@@ -248,6 +250,8 @@ class EpisodeFuser(ABC):
     ) -> dict[str, Pixels]:
         """Predict episode by episode and put the dates back in the order asked."""
         made = [self._predict(series, episode, crop) for episode in episodes]
+        if len(made) == 1 and list(episodes[0].queries) == sorted(episodes[0].queries):
+            return made[0]
         order = np.argsort([query for episode in episodes for query in episode.queries])
         return {name: np.concatenate([part[name] for part in made])[order] for name in made[0]}
 

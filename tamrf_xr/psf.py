@@ -289,17 +289,23 @@ def _resample(images: Array, step: float) -> Array:
 
 
 def _resample_axis(images: Array, step: float, axis: int) -> Array:
-    """Weigh the four neighbours of each output pixel: the bands of a sparse matrix product."""
+    """Weigh the four neighbours of each output pixel along an axis, -2 or -1."""
     size = images.shape[axis]
     centres = (np.arange(round(size // step if step > 1 else size / step)) + 0.5) * step - 0.5
     first = np.floor(centres).astype(int)
-    moved = np.moveaxis(images, axis, -1)
-    total = np.zeros((*moved.shape[:-1], len(centres)), images.dtype)
+    taps = []
     for tap in range(-1, 3):
-        source = np.clip(first + tap, 0, size - 1)
         weights = _cubic(np.abs(centres - first - tap)).astype(images.dtype)
-        total += moved[..., source] * weights
-    return np.moveaxis(total, -1, axis)
+        source = np.clip(first + tap, 0, size - 1)
+        taps.append((source, weights[:, None] if axis == -2 else weights))
+    shape = list(images.shape)
+    shape[axis] = len(centres)
+    total = np.zeros(shape, images.dtype)
+    for at in np.ndindex(images.shape[:-2]):  # image by image, in the cache
+        image, sums = images[at], total[at]
+        for source, weights in taps:
+            sums += image.take(source, axis=axis) * weights
+    return total
 
 
 def _cubic(distance: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -11,7 +11,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache, partial
 from itertools import product
 from math import prod
 from pathlib import Path
@@ -115,8 +117,15 @@ def layout_of(array: zarr.Array[Any]) -> Layout | None:
     )
 
 
-Convert = Callable[[Array, Array], None]
-"""Brings numbers of a store ``(..., y, x)`` into an array of the same shape."""
+SHARED = 2**20
+"""Elements of chunks from which on several threads decode them."""
+
+CACHED = 2**17
+"""Elements handed on at a time, a date at least: what is done to them is done in the cache."""
+
+Index = tuple[slice, ...]
+Put = Callable[[Array, Index], None]
+"""Takes numbers of a store and their place in what was asked for, in any order, on any thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +135,7 @@ class Files:
     folder: Path
     layout: Layout
 
-    def read(
-        self, times: Sequence[int], region: Region, *, dtype: npt.DTypeLike, put: Convert
-    ) -> Array:
+    def read(self, times: Sequence[int], region: Region, put: Put) -> None:
         """Read a window.
 
         Parameters
@@ -137,42 +144,44 @@ class Files:
             Positions along the first dimension, in any order.
         region
             Slices along the others, within the array.
-        dtype
-            Of what is returned.
         put
-            What brings numbers of the store into that.
-
-        Returns
-        -------
-        numpy.ndarray
-            ``(len(times), ...)``.
+            Called with the numbers, part by part; every element comes once.
 
         Raises
         ------
         OSError
             If a file cannot be read, or a chunk is damaged: which one.
         """
-        layout = self.layout
-        out = np.empty((len(times), *(one.stop - one.start for one in region)), dtype)
-        room = np.empty(layout.chunk, layout.dtype)
-        blank = np.full((1,) * len(region), layout.fill, layout.dtype)
-        for file, pieces in self._touched(times, region).items():
-            with _File(self.folder / layout.name_of(file), layout) as stored:
-                for piece in pieces:
-                    there = stored.read(piece.chunk, room)
-                    for source, target in piece.times:
-                        place = out[target][piece.place]
-                        wanted = room[source][piece.inside] if there else blank
-                        put(np.broadcast_to(wanted, place.shape), place)
-        return out
+        pieces = list(_pieces(self.layout, times, region))
+        if len(pieces) * prod(self.layout.chunk) < SHARED:
+            self._read(pieces, put)
+            return
+        threads = os.cpu_count() or 1
+        shares = (pieces[one::threads] for one in range(threads))
+        list(_pool(os.getpid()).map(partial(self._read, put=put), shares))
 
-    def _touched(self, times: Sequence[int], region: Region) -> dict[tuple[int, ...], list[_Piece]]:
-        """Return what is wanted of each file."""
-        touched: dict[tuple[int, ...], list[_Piece]] = {}
-        for piece in _pieces(self.layout, times, region):
+    def _read(self, pieces: Sequence[_Piece], put: Put) -> None:
+        room = np.empty(self.layout.chunk, self.layout.dtype)
+        for file, wanted in self._by_file(pieces).items():
+            with _File(self.folder / self.layout.name_of(file), self.layout) as stored:
+                for piece in wanted:
+                    if not stored.read(piece.chunk, room):
+                        room[...] = self.layout.fill
+                    for source, target in piece.times:
+                        put(room[(source, *piece.inside)], (target, *piece.place))
+
+    def _by_file(self, pieces: Sequence[_Piece]) -> dict[tuple[int, ...], list[_Piece]]:
+        found: dict[tuple[int, ...], list[_Piece]] = {}
+        for piece in pieces:
             file = tuple(c // n for c, n in zip(piece.chunk, self.layout.per_file, strict=True))
-            touched.setdefault(file, []).append(piece)
-        return touched
+            found.setdefault(file, []).append(piece)
+        return found
+
+
+@cache
+def _pool(_process: int) -> ThreadPoolExecutor:
+    """Return the threads that all reads of a process share: a fork has none of its parent's."""
+    return ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="tamrf-read")
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,25 +189,42 @@ class _Piece:
     """What is wanted of a chunk."""
 
     chunk: tuple[int, ...]
-    times: Sequence[tuple[int, int]]
+    times: Sequence[tuple[slice, slice]]
     """Positions in the chunk and in what is asked."""
 
-    inside: tuple[slice, ...]
+    inside: Index
     """Along the other dimensions, where it is in the chunk."""
 
-    place: tuple[slice, ...]
+    place: Index
     """Where it goes."""
 
 
 def _pieces(layout: Layout, times: Sequence[int], region: Region) -> Iterator[_Piece]:
-    length = layout.chunk[0]
-    by_chunk: dict[int, list[tuple[int, int]]] = {}
-    for target, time in enumerate(times):
-        by_chunk.setdefault(time // length, []).append((time % length, target))
+    step = max(1, CACHED // max(1, prod(layout.chunk[1:])))
     axes = [_along(one, size) for one, size in zip(region, layout.chunk[1:], strict=True)]
-    for (first, wanted), *rest in product(by_chunk.items(), *axes):
+    for (first, wanted), *rest in product(_runs(times, layout.chunk[0], step).items(), *axes):
         chunk, inside, place = zip(*rest, strict=True) if rest else ((), (), ())
         yield _Piece((first, *chunk), wanted, inside, place)
+
+
+def _runs(times: Sequence[int], length: int, step: int) -> dict[int, list[tuple[slice, slice]]]:
+    """Return, per chunk, runs of at most `step` consecutive times: in the chunk, and where they go.
+
+    Examples
+    --------
+    >>> _runs([3, 4, 9], length=8, step=4)
+    {0: [(slice(3, 5, None), slice(0, 2, None))], 1: [(slice(1, 2, None), slice(2, 3, None))]}
+    """
+    found: dict[int, list[tuple[slice, slice]]] = {}
+    for target, time in enumerate(times):
+        runs, at = found.setdefault(time // length, []), time % length
+        if runs:
+            source, place = runs[-1]
+            if source.stop == at and place.stop == target and at - source.start < step:
+                runs[-1] = slice(source.start, at + 1), slice(place.start, target + 1)
+                continue
+        runs.append((slice(at, at + 1), slice(target, target + 1)))
+    return found
 
 
 def _along(wanted: slice, length: int) -> list[tuple[int, slice, slice]]:

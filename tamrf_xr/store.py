@@ -32,8 +32,8 @@ from tamrf_xr.storable import (
     with_checked_coords,
 )
 
-CHUNK, SHARD = 120, 360
-"""Fine pixels across a chunk and a shard on disk: small reads, few files."""
+CHUNK, SHARD = 60, 360
+"""Fine pixels across a chunk and a shard on disk: little is read beside a halo; few files."""
 
 TIME_CHUNK = 128
 """Acquisitions in a chunk: the whole series of a year, so that a tile is one read."""

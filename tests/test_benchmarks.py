@@ -15,6 +15,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
     "words",
     [
         ["door.py", "--tiny"],
+        ["io.py", "--tiny"],
         ["checksums.py", "--tiny"],
         ["laziness.py", "--tiny"],
         ["memory.py", "--method", "linear", "--widths", "60", "--height", "60"],

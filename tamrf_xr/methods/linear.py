@@ -6,8 +6,10 @@ The published comparison of TAMRF-SITS calls it naive: both names are this file.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from tamrf_xr.fuser import Cost, Crop, Days, EpisodeFuser, FuserSpec, Mask, Pixels, Series
 from tamrf_xr.methods.registry import Bands, Request
@@ -82,28 +84,66 @@ def interpolate(series: Series, days: Days, query_days: Days, *, bands: list[int
         it is the nearest valid observation.
     """
     out = np.full((len(query_days), len(bands), *series.valid.shape[1:]), np.nan, np.float32)
-    if not len(days):
+    if not len(days) or not out.size:
         return out
-    for place, band in enumerate(bands):
-        values = series.pixels[:, band]
-        usable = series.valid & np.isfinite(values)
-        _interpolate_band(values, usable, (days, query_days), out[:, place])
+    # From one flat array, an image is taken several times as fast as by an index for each axis.
+    flat, size = np.ascontiguousarray(series.pixels).reshape(-1), out[0, 0].size
+    for usable, places in _by_usable(series, bands):
+        gaps = nearest_usable(usable)
+        for position, day in enumerate(query_days):
+            between = _between(gaps, days, day, step=series.pixels.shape[1] * size)
+            for place in places:
+                out[position, place] = between.of(flat[bands[place] * size :])
     return out
 
 
-def _interpolate_band(values: Pixels, usable: Mask, days: tuple[Days, Days], out: Pixels) -> None:
-    """Fill `out` (query, y, x) from `values` (time, y, x) where `usable`."""
-    given, asked = days
-    before, after = nearest_usable(usable)
-    for position, day in enumerate(asked):
-        split = int(np.searchsorted(given, day, side="right"))
-        low, high = before[split], after[split]
-        first = np.where(low >= 0, low, high)
-        last = np.where(high >= 0, high, low)
-        start, stop = given[first], given[last]
-        weight = np.where(stop > start, (day - start) / np.maximum(stop - start, 1e-9), 0.0)
-        a, b = (np.take_along_axis(values, i[None], axis=0)[0] for i in (first, last))
-        out[position] = np.where(first >= 0, a + weight * (b - a), np.nan)
+def _by_usable(series: Series, bands: list[int]) -> list[tuple[Mask, list[int]]]:
+    """Group positions in `bands` by where they are usable: mostly it is the same everywhere."""
+    groups: list[tuple[Mask, list[int]]] = []
+    for place, band in enumerate(bands):
+        usable = series.valid & np.isfinite(series.pixels[:, band])
+        same = (places for known, places in groups if np.array_equal(known, usable))
+        if (places := next(same, None)) is not None:
+            places.append(place)
+        else:
+            groups.append((usable, [place]))
+    return groups
+
+
+@dataclass(frozen=True, slots=True)
+class _Between:
+    """Where a day lies between usable observations, pixel by pixel ``(y, x)``."""
+
+    first: npt.NDArray[np.intp]
+    """Where the value before is, or the nearest, counted from the band's in the first image."""
+
+    last: npt.NDArray[np.intp]
+    """Likewise the one after."""
+
+    weight: npt.NDArray[np.float64]
+    """Of the last."""
+
+    known: Mask
+    """Whether there is any."""
+
+    def of(self, flat: Pixels) -> Pixels:
+        """Interpolate a band: `flat` begins with it."""
+        a, b = (flat.take(where, mode="clip") for where in (self.first, self.last))
+        return np.where(self.known, a + self.weight * (b - a), np.nan).astype(np.float32)
+
+
+def _between(
+    gaps: tuple[np.ndarray, np.ndarray], given: Days, day: float, *, step: int
+) -> _Between:
+    """Find what a day lies between; `step` values lie from one image to the next."""
+    split = int(np.searchsorted(given, day, side="right"))
+    low, high = (gap[split].astype(np.intp) for gap in gaps)
+    first, last = np.where(low >= 0, low, high), np.where(high >= 0, high, low)
+    start, stop = given[first], given[last]
+    weight = np.where(stop > start, (day - start) / np.maximum(stop - start, 1e-9), 0.0)
+    pixel = np.arange(first.size).reshape(first.shape)
+    before, after = (np.maximum(index, 0) * step + pixel for index in (first, last))
+    return _Between(before, after, weight, first >= 0)
 
 
 def nearest_usable(usable: Mask) -> tuple[np.ndarray, np.ndarray]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import accumulate, product
 from typing import Any, Protocol
 
@@ -21,12 +20,15 @@ from tamrf_xr.fuser import Mask, Packing, Pixels, Series
 from tamrf_xr.origins import Origin, origins_of
 from tamrf_xr.packed import integers, reads_integers, unpack, unpack_into
 from tamrf_xr.sensors import SENSORS
-from tamrf_xr.shards import Files, layout_of
+from tamrf_xr.shards import Files, Index, layout_of
 from tamrf_xr.tiles import Window
 
 Array = npt.NDArray[Any]
 READABLE = ("reflectance", "valid", "surface_temperature", panchromatic.NAME)
 """Variables of a group that a tile reads."""
+
+LEADS = ("reflectance", "surface_temperature")
+"""Variables whose first decides, beside the mask, which pixels are usable."""
 
 Days = Sequence[Sequence[int]]
 """Per day, positions of its acquisitions."""
@@ -72,26 +74,49 @@ class Sharded:
     """An array of a store of ours on a file system: its chunks are read straight."""
 
     origin: Origin
+    """Where it lies, and how what is read lies in it."""
+
     files: Files
+    """Its files."""
 
     def read(self, times: slice | list[int], window: Window) -> Array:
         """Read the window: as stored inside `tamrf_xr.packed.integers`, else unpacked."""
+        return self._read(times, window, None)
+
+    @property
+    def tells_usable(self) -> bool:
+        """Whether all bands of a pixel come together."""
+        layout = self.files.layout
+        return bool(self.origin.packed) and layout.chunk[1:-2] == layout.shape[1:-2]
+
+    def read_usable(self, times: slice | list[int], window: Window) -> tuple[Array, Mask]:
+        """As `read`, and tell where all bands are there."""
+        count = times.stop - times.start if isinstance(times, slice) else len(times)
+        shape = (count, *(one.stop - one.start for one in (window.y, window.x)))
+        usable = np.empty(shape, bool)
+        return self._read(times, window, usable), usable
+
+    def _read(self, times: slice | list[int], window: Window, usable: Mask | None) -> Array:
         origin = self.origin
         chosen = range(times.start, times.stop) if isinstance(times, slice) else times
         wanted = [*(slice(0, size) for size in origin.shape[1:-2]), window.y, window.x]
         first, *others = origin.start or (0,) * len(origin.shape)
         region = [slice(s.start + by, s.stop + by) for s, by in zip(wanted, others, strict=True)]
         unpacks = bool(origin.packed) and not reads_integers()
-        return self.files.read(
-            [first + time for time in chosen],
-            region,
-            dtype=np.float32 if unpacks else self.files.layout.dtype,
-            put=partial(unpack_into, variable=origin.packed) if unpacks else _copy,
-        )
+        shape = (len(chosen), *(one.stop - one.start for one in wanted))
+        out = np.empty(shape, np.float32 if unpacks else self.files.layout.dtype)
 
+        def put(values: Array, at: Index) -> None:
+            if unpacks:
+                unpack_into(values, out[at], origin.packed)
+            else:
+                out[at] = values
+            if usable is not None:
+                bands = tuple(range(1, values.ndim - 2))
+                usable[(at[0], *at[-2:])] = (values != FILL).all(axis=bands)
 
-def _copy(source: Array, target: Array) -> None:
-    target[...] = source
+        self.files.read([first + time for time in chosen], region, put)
+        return out
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,8 +223,8 @@ class SensorSource:
         positions = [position for day in days for position in day]
         times = _as_slice(positions)
         with integers() if packed else nullcontext():
-            read = _read_all(self.arrays, times, window)
-        joined = self._join(read)
+            read, there = _read_all(self.arrays, times, window)
+        joined = self._join(read, there)
         mask = read["valid"].astype(bool, copy=False) if "valid" in read else None
         return mosaic(joined, [len(day) for day in days], mask=mask, thermal=self.thermal)
 
@@ -213,7 +238,7 @@ class SensorSource:
         array = self.arrays[name]
         return isinstance(array, Sharded) and bool(array.origin.packed)
 
-    def _join(self, read: Mapping[str, Array]) -> Series:
+    def _join(self, read: Mapping[str, Array], there: Mask | None) -> Series:
         parts: dict[str, Array] = {}
         if "reflectance" in read:
             parts["reflectance"] = _in_order(read["reflectance"], self.order)
@@ -228,7 +253,7 @@ class SensorSource:
                 name: part if self._unpacks(name) else _as_float(part, name)
                 for name, part in parts.items()
             }
-        usable: Mask = np.all(_present(next(iter(parts.values()))), axis=1)
+        usable = np.all(_present(next(iter(parts.values()))), axis=1) if there is None else there
         if "valid" in read:
             usable = usable & read["valid"].astype(bool)
         together = [*parts.values()]
@@ -241,20 +266,25 @@ class SensorSource:
 
 def _read_all(
     arrays: Mapping[str, Readable], times: slice | list[int], window: Window
-) -> dict[str, Array]:
-    """Read every array; dask ones at once, for reflectance and mask may come of the same blocks."""
+) -> tuple[dict[str, Array], Mask | None]:
+    """Read every array; tell where all bands of the first are there, if that costs no pass.
+
+    Dask arrays are read at once, for reflectance and mask may come of the same blocks.
+    """
     pending = {
         name: array.wanted(times, window_of(name, window))
         for name, array in arrays.items()
         if isinstance(array, Pending)
     }
     (computed,) = compute(pending, scheduler="synchronous")
-    return {
-        name: np.asarray(computed[name])
-        if name in computed
-        else array.read(times, window_of(name, window))
-        for name, array in arrays.items()
-    }
+    found = {name: np.asarray(values) for name, values in computed.items()}
+    there: Mask | None = None
+    for name, array in arrays.items():
+        if name in LEADS and isinstance(array, Sharded) and array.tells_usable and not found:
+            found[name], there = array.read_usable(times, window)
+        elif name not in found:
+            found[name] = array.read(times, window_of(name, window))
+    return found, there
 
 
 def window_of(variable: str, window: Window) -> Window:
