@@ -11,7 +11,6 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
-import torch
 import xarray as xr
 from machine import keep
 
@@ -33,7 +32,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         options.size = 30
     cube = simulate(draw_config(SEED, size_px=options.size, year=2022)).cube
     exact = cube.tamrf.fuse(DATES, precision="float32").compute()
-    with mock.patch.object(torch.cpu, "_is_amx_tile_supported", return_value=True, create=True):
+    with mock.patch("tamrf_xr.model.precision.bfloat16_speed", return_value=2.0):
         rounded = cube.tamrf.fuse(DATES, precision="bfloat16").compute()
     figures: dict[str, Any] = {"size_px": options.size}
     for path in ("sentinel2/reflectance", "landsat/reflectance", "landsat/surface_temperature"):

@@ -395,11 +395,11 @@ def test_import_loads_no_torch():
 
 
 @pytest.mark.parametrize("asked", ["auto", "float32", "bfloat16"])
-@pytest.mark.parametrize("tiles", [False, True])
-def test_precision_of_a_product_is_what_was_computed_in(asked, tiles, monkeypatch):
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: tiles, raising=False)
+@pytest.mark.parametrize("speed", [0.5, 1.6])
+def test_precision_of_a_product_is_what_was_computed_in(asked, speed, monkeypatch):
+    monkeypatch.setattr("tamrf_xr.model.precision.bfloat16_speed", lambda: speed)
     spec = plan_method("tamrf", Request(bands_of(random_cube()), device="cpu", precision=asked))
-    expected = "bfloat16" if tiles and asked == "bfloat16" else "float32"
+    expected = "bfloat16" if speed > 1 and asked == "bfloat16" else "float32"
     assert dict(spec.provenance)["precision"] == expected
     fuser = TamrfFuser(dict(spec.makes), **dict(spec.options))
     assert fuser._engine.dtype == getattr(torch, expected)

@@ -101,7 +101,7 @@ def _precision(request: Request) -> str:
     """Return what every worker computes in: decided here, so that a product is of one precision."""
     import torch
 
-    from tamrf_xr.model.engine import fastest_type
+    from tamrf_xr.model.precision import fastest_type
 
     device = torch.device(find_device(request.device))
     asked = request.precision

@@ -6,10 +6,9 @@ h w low-resolution grid, H W high-resolution grid, P pixels of a block.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy.typing as npt
 import torch
@@ -20,11 +19,7 @@ from tamrf_xr.model import footprint
 from tamrf_xr.model.attend import ORDER, Asked, PixelModel
 from tamrf_xr.model.convolve import FastDecoder, FastEncoder, Placement
 from tamrf_xr.model.network import Tamrf
-
-_log = logging.getLogger(__name__)
-
-Precision = Literal["float32", "bfloat16"]
-"""Least precision that is accepted; the engine may compute in a better one."""
+from tamrf_xr.model.precision import Precision, fastest_type
 
 Days = Tensor | Sequence[float]
 """Days from one origin, (T,)."""
@@ -49,9 +44,8 @@ class Engine:
     device
         Where to compute. CUDA is written for, but was not run: no such machine was at hand.
     precision
-        ``"bfloat16"`` allows bfloat16 where that is faster: on CUDA, and on CPUs with AMX. CPUs
-        without AMX multiply bfloat16 at half the speed of float32 (measured, AVX512_BF16: 150
-        against 300 GFLOP/s), so there everything is computed in float32.
+        ``"bfloat16"`` allows bfloat16 where that is faster: on CUDA, and on CPUs where a probe
+        finds it so (`tamrf_xr.model.precision`); elsewhere everything is computed in float32.
     dtype
         Compute in this type whatever the device; None lets `precision` decide.
     pixels
@@ -387,25 +381,6 @@ def _stream(device: torch.device) -> torch.cuda.Stream | None:
     if device.type != "cuda":
         return None
     return torch.cuda.Stream(device)
-
-
-def fastest_type(device: torch.device, precision: Precision) -> torch.dtype:
-    """Return the type to compute in: the fastest of those at least as precise as asked.
-
-    Raises
-    ------
-    ModelError
-        If `precision` is neither ``"float32"`` nor ``"bfloat16"``.
-    """
-    if precision not in {"float32", "bfloat16"}:
-        raise ModelError(f"precision must be 'float32' or 'bfloat16', got {precision!r}")
-    if precision == "float32":
-        return torch.float32
-    has_tiles = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-    if device.type == "cpu" and not has_tiles():
-        _log.info("this CPU has no AMX: bfloat16 would be slower, computing in float32")
-        return torch.float32
-    return torch.bfloat16
 
 
 def _check_maps(sensor: str, maps: Tensor, days: Tensor, latent: int) -> None:

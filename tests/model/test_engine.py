@@ -12,12 +12,13 @@ from torch.nn import functional
 
 from tamrf_xr.errors import ModelError
 from tamrf_xr.model import engine as engine_module
-from tamrf_xr.model import footprint
+from tamrf_xr.model import footprint, precision
 from tamrf_xr.model.attend import PixelModel
 from tamrf_xr.model.config import NetworkConfig
 from tamrf_xr.model.convolve import upsample
-from tamrf_xr.model.engine import Engine, fastest_type
+from tamrf_xr.model.engine import Engine
 from tamrf_xr.model.network import Tamrf
+from tamrf_xr.model.precision import fastest_type
 
 CASES = ("both", "lr_only", "hr_only")
 
@@ -159,12 +160,24 @@ def test_bfloat16_error_is_bounded(oracle: Oracle, case: str) -> None:
 
 def test_bfloat16_is_used_where_it_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-    assert fastest_type(cpu, "bfloat16") == torch.float32
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
+    for slow in (0.5, 1.0, 1.1):
+        monkeypatch.setattr(precision, "bfloat16_speed", lambda slow=slow: slow)
+        assert fastest_type(cpu, "bfloat16") == torch.float32
+    monkeypatch.setattr(precision, "bfloat16_speed", lambda: 1.6)
     assert fastest_type(cpu, "bfloat16") == torch.bfloat16
+    assert fastest_type(cpu, "float32") == torch.float32
     assert fastest_type(cuda, "bfloat16") == torch.bfloat16
     assert fastest_type(cuda, "float32") == torch.float32
+
+
+def test_the_probe_measures_both_types_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = {torch.float32: 3.0, torch.bfloat16: 2.0}
+    monkeypatch.setattr(precision, "_seconds", seconds.pop)
+    precision.bfloat16_speed.cache_clear()
+    assert precision.bfloat16_speed() == precision.bfloat16_speed() == 1.5
+    precision.bfloat16_speed.cache_clear()
+    monkeypatch.undo()
+    assert precision.bfloat16_speed() > 0
 
 
 def test_inputs_are_untouched(small: Tamrf) -> None:
