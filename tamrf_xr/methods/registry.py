@@ -12,7 +12,7 @@ from tamrf_xr.fuser import FuserSpec
 from tamrf_xr.sensors import SENSORS
 
 Bands = dict[str, tuple[str, ...]]
-"""Per sensor, names of bands in the order of the sensor table, ``"LST"`` last."""
+"""Per sensor, names of bands in the order of the sensor table, temperature last."""
 
 METHODS: Mapping[str, str] = {
     "tamrf": "tamrf_xr.methods.tamrf",
@@ -142,7 +142,7 @@ def parse_bands(names: Mapping[str, Any] | Any, sensors: tuple[str, ...]) -> Ban
     Parameters
     ----------
     names
-        ``{"sentinel2": ["B04", "nir"]}``, ``["B04", "LST"]`` or ``"B04"``; aliases are known.
+        ``{"sentinel2": ["B04", "nir"]}``, ``["B04", "lwir"]`` or ``"B04"``; aliases are known.
     sensors
         Sensors to look in.
 
@@ -158,7 +158,7 @@ def parse_bands(names: Mapping[str, Any] | Any, sensors: tuple[str, ...]) -> Ban
 
     Examples
     --------
-    >>> parse_bands(["red", "LST"], ("sentinel2", "landsat"))
+    >>> parse_bands(["red", "lwir"], ("sentinel2", "landsat"))
     {'sentinel2': ('B04',), 'landsat': ('B04', 'LST')}
     """
     if isinstance(names, Mapping):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from copy import copy
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -20,11 +21,12 @@ import numpy as np
 from tamrf_xr.errors import MemoryBudgetError, MethodError, ModelError, OptionError
 from tamrf_xr.fuser import Cost, Crop, Episode, FuserSpec, Packing, Pixels, Series
 from tamrf_xr.methods.registry import Bands, Request
-from tamrf_xr.methods.weights import find_device
+from tamrf_xr.model.device import resolve_device
 from tamrf_xr.paths import local_path
-from tamrf_xr.sensors import LANDSAT, SENSORS
+from tamrf_xr.sensors import LANDSAT, SENSORS, THERMAL
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from tamrf_xr.model.engine import Engine
@@ -70,7 +72,8 @@ def plan(request: Request) -> FuserSpec:
         raise OptionError(
             f"precision must be one of {', '.join(PRECISIONS)}, got {request.precision!r}"
         )
-    precision = _precision(request)
+    device = resolve_device(request.device, here=False)
+    precision = _precision(request.precision, device)
     weights, digest, model = resolve(request.model)
     config = model.config
     return FuserSpec(
@@ -85,10 +88,10 @@ def plan(request: Request) -> FuserSpec:
             ("precision", precision),
         ),
         cost=_cost(config.latent),
-        at_once=2 if find_device(request.device) == "cpu" else GPU_TILES,
+        at_once=2 if device.type == "cpu" else GPU_TILES,
         computing=1,  # the others read
         packed=True,
-        prepare="tamrf_xr.methods.tamrf:use_cores",
+        prepare="tamrf_xr.model.device:use_cores",
         provenance=(
             ("weights", weights if isinstance(weights, str) else "in memory"),
             ("weights_sha256", digest),
@@ -97,14 +100,10 @@ def plan(request: Request) -> FuserSpec:
     )
 
 
-def _precision(request: Request) -> str:
+def _precision(asked: str, device: torch.device) -> str:
     """Return what every worker computes in: decided here, so that a product is of one precision."""
-    import torch
-
     from tamrf_xr.model.engine import fastest_type
 
-    device = torch.device(find_device(request.device))
-    asked = request.precision
     if asked == "auto":
         asked = "float32" if device.type == "cpu" else "bfloat16"
     kind = fastest_type(device, asked)  # type: ignore[arg-type]
@@ -173,13 +172,6 @@ def _cost(latent: int) -> Cost:
     )
 
 
-def use_cores(count: int) -> None:
-    """Let PyTorch use so many cores in this process, which shares the machine with others."""
-    import torch
-
-    torch.set_num_threads(count)
-
-
 class TamrfFuser:
     """The network at work on tiles."""
 
@@ -188,7 +180,8 @@ class TamrfFuser:
     ) -> None:
         """Load the weights and check that they are those that were planned with."""
         self._makes = makes
-        self._engine, self._model = _engine(weights, digest, (device, precision))
+        shared, self._model = _engine(weights, digest, (device, precision))
+        self._engine = copy(shared)  # `relieve` changes how it works, not how others do
         self._margin = self._model.config.decoder_reach
 
     def __call__(
@@ -271,8 +264,8 @@ class TamrfFuser:
         made, first = {}, 0
         for name, names in self._makes.items():
             made[name] = bands[:, first : first + len(names)]
-            if "LST" in names:
-                made[name][:, names.index("LST")] /= KELVIN
+            if THERMAL in names:
+                made[name][:, names.index(THERMAL)] /= KELVIN
             first += len(names)
         return made
 
@@ -303,9 +296,8 @@ def standardise(
         model.get_buffer(f"{STREAMS[sensor]}_{kind}").to(pixels.device)[:, None, None]
         for kind in ("mean", "std")
     )
-    unit = mean.new_ones(mean.shape)
-    if sensor == LANDSAT.name:
-        unit[-1] = KELVIN
+    unit = mean.new_tensor([KELVIN if band == THERMAL else 1.0 for band in MAKES[sensor]])
+    unit = unit[:, None, None]
     if packing is None:
         missing, physical = ~pixels.isfinite(), pixels
     else:
@@ -336,4 +328,4 @@ def _engine(weights: str | bytes, digest: str, placing: tuple[str, str]) -> tupl
                 f"expected {digest[:12]}...; plan it anew"
             )
         model = load_model(weights)
-    return Engine(model, device=find_device(placing[0]), dtype=getattr(torch, placing[1])), model
+    return Engine(model, device=resolve_device(placing[0]), dtype=getattr(torch, placing[1])), model

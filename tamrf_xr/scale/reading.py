@@ -16,10 +16,10 @@ from dask.base import compute
 
 from tamrf_xr import panchromatic
 from tamrf_xr.cube import FILL, SCALES
-from tamrf_xr.fuser import Mask, Packing, Pixels, Series
+from tamrf_xr.fuser import Mask, Packing, Pixels, Scene, Series, as_slice
 from tamrf_xr.origins import Origin, origins_of
 from tamrf_xr.packed import integers, reads_integers, unpack, unpack_into
-from tamrf_xr.sensors import SENSORS
+from tamrf_xr.sensors import SENSORS, THERMAL
 from tamrf_xr.shards import Files, Index, layout_of
 from tamrf_xr.tiles import Window
 
@@ -199,8 +199,14 @@ class SensorSource:
     arrays: Mapping[str, Readable]
     """``reflectance``, and ``valid`` and ``surface_temperature`` where there are any."""
 
-    order: tuple[int, ...]
-    """Positions of the cube's bands in the order of the sensor table."""
+    order: tuple[tuple[str, int], ...]
+    """Per band of reflectance, in the order of the series: its name, its position in the cube."""
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Names of the bands of a series: those of reflectance, then temperature."""
+        optical = tuple(name for name, _ in self.order) if "reflectance" in self.arrays else ()
+        return (*optical, THERMAL) if "surface_temperature" in self.arrays else optical
 
     def series(self, window: Window, days: Days, *, packed: bool = False) -> Series:
         """Read what the sensor saw of a window.
@@ -221,17 +227,12 @@ class SensorSource:
             acquisitions of a day are merged, see `mosaic`.
         """
         positions = [position for day in days for position in day]
-        times = _as_slice(positions)
+        times = as_slice(positions)
         with integers() if packed else nullcontext():
             read, there = _read_all(self.arrays, times, window)
         joined = self._join(read, there)
         mask = read["valid"].astype(bool, copy=False) if "valid" in read else None
-        return mosaic(joined, [len(day) for day in days], mask=mask, thermal=self.thermal)
-
-    @property
-    def thermal(self) -> int:
-        """How many of the last bands of a series are temperatures."""
-        return int("surface_temperature" in self.arrays)
+        return mosaic(joined, [len(day) for day in days], mask=mask)
 
     def _unpacks(self, name: str) -> bool:
         """Tell whether what is read of a variable comes from integers: then nothing is endless."""
@@ -241,7 +242,9 @@ class SensorSource:
     def _join(self, read: Mapping[str, Array], there: Mask | None) -> Series:
         parts: dict[str, Array] = {}
         if "reflectance" in read:
-            parts["reflectance"] = _in_order(read["reflectance"], self.order)
+            parts["reflectance"] = _in_order(
+                read["reflectance"], [place for _, place in self.order]
+            )
         if "surface_temperature" in read:
             parts["surface_temperature"] = read["surface_temperature"][:, None]
         if all(part.dtype == np.int16 for part in parts.values()):
@@ -259,9 +262,9 @@ class SensorSource:
         together = [*parts.values()]
         pixels = together[0] if len(together) == 1 else np.concatenate(together, axis=1)
         sharp = read.get(panchromatic.NAME)
-        return Series(
-            pixels, usable, packing, None if sharp is None else _as_float(sharp, panchromatic.NAME)
-        )
+        if sharp is not None:
+            sharp = _as_float(sharp, panchromatic.NAME)
+        return Series(pixels, usable, self.bands, packing, sharp)
 
 
 def _read_all(
@@ -310,19 +313,11 @@ def _present(pixels: Array) -> Mask:
     return present
 
 
-def _in_order(bands: Array, order: tuple[int, ...]) -> Array:
-    return bands if order == tuple(range(len(order))) else bands[:, list(order)]
+def _in_order(bands: Array, order: list[int]) -> Array:
+    return bands if order == list(range(len(order))) else bands[:, order]
 
 
-def _as_slice(positions: list[int]) -> slice | list[int]:
-    if positions and positions == list(range(positions[0], positions[-1] + 1)):
-        return slice(positions[0], positions[-1] + 1)
-    return positions
-
-
-def mosaic(
-    series: Series, counts: Sequence[int], *, mask: Mask | None = None, thermal: int = 0
-) -> Series:
+def mosaic(series: Series, counts: Sequence[int], *, mask: Mask | None = None) -> Series:
     """Merge acquisitions of one day, variable by variable.
 
     Reflectance of a pixel is that of the first acquisition where it is valid, else of the first
@@ -339,8 +334,6 @@ def mosaic(
     mask
         ``(time, y, x)``: True where clear, whether or not there is reflectance; by default
         everywhere.
-    thermal
-        How many of the last bands are temperatures.
 
     Returns
     -------
@@ -353,7 +346,7 @@ def mosaic(
     merged, start = [], 0
     for count in counts:
         day = slice(start, start + count)
-        merged.append(_merge(series.at(range(start, start + count)), clear[day], thermal))
+        merged.append(_merge(series.at(range(start, start + count)), clear[day]))
         start += count
     sharp = [day.panchromatic for day in merged if day.panchromatic is not None]
     return replace(
@@ -364,23 +357,20 @@ def mosaic(
     )
 
 
-def _merge(day: Series, clear: Mask, thermal: int) -> Series:
-    """Return one image: the arrays without time."""
+def _merge(day: Series, clear: Mask) -> Scene:
+    """Return one image."""
     if len(day.pixels) == 1:
-        sharp = None if day.panchromatic is None else day.panchromatic[0]
-        return replace(day, pixels=day.pixels[0], valid=day.valid[0], panchromatic=sharp)
-    bands = day.pixels.shape[1] - thermal
+        return day.scene(0)
     valid: Mask = np.asarray(day.valid.any(axis=0))
     usable = clear | ~valid
-    parts = [_first_valid(day.pixels[:, :bands], day.valid)] if bands else []
-    parts += [
-        _first_there(day.pixels[:, band], clear, usable)[None]
-        for band in range(bands, bands + thermal)
-    ]
+    optical = [band for band in day.bands if band != THERMAL]
+    parts = [_first_valid(day.select(optical).pixels, day.valid)] if optical else []
+    if THERMAL in day.bands:
+        parts.append(_first_there(day.select([THERMAL]).pixels[:, 0], clear, usable)[None])
     sharp = day.panchromatic
     if sharp is not None:
         sharp = _first_there(sharp, *(_finer(where) for where in (clear, usable)))
-    return replace(day, pixels=np.concatenate(parts), valid=valid, panchromatic=sharp)
+    return Scene(np.concatenate(parts), valid, day.bands, sharp)
 
 
 def _first_valid(pixels: Array, valid: Mask) -> Array:
@@ -414,11 +404,11 @@ def source_of(sensor: str, group: xr.Dataset) -> SensorSource:
     group
         Arrays in memory, lazy ones of a store, or dask arrays.
     """
-    arrays = {name: _readable(group[name].variable) for name in READABLE if name in group}
+    arrays = {name: readable(group[name].variable) for name in READABLE if name in group}
     return SensorSource(arrays, order_of(sensor, group))
 
 
-def _readable(variable: xr.Variable) -> Readable:
+def readable(variable: xr.Variable) -> Readable:
     """Return the fastest way to read a variable."""
     if variable.chunks:
         return Pending(variable.data)
@@ -429,12 +419,8 @@ def _readable(variable: xr.Variable) -> Readable:
     return Stored(variable)
 
 
-def order_of(sensor: str, group: xr.Dataset) -> tuple[int, ...]:
-    """Return the positions of a group's bands that put them in the order of the table."""
-    return band_order(sensor, group["band"].values.tolist()) if "band" in group else ()
-
-
-def band_order(sensor: str, bands: Sequence[str]) -> tuple[int, ...]:
-    """Return the positions in `bands` that put them in the order of the sensor table."""
-    table = SENSORS[sensor].band_names
-    return tuple(sorted(range(len(bands)), key=lambda position: table.index(bands[position])))
+def order_of(sensor: str, group: xr.Dataset) -> tuple[tuple[str, int], ...]:
+    """Return a group's bands in the order of the sensor table, with their positions in it."""
+    held = group["band"].values.tolist() if "band" in group else []
+    places = {name: place for place, name in enumerate(held)}
+    return tuple((name, places[name]) for name in SENSORS[sensor].band_names if name in places)

@@ -110,7 +110,7 @@ def test_a_scene_of_whole_steps_is_what_the_authors_compute(weights):
     spec = deepharmo(cube, weights)
     with torch.inference_mode():
         made = [
-            read_network(path)[0](torch.cat([fine, finest], 1))
+            read_network(path)(torch.cat([fine, finest], 1))
             for path in dict(spec.options)["weights"]
         ]
     expected = torch.stack(made).mean(0)[0]

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tamrf_xr.errors import MethodError, ModelError, OptionError, SourceNotFoundError
+from tamrf_xr.fuser import Scene
 from tamrf_xr.methods.dsen2 import COARSE_BANDS, SHARP, read_network, smooth
 from tamrf_xr.methods.networks.dsen2 import REACH, DSen2
 from tamrf_xr.methods.pairing import bilinear
@@ -82,24 +83,25 @@ def test_input_is_scaled_and_ordered(weights, monkeypatch):
     """With a network that adds nothing but its first sharp band, B04 over 2000 comes back."""
     cube = paired_cube((18, 18), clear=1.0)
     fuser = dsen2(cube, weights).fuser()
-    monkeypatch.setattr(fuser, "_network", lambda sharp, coarse: coarse + sharp[:, :1])
+    monkeypatch.setattr(fuser, "networks", [lambda sharp, coarse: coarse + sharp[:, :1]])
     pixels = series_of(cube)["sentinel2"].pixels[1]
     names = bands_of(cube)["sentinel2"]
     made = run(dsen2(cube, weights), cube, [5])["sentinel2"][0]
     expected = pixels[[names.index(b) for b in COARSE_BANDS]] + pixels[names.index("B04")]
     np.testing.assert_allclose(made, expected, rtol=1e-5)
-    red = read_network(str(weights)), torch.full((1, 1, 3, 3), 0.4)
+    red = torch.full((1, 1, 3, 3), 0.4)
     seen = []
-    monkeypatch.setattr(fuser, "_network", lambda s, c: seen.append(s) or c)
-    fuser._sharpen(np.full((10, 3, 3), 0.08, np.float32))
-    torch.testing.assert_close(seen[0][:, :1], red[1])
+    monkeypatch.setattr(fuser, "networks", [lambda s, c: seen.append(s) or c])
+    flat = np.full((10, 3, 3), 0.08, np.float32)
+    fuser._sharpen(Scene(flat, np.ones((3, 3), bool), names))
+    torch.testing.assert_close(seen[0][:, :1], red)
 
 
 def test_real_weights_beat_bicubic_on_real_images():
     from benchmarks.sharpening import errors, pair, predictions
 
     try:
-        path = plan_method("dsen2", Request(GIVEN, options=REAL)).options[0][1]
+        (path,) = dict(plan_method("dsen2", Request(GIVEN, options=REAL)).options)["weights"]
     except ModelError as error:
         pytest.skip(f"{error}; or name them in TAMRF_DSEN2")
     sharp, coarse = (images[::10] for images in pair())
@@ -152,7 +154,7 @@ def test_weights_are_found_where_the_package_is_installed(weights, tmp_path, mon
     inside.write_bytes(weights.read_bytes())
     monkeypatch.syspath_prepend(tmp_path)
     spec = plan_method("dsen2", Request(GIVEN))
-    assert dict(spec.options)["weights"] == str(inside)
+    assert dict(spec.options)["weights"] == (str(inside),)
 
 
 def test_weights_of_another_network_are_refused(tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -105,7 +107,7 @@ def test_masked_pixels_are_ones_new_dates_all_ones_and_the_rest_0_to_1():
     pixels[2, 1, 1, 1] = np.nan
     valid = np.ones((3, 2, 2), bool)
     valid[0, 1, 0] = False
-    frames = frames_around(Series(pixels, valid), np.array([10.0, 20, 30]), 25.0)
+    frames = frames_around(Series(pixels, valid, BANDS), np.array([10.0, 20, 30]), 25.0)
     assert frames.days.tolist() == [10, 20, 25, 30]
     assert frames.answer == 2
     expected = np.full((4, 2, 2), 0.3, np.float32)
@@ -120,7 +122,7 @@ def test_what_a_cloud_hides_does_not_count(weights):
     seen = series["sentinel2"]
     clouded = np.where(seen.valid[:, None], seen.pixels, 9.0).astype(np.float32)
     spec = utilise(cube, weights)
-    other = {**series, "sentinel2": Series(clouded, seen.valid)}
+    other = {**series, "sentinel2": replace(seen, pixels=clouded)}
     np.testing.assert_array_equal(
         run(spec, cube, [13, 20])["sentinel2"], run(spec, cube, [13, 20], series=other)["sentinel2"]
     )
@@ -129,7 +131,8 @@ def test_what_a_cloud_hides_does_not_count(weights):
 def test_ten_frames_are_seen_and_no_more():
     count = 31
     days = np.arange(count) * 5.0
-    seen = Series(np.zeros((count, 4, 1, 1), np.float32), np.ones((count, 1, 1), bool))
+    pixels, valid = np.zeros((count, 4, 1, 1), np.float32), np.ones((count, 1, 1), bool)
+    seen = Series(pixels, valid, BANDS)
     for position, day in enumerate(days):
         frames = frames_around(seen, days, day)
         assert len(frames.days) == FRAMES
@@ -161,7 +164,7 @@ def test_other_acquisitions_change_the_answer(weights):
     cube = paired_cube((18, 18))
     series = series_of(cube)
     seen = series["sentinel2"]
-    brighter = Series(seen.pixels + np.float32(0.2), seen.valid)
+    brighter = replace(seen, pixels=seen.pixels + np.float32(0.2))
     spec = utilise(cube, weights)
     change = (
         run(spec, cube, [13])["sentinel2"]
@@ -190,7 +193,7 @@ def test_what_is_missing_is_named(weights, tmp_path):
 
 
 def test_a_whole_checkpoint_is_read_without_its_optimiser(weights):
-    network, widths = read_network(weights)
-    assert widths == SMALL
+    network = read_network(weights)
+    assert network.widths == SMALL
     expected = drawn(Utilise(SMALL))
     assert all(torch.equal(t, expected[n]) for n, t in network.state_dict().items())

@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from tamrf_xr.errors import ModelError, OptionError
-from tamrf_xr.methods.weights import check_precision, load, read_tensors
+from tamrf_xr.methods.weights import check_precision, load
+from tamrf_xr.model.foreign import read_tensors
 
 
 def small() -> nn.Module:
