@@ -22,6 +22,7 @@ from tamrf_xr.errors import MemoryBudgetError, MethodError, ModelError, OptionEr
 from tamrf_xr.fuser import Cost, Crop, Episode, FuserSpec, Packing, Pixels, Series
 from tamrf_xr.methods.registry import Bands, Request
 from tamrf_xr.model.device import resolve_device
+from tamrf_xr.model.footprint import needs
 from tamrf_xr.paths import local_path
 from tamrf_xr.sensors import LANDSAT, SENSORS, THERMAL
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from tamrf_xr.model.config import NetworkConfig
     from tamrf_xr.model.engine import Engine
     from tamrf_xr.model.network import Tamrf
 
@@ -87,7 +89,7 @@ def plan(request: Request) -> FuserSpec:
             ("device", request.device),
             ("precision", precision),
         ),
-        cost=_cost(config.latent),
+        cost=_cost(config),
         at_once=2 if device.type == "cpu" else GPU_TILES,
         computing=1,  # the others read
         packed=True,
@@ -162,14 +164,10 @@ def _checked(model: Tamrf) -> Tamrf:
     return model
 
 
-def _cost(latent: int) -> Cost:
-    # Per fine pixel, in bytes: features and input of each date; bands out of each query, twice.
-    # Strips, blocks and weights make up the fixed part.
-    return Cost(
-        fixed=0.6e9,
-        per_date={"sentinel2": 4 * latent + 40, "landsat": 4 * latent + 4},
-        per_query=2 * 4 * 18,
-    )
+def _cost(config: NetworkConfig) -> Cost:
+    need = needs(config)
+    per_date = {"sentinel2": need.hr_date, "landsat": need.lr_date}
+    return Cost(fixed=need.fixed, per_date=per_date, per_query=need.query)
 
 
 class TamrfFuser:
