@@ -21,9 +21,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -37,6 +37,9 @@ from tamrf_xr.methods.weights import Brought, BroughtFuser, digest_of, load
 from tamrf_xr.paths import local_path
 from tamrf_xr.psf import upsample
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 OPTIONS = {"weights": None}
 """``weights``: files of the networks to average, a list or separated as paths are in ``PATH``; or
 a folder, of which every ``.safetensors``, ``.bin``, ``.pt`` and ``.pth`` is taken."""
@@ -45,25 +48,6 @@ BANDS = tuple(COMMON)
 SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
 SHARPER = 1.5
 """Panchromatic pixels are so many of ours across."""
-
-
-def read_network(path: str) -> Any:
-    """Return a network of the shape that its file tells.
-
-    Raises
-    ------
-    ModelError
-        If it is another network.
-    """
-    from tamrf_xr.methods.networks.deepharmo import UNet, shape_of
-    from tamrf_xr.model.foreign import read_tensors
-
-    tensors = read_tensors(path)
-    try:
-        shape = shape_of(tensors)
-    except KeyError as error:
-        raise ModelError(f"{path} lacks {error}: it is of another network") from error
-    return load(lambda: UNet(shape), tensors, where=path)
 
 
 class Harmonizer(BroughtFuser):
@@ -77,7 +61,17 @@ class Harmonizer(BroughtFuser):
         makes={FINE: BANDS},
         panchromatic=True,
     )
-    read = staticmethod(read_network)
+
+    @staticmethod
+    def read(tensors: Mapping[str, Tensor], *, where: str) -> Any:
+        """Build a network of the shape that its tensors tell."""
+        from tamrf_xr.methods.networks.deepharmo import UNet, shape_of
+
+        try:
+            shape = shape_of(tensors)
+        except KeyError as error:
+            raise ModelError(f"{where} lacks {error}: it is of another network") from error
+        return load(lambda: UNet(shape), tensors, where=where)
 
     @classmethod
     def files(cls, asked: Any) -> tuple[str, ...]:

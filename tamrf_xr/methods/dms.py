@@ -65,15 +65,7 @@ Floats = NDArray[np.float64]
 
 
 def plan(request: Request) -> FuserSpec:
-    """Return the recipe: Landsat's LST, from four bands of Sentinel-2.
-
-    Raises
-    ------
-    MethodError
-        If scikit-learn, a sensor or a band is missing.
-    OptionError
-        If an option is out of range.
-    """
+    """Return the recipe: Landsat's LST, from four bands of Sentinel-2."""
     check_needs("dms", request, {FINE: PREDICTORS, COARSE: (THERMAL,)})
     _check_installed()
     factor = _factor(request.options["resolution"])

@@ -20,7 +20,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,6 +30,9 @@ from tamrf_xr.methods.daily import Seen
 from tamrf_xr.methods.pairing import FINE, bilinear_known
 from tamrf_xr.methods.registry import Bands
 from tamrf_xr.methods.weights import Brought, BroughtFuser, load
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 OPTIONS = {"weights": "installed", "order": "B04 B03 B02 B08"}
 """``weights``: path of ``L2A20M.pt``, or ``"installed"`` to look for it in an installed
@@ -46,31 +49,6 @@ HALO = 18
 PACKAGE, INSIDE = "remote_sensing_processor", "sentinel2/superres/weights/L2A20M.pt"
 
 
-def read_network(path: str) -> Any:
-    """Return the network with the constants of a TorchScript file: weights and biases in order.
-
-    Raises
-    ------
-    ModelError
-        If they are not those of DSen2.
-    """
-    import torch
-
-    from tamrf_xr.methods.networks.dsen2 import DSen2
-    from tamrf_xr.model.foreign import read_tensors
-
-    # The scale of the residuals is a constant too, without dimensions.
-    arrays = [tensor for tensor in read_tensors(path).values() if tensor.dim()]
-    with torch.device("meta"):
-        names = list(DSen2().state_dict())
-    if len(arrays) != len(names):
-        raise ModelError(
-            f"{path} holds {len(arrays)} arrays, expected the {len(names)} of DSen2: "
-            "it is of another network"
-        )
-    return load(DSen2, dict(zip(names, arrays, strict=True)), where=path)
-
-
 class Sharpener(BroughtFuser):
     """Detail of 10 m bands given to 20 m bands of the same image."""
 
@@ -80,7 +58,24 @@ class Sharpener(BroughtFuser):
         needs={FINE: SHARP + COARSE_BANDS},
         makes={FINE: COARSE_BANDS},
     )
-    read = staticmethod(read_network)
+
+    @staticmethod
+    def read(tensors: Mapping[str, Tensor], *, where: str) -> Any:
+        """Take arrays in order: the constants of a TorchScript file are numbered."""
+        import torch
+
+        from tamrf_xr.methods.networks.dsen2 import DSen2
+
+        # The scale of the residuals is a constant too, without dimensions.
+        arrays = [tensor for tensor in tensors.values() if tensor.dim()]
+        with torch.device("meta"):
+            names = list(DSen2().state_dict())
+        if len(arrays) != len(names):
+            raise ModelError(
+                f"{where} holds {len(arrays)} arrays, expected the {len(names)} of DSen2: "
+                "it is of another network"
+            )
+        return load(DSen2, dict(zip(names, arrays, strict=True)), where=where)
 
     def __init__(self, makes: Bands, *, order: str, **brought: Any) -> None:
         """Take the order of the sharp bands, beside what all such methods take."""

@@ -20,9 +20,9 @@ weights; whether the published file fits is not known.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -42,43 +42,15 @@ from tamrf_xr.methods.pairing import (
 )
 from tamrf_xr.methods.weights import Brought, BroughtFuser, load
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 OPTIONS = {"weights": None}
 """``weights``: path of ``model_100.pth``, or of a state dict in the same order."""
 
 BANDS = tuple(COMMON)
 AT_10M, AT_20M = BANDS[:-3], BANDS[-3:]
 SHOWN = 12
-
-
-def read_network(path: str) -> Any:
-    """Return both networks in one, of the sizes that the shapes in a file tell.
-
-    Raises
-    ------
-    ModelError
-        If the shapes do not fit.
-    """
-    import torch
-
-    from tamrf_xr.methods.networks.dstfn import Dstfn, sizes_of
-    from tamrf_xr.model.foreign import read_tensors
-
-    tensors = read_tensors(path)
-    listed = ", ".join(f"{name} {tuple(t.shape)}" for name, t in list(tensors.items())[:SHOWN])
-    refused = f"of {len(tensors)} arrays it begins with {listed}"
-    try:
-        sizes = sizes_of([tuple(tensor.shape) for tensor in tensors.values()])
-    except ValueError as error:
-        raise ModelError(
-            f"{path} does not fit DSTFN as it is built here: {error}; {refused}"
-        ) from error
-    with torch.device("meta"):
-        names = list(Dstfn(sizes).state_dict())
-    named = dict(zip(names, tensors.values(), strict=True))
-    try:
-        return load(lambda: Dstfn(sizes), named, where=path)
-    except ModelError as error:
-        raise ModelError(f"{error}; {refused}") from error
 
 
 class Fusion(BroughtFuser):
@@ -91,7 +63,29 @@ class Fusion(BroughtFuser):
         makes={FINE: BANDS},
         panchromatic=True,
     )
-    read = staticmethod(read_network)
+
+    @staticmethod
+    def read(tensors: Mapping[str, Tensor], *, where: str) -> Any:
+        """Build both networks in one, of the sizes that the shapes tell."""
+        import torch
+
+        from tamrf_xr.methods.networks.dstfn import Dstfn, sizes_of
+
+        listed = ", ".join(f"{name} {tuple(t.shape)}" for name, t in list(tensors.items())[:SHOWN])
+        refused = f"of {len(tensors)} arrays it begins with {listed}"
+        try:
+            sizes = sizes_of([tuple(tensor.shape) for tensor in tensors.values()])
+        except ValueError as error:
+            raise ModelError(
+                f"{where} does not fit DSTFN as it is built here: {error}; {refused}"
+            ) from error
+        with torch.device("meta"):
+            names = list(Dstfn(sizes).state_dict())
+        named = dict(zip(names, tensors.values(), strict=True))
+        try:
+            return load(lambda: Dstfn(sizes), named, where=where)
+        except ModelError as error:
+            raise ModelError(f"{error}; {refused}") from error
 
     @staticmethod
     def measure(networks: Sequence[Any]) -> tuple[dict[str, int], float]:

@@ -32,15 +32,6 @@ Array = NDArray[np.floating[Any]]
 def check_needs(method: str, request: Request, needs: Mapping[str, Sequence[str]]) -> None:
     """Check that a cube has the sensors and bands that a method cannot do without.
 
-    Parameters
-    ----------
-    method
-        Its name, for the message.
-    request
-        What is asked, on what data.
-    needs
-        Per sensor, bands; all of them are needed.
-
     Raises
     ------
     MethodError
@@ -61,19 +52,7 @@ def check_needs(method: str, request: Request, needs: Mapping[str, Sequence[str]
 
 
 def common_bands(method: str, request: Request) -> dict[str, str]:
-    """Return the pairs of common bands of which the cube has both.
-
-    Parameters
-    ----------
-    method
-        Its name, for the message.
-    request
-        What is asked, on what data.
-
-    Returns
-    -------
-    dict
-        Per Sentinel-2 band, the Landsat band.
+    """Return the common bands of which the cube has both: Landsat's, per Sentinel-2 band.
 
     Raises
     ------
@@ -216,17 +195,7 @@ def _cut(series: Series, down: slice, across: slice) -> Series:
 def aligned(fine: Series, crop: Crop) -> tuple[Series, tuple[slice, slice]]:
     """Cut the fine series so that it starts on a corner of the coarse grid and holds whole pixels.
 
-    Parameters
-    ----------
-    fine
-        What Sentinel-2 saw of a tile.
-    crop
-        The pixels to make.
-
-    Returns
-    -------
-    Series, tuple of slice
-        The series cut, and where the pixels to make lie in it.
+    Returns the series, and where the pixels to make lie in it.
     """
     rows, cols = crop.within(FINE)
     start, stop = [], []

@@ -111,7 +111,9 @@ def plan_method(name: str, request: Request) -> FuserSpec:
     Raises
     ------
     MethodError
-        If there is no such method, or it lacks something it needs.
+        If there is no such method, or the cube lacks a sensor or a band that it needs.
+    ModelError, SourceNotFoundError
+        If its weights are not there, cannot be read, or are of another network.
     OptionError
         If the method has no such option, or cannot take its value.
     """

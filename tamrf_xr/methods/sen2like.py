@@ -53,15 +53,7 @@ HALO = {"evaluated": 1, "paper": 2 * RATIO, "composite": 2 * RATIO}
 
 
 def plan(request: Request) -> FuserSpec:
-    """Return the recipe: Sentinel-2's bands that Landsat has too.
-
-    Raises
-    ------
-    MethodError
-        If a sensor or every common band is missing.
-    OptionError
-        If there is no such variant, or a number is out of range.
-    """
+    """Return the recipe: Sentinel-2's bands that Landsat has too."""
     variant = check_variant("sen2like", request, VARIANTS)
     mtf, max_masked = (_fraction(name, request.options[name]) for name in ("mtf", "max_masked"))
     makes = request.wanted({FINE: tuple(common_bands("sen2like", request))})
@@ -146,14 +138,7 @@ class Pair:
 
 
 def extrapolate(pair: Pair, *, mtf: float) -> tuple[Pixels, Mask]:
-    """Extrapolate two images linearly, and keep what a Gaussian takes away.
-
-    Parameters
-    ----------
-    pair
-        The images.
-    mtf
-        Of the Gaussian, at the Nyquist frequency of the images' grid.
+    """Extrapolate two images linearly, and keep what a Gaussian of that MTF takes away.
 
     Returns
     -------

@@ -58,15 +58,7 @@ SIMILAR = 0.02
 
 
 def plan(request: Request) -> FuserSpec:
-    """Return the recipe: Sentinel-2's bands that Landsat has too.
-
-    Raises
-    ------
-    MethodError
-        If a sensor, every common band or every conjunction is missing.
-    OptionError
-        If there is no such variant.
-    """
+    """Return the recipe: Sentinel-2's bands that Landsat has too."""
     variant = check_variant("stair", request, VARIANTS)
     pairs = common_bands("stair", request)
     if request.days is not None:

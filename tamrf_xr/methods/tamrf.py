@@ -21,6 +21,7 @@ import numpy as np
 from tamrf_xr.errors import MemoryBudgetError, MethodError, ModelError, OptionError
 from tamrf_xr.fuser import Cost, Crop, Episode, FuserSpec, Packing, Pixels, Series
 from tamrf_xr.methods.registry import Bands, Request
+from tamrf_xr.methods.weights import check_unchanged
 from tamrf_xr.model.device import resolve_device
 from tamrf_xr.model.footprint import needs
 from tamrf_xr.paths import local_path
@@ -60,15 +61,7 @@ DEFAULT_WEIGHTS = "weights/default.safetensors"
 
 
 def plan(request: Request) -> FuserSpec:
-    """Return the recipe: every band of both sensors, whichever of them the cube has.
-
-    Raises
-    ------
-    MethodError
-        If the cube lacks a band of a sensor it has.
-    ModelError
-        If the weights are not there, cannot be read, or are of a network for other bands.
-    """
+    """Return the recipe: every band of both sensors, whichever of them the cube has."""
     _check_bands(request.given)
     if request.precision not in PRECISIONS:
         raise OptionError(
@@ -314,16 +307,12 @@ def _engine(weights: str | bytes, digest: str, placing: tuple[str, str]) -> tupl
     """Load weights and put them on a device: once per process, device and content."""
     import torch
 
-    from tamrf_xr.model.checkpoint import content_hash, load_model, model_from_bytes
+    from tamrf_xr.model.checkpoint import load_model, model_from_bytes
     from tamrf_xr.model.engine import Engine
 
     if isinstance(weights, bytes):
         model = model_from_bytes(weights)
     else:
-        if (found := content_hash(weights)) != digest:
-            raise ModelError(
-                f"{weights} has changed since the product was planned: sha256 {found[:12]}..., "
-                f"expected {digest[:12]}...; plan it anew"
-            )
+        check_unchanged((weights,), digest)
         model = load_model(weights)
     return Engine(model, device=resolve_device(placing[0]), dtype=getattr(torch, placing[1])), model

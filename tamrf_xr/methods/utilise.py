@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,9 @@ from tamrf_xr.methods.networks.steps import through_steps
 from tamrf_xr.methods.pairing import FINE
 from tamrf_xr.methods.weights import Brought, BroughtFuser, load
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 OPTIONS = {"weights": None}
 """``weights``: path of ``utilise_earthnet2021.pth``."""
 
@@ -44,30 +47,6 @@ MASKED = 1.0
 
 SMALLEST = 16
 """Pixels down and across of an image that can be mirrored at its borders on every level."""
-
-
-def read_network(path: str) -> Any:
-    """Return the network, of the widths that the file tells.
-
-    Raises
-    ------
-    ModelError
-        If it is another network, or for other bands.
-    """
-    from tamrf_xr.methods.networks.utilise import Utilise, widths_of
-    from tamrf_xr.model.foreign import read_tensors
-
-    tensors = read_tensors(path)
-    try:
-        widths = widths_of(tensors)
-    except (KeyError, IndexError) as error:
-        raise ModelError(f"{path} lacks {error}: it is of another network") from error
-    if widths.bands != len(BANDS):
-        raise ModelError(
-            f"{path} is a network for {widths.bands} bands, expected {len(BANDS)} "
-            f"({' '.join(BANDS)}): take utilise_earthnet2021.pth"
-        )
-    return load(lambda: Utilise(widths), tensors, where=path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +76,22 @@ class GapFiller(BroughtFuser):
         needs={FINE: BANDS},
         makes={FINE: BANDS},
     )
-    read = staticmethod(read_network)
+
+    @staticmethod
+    def read(tensors: Mapping[str, Tensor], *, where: str) -> Any:
+        """Build the network, of the widths that its tensors tell."""
+        from tamrf_xr.methods.networks.utilise import Utilise, widths_of
+
+        try:
+            widths = widths_of(tensors)
+        except (KeyError, IndexError) as error:
+            raise ModelError(f"{where} lacks {error}: it is of another network") from error
+        if widths.bands != len(BANDS):
+            raise ModelError(
+                f"{where} is a network for {widths.bands} bands, expected {len(BANDS)} "
+                f"({' '.join(BANDS)}): take utilise_earthnet2021.pth"
+            )
+        return load(lambda: Utilise(widths), tensors, where=where)
 
     @staticmethod
     def measure(networks: Sequence[Any]) -> tuple[dict[str, int], float]:

@@ -59,7 +59,11 @@ class Brought:
         check_needs(self.method, request, self.needs)
         if self.panchromatic and request.panchromatic is False:
             raise lacks_panchromatic(self.method)
-        check_precision(self.method, request.precision)
+        if request.precision not in ("auto", "float32"):
+            raise OptionError(
+                f"method {self.method!r} computes in float32 alone, got "
+                f"precision={request.precision!r}; leave it out"
+            )
 
     def path(self, weights: Any) -> str:
         """Return the path of a file of weights that is there.
@@ -108,13 +112,16 @@ class BroughtFuser(DailyFuser):
         OptionError
             If an option has no meaning, or something else than float32 is asked.
         """
+        from tamrf_xr.model.foreign import settled
+
         cls.of.check(request)
         chosen = cls.chosen(request.options)
-        paths = cls.files(request.options["weights"])
-        halo, per_pixel = cls.measure([cls.read(path) for path in paths])
+        brought = cls.files(request.options["weights"])
+        paths = tuple(settled(path) for path in brought)
+        halo, per_pixel = cls.measure(cls.networks_of(paths, named=brought))
         makes, digest = request.wanted(cls.of.makes), digest_of(*paths)
         options = {"weights": paths, "digest": digest, "device": request.device, **chosen}
-        told = {"weights": os.pathsep.join(paths), "weights_sha256": digest, **chosen}
+        source = {"weights": os.pathsep.join(brought), "weights_sha256": digest_of(*brought)}
         return FuserSpec(
             method=cls.of.method,
             factory=f"{cls.__module__}:{cls.__qualname__}",
@@ -131,7 +138,7 @@ class BroughtFuser(DailyFuser):
             computing=1,  # the other reads
             panchromatic=cls.of.panchromatic,
             prepare="tamrf_xr.model.device:use_cores",
-            provenance=tuple(told.items()),
+            provenance=(*source.items(), *chosen.items()),
         )
 
     @classmethod
@@ -147,8 +154,8 @@ class BroughtFuser(DailyFuser):
 
     @staticmethod
     @abstractmethod
-    def read(path: str) -> Any:
-        """Build a network from its file; ModelError where it is of another kind."""
+    def read(tensors: Mapping[str, Tensor], *, where: str) -> Any:
+        """Build a network around tensors; ModelError, naming `where`, if they are of another."""
 
     @staticmethod
     @abstractmethod
@@ -160,7 +167,15 @@ class BroughtFuser(DailyFuser):
         super().__init__(makes)
         check_unchanged(weights, digest)
         self.device = resolve_device(device)
-        self.networks: list[Any] = [self.read(path).to(self.device) for path in weights]
+        self.networks = [network.to(self.device) for network in self.networks_of(weights)]
+
+    @classmethod
+    def networks_of(cls, paths: tuple[str, ...], named: tuple[str, ...] = ()) -> list[Any]:
+        """Read one network per file, which messages call as it is `named`."""
+        from tamrf_xr.model.foreign import read_tensors
+
+        names = zip(paths, named or paths, strict=True)
+        return [cls.read(read_tensors(path), where=name) for path, name in names]
 
     def sharp(self, landsat: Scene) -> Pixels:
         """Return the panchromatic image.
@@ -197,27 +212,18 @@ def check_unchanged(paths: tuple[str, ...], expected: str) -> None:
     Raises
     ------
     ModelError
-        If their content has another hash.
+        If one is not there, or their content has another hash.
     """
-    if (found := digest_of(*paths)) != expected:
+    if missing := [path for path in paths if not Path(path).is_file()]:
         raise ModelError(
-            f"{', '.join(paths)} changed since the product was planned: sha256 {found[:12]}..., "
-            f"expected {expected[:12]}...; plan it anew"
+            f"weights that were planned with are not here: {', '.join(missing)}; where machines "
+            "share no home, write them with tamrf_xr.model.foreign.convert(SOURCE, TARGET) to a "
+            "place that all of them see, and pass that"
         )
-
-
-def check_precision(method: str, precision: str) -> None:
-    """Check that nothing but float32 is asked.
-
-    Raises
-    ------
-    OptionError
-        If it is.
-    """
-    if precision not in ("auto", "float32"):
-        raise OptionError(
-            f"method {method!r} computes in float32 alone, got precision={precision!r}; "
-            "leave it out"
+    if (digest := digest_of(*paths)) != expected:
+        raise ModelError(
+            f"{', '.join(paths)} has changed since the product was planned: sha256 "
+            f"{digest[:12]}..., expected {expected[:12]}...; plan it anew"
         )
 
 
@@ -232,21 +238,7 @@ def check_device(asked: str, *, here: bool) -> None:
 
 
 def load(network: Callable[[], Module], tensors: Mapping[str, Tensor], *, where: str) -> Module:
-    """Build a network around tensors.
-
-    Parameters
-    ----------
-    network
-        Builds it.
-    tensors
-        Its state dict.
-    where
-        What to name in messages.
-
-    Returns
-    -------
-    torch.nn.Module
-        In evaluation mode, float32, on the CPU.
+    """Build a network around its state dict: for evaluation, float32, on the CPU.
 
     Raises
     ------

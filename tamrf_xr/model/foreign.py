@@ -10,20 +10,23 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pickle
 import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
+import numpy as np
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from tamrf_xr.errors import ModelError
 from tamrf_xr.model.checkpoint import content_hash
+from tamrf_xr.model.files import staged
 from tamrf_xr.model.scrutiny import UNREADABLE, check_digest, why_unreadable
 
 STATES: Final = ("model_state_dict", "state_dict")
@@ -45,6 +48,7 @@ _DTYPES: Final = {
     "BoolStorage": "bool",
     "ByteStorage": "uint8",
 }
+_NUMPY: Final = ("numpy.core.multiarray", "numpy._core.multiarray", "numpy")
 _SHOWN: Final = 3
 
 
@@ -55,7 +59,8 @@ def read_tensors(path: str) -> dict[str, Tensor]:
     ----------
     path
         ``.safetensors``; or what ``torch.save`` wrote: a state dict, a checkpoint that holds one,
-        a whole module; or TorchScript, whose inlined constants are then read.
+        a whole module; TorchScript, whose inlined constants are then read; or a pickle of numpy
+        arrays.
 
     Returns
     -------
@@ -81,6 +86,51 @@ def read_tensors(path: str) -> dict[str, Tensor]:
     return _unwrapped(tensors)
 
 
+def convert(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
+    """Write the tensors of a file as safetensors, which remember their order.
+
+    Parameters
+    ----------
+    source
+        What `read_tensors` reads.
+    target
+        The file to write, ``.safetensors``; replaced if it is there.
+    """
+    tensors = read_tensors(str(source))
+    held = {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}
+    place = Path(target)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with staged(place, save(held, {ORDER: json.dumps(list(held))})) as temporary:
+        temporary.replace(place)
+
+
+def settled(path: str) -> str:
+    """Return a safetensors file of what a file holds: itself, or a copy that is made once.
+
+    Copies lie in ``$TAMRF_XR_CACHE``, else in ``tamrf-xr`` of the user's cache, by content.
+
+    Raises
+    ------
+    ModelError
+        As `read_tensors`, or if there is no place for the copy.
+    """
+    if path.endswith(".safetensors"):
+        return path
+    check_digest(Path(path), lambda: content_hash(path))
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(os.environ.get("TAMRF_XR_CACHE") or Path(home) / "tamrf-xr")
+    copy = folder / f"{content_hash(path)}.safetensors"
+    try:
+        if not copy.is_file():
+            convert(path, copy)
+    except OSError as error:
+        raise ModelError(
+            f"{path} is read once and kept as {copy}, which cannot be written ({error}); name a "
+            "folder for such copies in TAMRF_XR_CACHE"
+        ) from error
+    return str(copy)
+
+
 def some(names: list[str]) -> str:
     """Return a few of many names."""
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
@@ -90,8 +140,12 @@ def some(names: list[str]) -> str:
 def _content(path: Path) -> Any:
     if path.suffix == ".safetensors":
         return _of_safetensors(path)
-    if not zipfile.is_zipfile(path):  # as PyTorch wrote before 1.6
-        return torch.load(path, map_location="cpu", weights_only=True)
+    if not zipfile.is_zipfile(path):
+        with path.open("rb") as file:
+            content = _Tensors(file).load()
+        if isinstance(content, int):  # the number with which PyTorch began before 1.6
+            return torch.load(path, map_location="cpu", weights_only=True)
+        return content
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
         # TorchScript keeps weights that were inlined apart from its modules.
@@ -99,7 +153,8 @@ def _content(path: Path) -> Any:
         pickled = next((name for name in names if name.endswith(f"/{kind}.pkl")), None)
         if pickled is None:
             raise ValueError(f"a ZIP file without data.pkl, but with {some(names)}")
-        return _Tensors(archive, pickled).load()
+        data = io.BytesIO(archive.read(pickled))
+        return _Tensors(data, archive, pickled.removesuffix(".pkl")).load()
 
 
 def _of_safetensors(path: Path) -> dict[str, Tensor]:
@@ -137,11 +192,13 @@ class _Inert:
 
 
 class _Tensors(pickle.Unpickler):
-    """Unpickles tensors of an archive, and nothing that could run."""
+    """Unpickles tensors and numpy arrays, and nothing that could run."""
 
-    def __init__(self, archive: zipfile.ZipFile, pickled: str) -> None:
-        super().__init__(io.BytesIO(archive.read(pickled)))
-        self._archive, self._folder = archive, pickled.removesuffix(".pkl")
+    def __init__(
+        self, file: BinaryIO, archive: zipfile.ZipFile | None = None, folder: str = ""
+    ) -> None:
+        super().__init__(file)
+        self._archive, self._folder = archive, folder
 
     def find_class(self, module: str, name: str) -> Any:
         """Return one of a handful of names; for all others, what does nothing."""
@@ -149,6 +206,8 @@ class _Tensors(pickle.Unpickler):
             return OrderedDict
         if module == "torch" and name in _DTYPES:
             return name
+        if module in _NUMPY and name in {"_reconstruct", "ndarray", "dtype"}:
+            return _array if name == "_reconstruct" else getattr(np, name)
         if module == "torch._utils":
             if name == "_rebuild_tensor_v2":
                 return _rebuild
@@ -158,6 +217,8 @@ class _Tensors(pickle.Unpickler):
 
     def persistent_load(self, pid: Any) -> Tensor:
         """Return the elements of one storage."""
+        if self._archive is None:
+            raise pickle.UnpicklingError("storages outside an archive")
         _, kind, key, *_ = pid
         dtype = getattr(torch, _DTYPES[kind])
         data = bytearray(self._archive.read(f"{self._folder}/{key}"))
@@ -166,6 +227,11 @@ class _Tensors(pickle.Unpickler):
 
 def _rebuild(storage: Tensor, offset: int, size: Any, stride: Any, *_rest: Any) -> Tensor:
     return storage.as_strided(size, stride, offset).clone()
+
+
+def _array(*arguments: Any) -> Any:
+    """Stand for numpy's function, whose module numpy 2 moved."""
+    return np.ndarray.__new__(*arguments)
 
 
 def _parameter(data: Tensor, *_rest: Any) -> Tensor:
@@ -183,6 +249,8 @@ def _weights_of(content: Any) -> Any:
 
 def _tensors(thing: Any, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
     """List tensors under the names that a state dict gives them."""
+    if isinstance(thing, np.ndarray):
+        thing = torch.as_tensor(np.array(thing))
     if isinstance(thing, torch.Tensor):
         yield prefix.rstrip("."), thing
         return

@@ -13,7 +13,8 @@ from tamrf_xr.errors import MethodError, ModelError
 from tamrf_xr.fuser import Series
 from tamrf_xr.methods.networks.utilise import Utilise, Widths, widths_of
 from tamrf_xr.methods.registry import Request, plan_method
-from tamrf_xr.methods.utilise import BANDS, FRAMES, frames_around, read_network
+from tamrf_xr.methods.utilise import BANDS, FRAMES, GapFiller, frames_around
+from tamrf_xr.model.foreign import read_tensors
 from tests.fuser_tests import DAYS, ORIGIN, FuserTests, bands_of, paired_cube, run, series_of
 from tests.laid import fuse_lazily
 from tests.methods.synthetic import drawn
@@ -193,7 +194,7 @@ def test_what_is_missing_is_named(weights, tmp_path):
 
 
 def test_a_whole_checkpoint_is_read_without_its_optimiser(weights):
-    network = read_network(weights)
+    network = GapFiller.read(read_tensors(weights), where="here")
     assert network.widths == SMALL
     expected = drawn(Utilise(SMALL))
     assert all(torch.equal(t, expected[n]) for n, t in network.state_dict().items())
