@@ -216,6 +216,7 @@ def _viewer(study: Study, results: Results) -> dict[str, Any]:
         "runs": [{"id": run.slug, "label": label} for run, label in label_runs(study.runs).items()],
         "sensors": {name: sensor.title for name, sensor in SENSORS.items()},
         "differences": DIFFERENCES,
+        "thermal": THERMAL,
         "cubes": cubes,
         "more": max(len(study.subjects) - VIEWER_CUBES, 0),
     }
@@ -265,7 +266,7 @@ def _scores(name: str, results: Results) -> dict[str, Any]:
         thermal = rows["band"] == THERMAL
         columns = columns_of(rows)
         found = {}
-        for part, label in ((rows[~thermal], ""), (rows[thermal], "|LST")):
+        for part, label in ((rows[~thermal], ""), (rows[thermal], f"|{THERMAL}")):
             means = part.groupby(["sensor", "date"])[[*columns, "is_input"]].mean()
             for key, values in zip(means.index, means.to_dict("records"), strict=True):
                 known = {name: round(float(v), 5) for name, v in values.items() if v == v}

@@ -30,10 +30,10 @@ class Seen:
         place = on_day(self.days[sensor], day)
         return None if place is None else self.series[sensor].scene(place)
 
-    def core(self, sensor: str, made: Scene) -> Scene:
+    def core(self, sensor: str, scene: Scene) -> Scene:
         """Cut the pixels to make from what was made over a sensor's array, on the fine grid."""
         rows, cols = self.crop.within(sensor)
-        return Scene(made.pixels[:, rows, cols], made.valid[rows, cols], made.bands)
+        return Scene(scene.pixels[:, rows, cols], scene.valid[rows, cols], scene.bands)
 
 
 class DailyFuser(EpisodeFuser):
@@ -58,9 +58,9 @@ class DailyFuser(EpisodeFuser):
         out = np.full((len(query_days), len(self.bands), *crop.shape), np.nan, np.float32)
         seen = self.given(Seen(series, days, crop))
         for position, day in enumerate(query_days):
-            made = self.answer(seen, float(day))
-            if made is not None:
-                out[position] = np.where(made.valid, made.select(self.bands).pixels, np.nan)
+            scene = self.answer(seen, float(day))
+            if scene is not None:
+                out[position] = np.where(scene.valid, scene.select(self.bands).pixels, np.nan)
         return {self.sensor: out}
 
 

@@ -111,9 +111,9 @@ class Harmonizer(BroughtFuser):
         whole = Scene(image.pixels, on_fine(image.valid), BANDS)
         if not seen.core(COARSE, whole).valid.any():
             return None
-        made = self._harmonize(_stack(image.pixels, sharp), seen.crop)
-        known = on_fine(image.known & known_in_cells(sharp))
-        return seen.core(COARSE, Scene(made, known, BANDS))
+        bands = self._harmonize(_stack(image.pixels, sharp), seen.crop)
+        usable = on_fine(image.known & known_in_cells(sharp))
+        return seen.core(COARSE, Scene(bands, usable, BANDS))
 
     def _harmonize(self, stack: Pixels, crop: Crop) -> Pixels:
         """Return the six bands on the grid of `stack` (7, y, x)."""
@@ -124,8 +124,8 @@ class Harmonizer(BroughtFuser):
 
         tensor = self.tensor(image)[None]
         with torch.inference_mode():
-            made = torch.stack([network(tensor)[0] for network in self.networks]).mean(dim=0)
-        mean: Pixels = made.cpu().numpy()
+            answers = torch.stack([network(tensor)[0] for network in self.networks]).mean(dim=0)
+        mean: Pixels = answers.cpu().numpy()
         return mean
 
 

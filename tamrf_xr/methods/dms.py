@@ -144,8 +144,8 @@ class Sharpener(DailyFuser):
         warm = landsat.select([THERMAL])
         coarse = np.where(warm.known, warm.pixels[0], np.nan)
         predictors = closest(seen.series[FINE], seen.days[FINE], day)
-        made = sharpen(coarse, predictors, self._sharpen)
-        return seen.core(COARSE, Scene(made[None], on_fine(warm.known), warm.bands))
+        sharp = sharpen(coarse, predictors, self._sharpen)
+        return seen.core(COARSE, Scene(sharp[None], on_fine(warm.known), warm.bands))
 
 
 def closest(fine: Series, days: Days, day: float) -> Pixels:

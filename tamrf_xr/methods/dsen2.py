@@ -124,8 +124,8 @@ class Sharpener(BroughtFuser):
             self.tensor(bands * np.float32(PER_UNIT))[None] for bands in (sharp, smooth(coarse))
         )
         with torch.inference_mode():
-            made: Pixels = (self.networks[0](*inputs)[0] / PER_UNIT).cpu().numpy()
-        return made
+            sharpened: Pixels = (self.networks[0](*inputs)[0] / PER_UNIT).cpu().numpy()
+        return sharpened
 
 
 plan = Sharpener.plan

@@ -122,8 +122,8 @@ class Fusion(BroughtFuser):
         image = Scene(np.concatenate(bands), fine.valid, BANDS)
         inputs = (self.tensor(part)[None] for part in (image.pixels, coarse.pixels, sharp[None]))
         with torch.inference_mode():
-            made: Pixels = self.networks[0](*inputs)[0].cpu().numpy()
-        return Scene(made, image.known & on_fine(coarse.known & known_in_cells(sharp)), BANDS)
+            fused: Pixels = self.networks[0](*inputs)[0].cpu().numpy()
+        return Scene(fused, image.known & on_fine(coarse.known & known_in_cells(sharp)), BANDS)
 
 
 plan = Fusion.plan

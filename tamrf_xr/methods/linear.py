@@ -50,14 +50,14 @@ class Linear(EpisodeFuser):
         self, series: Mapping[str, Series], days: Mapping[str, Days], query_days: Days, crop: Crop
     ) -> dict[str, Pixels]:
         """Interpolate each sensor on its own grid, then bring it to the fine grid."""
-        made = {}
+        out = {}
         for name, bands in self._makes.items():
             coarse = interpolate(series[name], days[name], query_days, bands=bands)
             rows, cols = crop.within(name)
             ratio = SENSORS[name].ratio
             fine = upsample(coarse, ratio) if ratio > 1 else coarse
-            made[name] = fine[..., rows, cols]
-        return made
+            out[name] = fine[..., rows, cols]
+        return out
 
 
 def interpolate(

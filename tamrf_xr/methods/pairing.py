@@ -39,9 +39,9 @@ def check_needs(method: str, request: Request, needs: Mapping[str, Sequence[str]
     """
     for sensor, bands in needs.items():
         if sensor not in request.given:
-            found = ", ".join(f"/{name}" for name in request.given) or "nothing"
+            groups = ", ".join(f"/{name}" for name in request.given) or "nothing"
             raise MethodError(
-                f"method {method!r} needs /{sensor}, and the cube has {found} only; "
+                f"method {method!r} needs /{sensor}, and the cube has {groups} only; "
                 "method='linear' works with one sensor"
             )
         if missing := [band for band in bands if band not in request.given[sensor]]:
@@ -77,18 +77,18 @@ def common_bands(method: str, request: Request) -> dict[str, str]:
     return pairs
 
 
-def check_variant(method: str, request: Request, known: Sequence[str]) -> str:
+def check_variant(method: str, request: Request, variants: Sequence[str]) -> str:
     """Return the option ``variant``.
 
     Raises
     ------
     OptionError
-        If it is none of `known`.
+        If it is none of `variants`.
     """
     variant = request.options["variant"]
-    if variant not in known:
+    if variant not in variants:
         raise OptionError(
-            f"method {method!r} has no variant {variant!r}; the variants are: {', '.join(known)}"
+            f"method {method!r} has no variant {variant!r}; the variants are: {', '.join(variants)}"
         )
     return str(variant)
 

@@ -99,8 +99,8 @@ class Sen2Like(DailyFuser):
         if landsat is None or pair is None:
             return None
         coarse = bilinear(landsat.select([COMMON[band] for band in self.bands]).pixels)
-        made = seen.core(COARSE, Scene(coarse, on_fine(landsat.valid), self.bands))
-        return replace(made, pixels=made.pixels + self._detail(pair, seen.crop))
+        plain = seen.core(COARSE, Scene(coarse, on_fine(landsat.valid), self.bands))
+        return replace(plain, pixels=plain.pixels + self._detail(pair, seen.crop))
 
     def _latest(self, seen: Seen, day: float) -> Pair | None:
         """Return the two latest images at or before a day, if there are two."""

@@ -147,11 +147,11 @@ def resolve(source: Any) -> tuple[str | bytes, str, Tamrf]:
 
 
 def _checked(model: Tamrf) -> Tamrf:
-    found = model.config.hr_bands, model.config.lr_bands
+    bands = model.config.hr_bands, model.config.lr_bands
     expected = len(MAKES["sentinel2"]), len(MAKES["landsat"])
-    if found != expected:
+    if bands != expected:
         raise ModelError(
-            f"the network is for {found[0]} Sentinel-2 and {found[1]} Landsat bands; "
+            f"the network is for {bands[0]} Sentinel-2 and {bands[1]} Landsat bands; "
             f"expected {expected[0]} and {expected[1]}"
         )
     return model
@@ -252,13 +252,13 @@ class TamrfFuser:
         return first + MAKES[sensor].index(band)
 
     def _split(self, bands: Pixels) -> dict[str, Pixels]:
-        made, first = {}, 0
+        parts, first = {}, 0
         for name, names in self._makes.items():
-            made[name] = bands[:, first : first + len(names)]
+            parts[name] = bands[:, first : first + len(names)]
             if THERMAL in names:
-                made[name][:, names.index(THERMAL)] /= KELVIN
+                parts[name][:, names.index(THERMAL)] /= KELVIN
             first += len(names)
-        return made
+        return parts
 
 
 def standardise(

@@ -130,8 +130,8 @@ class GapFiller(BroughtFuser):
         def imputed(images: Pixels) -> Pixels:
             days = self.tensor(day_of_year(frames.days))
             with torch.inference_mode():
-                made: Pixels = network(self.tensor(images), days, frames.answer).cpu().numpy()
-            return made
+                frame: Pixels = network(self.tensor(images), days, frames.answer).cpu().numpy()
+            return frame
 
         how = {"mode": "reflect", "smallest": SMALLEST}
         return through_steps(imputed, frames.images, crop.corner(FINE), network.widths.step, **how)

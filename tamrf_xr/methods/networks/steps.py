@@ -63,7 +63,7 @@ def through_steps(
 ) -> Pixels:
     """Return what a network makes (band, y, x) of an image cut by `on_steps`, NaN outside."""
     cut, (down, across) = on_steps(image, corner, step, **how)
-    made = network(cut)
-    out: Pixels = np.full((made.shape[0], *image.shape[-2:]), np.nan, np.float32)
-    out[:, down, across] = made[:, : down.stop - down.start, : across.stop - across.start]
+    answer = network(cut)
+    out: Pixels = np.full((answer.shape[0], *image.shape[-2:]), np.nan, np.float32)
+    out[:, down, across] = answer[:, : down.stop - down.start, : across.stop - across.start]
     return out
