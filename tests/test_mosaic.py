@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from tamrf_xr.cube import FILL, build_cube, build_group, groups_of
 from tamrf_xr.fuser import Packing, Series
-from tamrf_xr.scale.reading import mosaic, source_of
+from tamrf_xr.scale.mosaic import mosaic
+from tamrf_xr.scale.reading import source_of
 from tamrf_xr.sensors import LANDSAT
 from tamrf_xr.store import open_cube, save_cube
 from tamrf_xr.tiles import Window

@@ -96,7 +96,7 @@ def scene_on(group: xr.Dataset, day: pd.Timestamp) -> Scene | None:
     -------
     Scene or None
         Where several acquisitions share the day, each pixel is the first valid one, see
-        `tamrf_xr.scale.reading.mosaic`: the image that methods see. None where the sensor did
+        `tamrf_xr.scale.mosaic.mosaic`: the image that methods see. None where the sensor did
         not observe.
     """
     days = pd.DatetimeIndex(group["time"].values).floor("D")
