@@ -105,7 +105,7 @@ def _measure(folder: Path, way: str) -> dict[str, Any]:
 def _cluster(way: str) -> Any:
     if way == "threads":
         return nullcontext()
-    from tamrf_xr.scale.cluster import opened
+    from tamrf_xr.scale.clusters import opened
 
     return opened("local", workers=WORKERS, threads=1)
 
