@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -35,14 +35,45 @@ class Packing:
 
 
 @dataclass(frozen=True, slots=True)
+class Scene:
+    """What one sensor saw at one time."""
+
+    pixels: Pixels
+    """``(band, y, x)``."""
+
+    valid: Mask
+    """``(y, x)``: False under clouds, shadows and where there is no data."""
+
+    bands: tuple[str, ...]
+    """Names of the bands."""
+
+    panchromatic: Pixels | None = None
+    """``(y, x)``, two pixels across one of `pixels`; see `Series.panchromatic`."""
+
+    @property
+    def known(self) -> Mask:
+        """``(y, x)``: True where valid, and every band is there."""
+        return np.asarray(self.valid & np.isfinite(self.pixels).all(axis=0))
+
+    def select(self, bands: Sequence[str]) -> Scene:
+        """Return the scene with these bands alone; see `Series.select`."""
+        if tuple(bands) == self.bands:
+            return self
+        return replace(self, pixels=self.pixels[places(self.bands, bands)], bands=tuple(bands))
+
+
+@dataclass(frozen=True, slots=True)
 class Series:
     """What one sensor saw of one tile, halo included, on the sensor's own grid."""
 
     pixels: Pixels
-    """``(time, band, y, x)``: all the sensor's bands in the order of the sensor table."""
+    """``(time, band, y, x)``."""
 
     valid: Mask
     """``(time, y, x)``: False under clouds, shadows and where there is no data."""
+
+    bands: tuple[str, ...]
+    """Names of the bands; what a tile reads has them in the order of the sensor table."""
 
     packing: Packing | None = None
     """Set where `pixels` are int16 as stored, which only a method that is `FuserSpec.packed`
@@ -54,11 +85,37 @@ class Series:
 
     def at(self, positions: Sequence[int]) -> Series:
         """Return the acquisitions at `positions`; arrays may be views of this one's."""
-        index: Any = list(positions)
-        if index and index == list(range(index[0], index[-1] + 1)):
-            index = slice(index[0], index[-1] + 1)
+        index = as_slice(positions)
         sharp = None if self.panchromatic is None else self.panchromatic[index]
         return replace(self, pixels=self.pixels[index], valid=self.valid[index], panchromatic=sharp)
+
+    def scene(self, position: int) -> Scene:
+        """Return one acquisition: views."""
+        sharp = None if self.panchromatic is None else self.panchromatic[position]
+        return Scene(self.pixels[position], self.valid[position], self.bands, sharp)
+
+    def select(self, bands: Sequence[str]) -> Series:
+        """Return the series with these bands alone, in this order.
+
+        Nothing is copied where they are all its bands, or follow one another in it.
+        """
+        if tuple(bands) == self.bands:
+            return self
+        pixels = self.pixels[:, places(self.bands, bands)]
+        return replace(self, pixels=pixels, bands=tuple(bands))
+
+
+def as_slice(positions: Sequence[int]) -> Any:
+    """Return positions that follow one another as a slice, which makes views; others as a list."""
+    listed = list(positions)
+    if listed and listed == list(range(listed[0], listed[-1] + 1)):
+        return slice(listed[0], listed[-1] + 1)
+    return listed
+
+
+def places(held: Sequence[str], asked: Sequence[str]) -> Any:
+    """Return where bands lie among those held, as an index of an array: see `as_slice`."""
+    return as_slice([held.index(band) for band in asked])
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +155,16 @@ class Crop:
     """Fine pixels (y, x) from the corner of the scene to that same corner: what lets a network
     that halves its grid do so at the same places whatever the tile."""
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Pixels to make, down and across."""
+        return self.y.stop - self.y.start, self.x.stop - self.x.start
+
+    def corner(self, sensor: str) -> tuple[int, int]:
+        """Return the corner of a sensor's array, in fine pixels (y, x) from that of the scene."""
+        y, x = self.offset[sensor]
+        return self.origin[0] + y, self.origin[1] + x
+
     def within(self, sensor: str, *, margin: int = 0) -> tuple[slice, slice]:
         """Return the core grown by `margin`, in fine pixels from the corner of a sensor's array.
 
@@ -135,6 +202,21 @@ class Fuser(Protocol):
         ...
 
 
+@runtime_checkable
+class Relieving(Protocol):
+    """What a `Fuser` may be as well: able to make do with less memory."""
+
+    def relieve(self, error: Exception) -> bool:
+        """Tell whether an error was one of memory, and if so work in smaller blocks from now on.
+
+        Raises
+        ------
+        MemoryBudgetError
+            If blocks are as small as makes sense.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Cost:
     """Bytes that a tile needs while it is computed: what the tile planner reckons with."""
@@ -151,10 +233,23 @@ class Cost:
     per_pixel: float = 0.0
     """Per fine pixel that is read, whatever the dates: the widest halo counts in full."""
 
-    def bytes(self, *, pixels: int, dates: Mapping[str, int], queries: int) -> float:
-        """Estimate the peak for a tile of so many fine pixels, halo included."""
+    def bytes(self, *, pixels: int, widest: int, dates: Mapping[str, int], queries: int) -> float:
+        """Estimate the peak of a tile.
+
+        Parameters
+        ----------
+        pixels
+            Fine pixels of the tile, halos counted in pixels of the sensors' own.
+        widest
+            Fine pixels of the tile with the widest halo, on the ground.
+        dates
+            Acquisitions, per sensor.
+        queries
+            Query dates.
+        """
         dated = sum(self.per_date.get(sensor, 0.0) * count for sensor, count in dates.items())
-        return self.fixed + pixels * (dated + self.per_query * queries)
+        sized = pixels * (dated + self.per_query * queries) + self.per_pixel * widest
+        return self.fixed + sized
 
 
 @dataclass(frozen=True, slots=True)

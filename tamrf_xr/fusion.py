@@ -23,7 +23,7 @@ from tamrf_xr.scale.job import Execution, run_tiles
 from tamrf_xr.scale.lazy import fuse_lazily
 from tamrf_xr.scale.prepared import Job, Timing, read_by
 from tamrf_xr.scale.progress import JobSummary
-from tamrf_xr.sensors import SENSORS
+from tamrf_xr.sensors import SENSORS, THERMAL
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -302,7 +302,7 @@ def _bands_of(sensor: str, group: xr.Dataset) -> tuple[str, ...]:
     if not group.sizes["time"]:
         raise CubeError(f"/{sensor} has no acquisition; drop the group, or give it data")
     present = set(group["band"].values.tolist()) if "reflectance" in group else set()
-    present |= {"LST"} if "surface_temperature" in group else set()
+    present |= {THERMAL} if "surface_temperature" in group else set()
     return tuple(band.name for band in SENSORS[sensor].all_bands if band.name in present)
 
 

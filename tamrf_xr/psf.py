@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import correlate1d
 
+from tamrf_xr.keys import cubic
+
 __all__ = ["blur", "downsample", "half_width", "highpass", "kernel", "sigma", "upsample"]
 
 Array = NDArray[np.floating[Any]]
@@ -295,7 +297,7 @@ def _resample_axis(images: Array, step: float, axis: int) -> Array:
     first = np.floor(centres).astype(int)
     taps = []
     for tap in range(-1, 3):
-        weights = _cubic(np.abs(centres - first - tap)).astype(images.dtype)
+        weights = cubic(np.abs(centres - first - tap), BICUBIC).astype(images.dtype)
         source = np.clip(first + tap, 0, size - 1)
         taps.append((source, weights[:, None] if axis == -2 else weights))
     shape = list(images.shape)
@@ -306,9 +308,3 @@ def _resample_axis(images: Array, step: float, axis: int) -> Array:
         for source, weights in taps:
             sums += image.take(source, axis=axis) * weights
     return total
-
-
-def _cubic(distance: NDArray[np.float64]) -> NDArray[np.float64]:
-    near = ((BICUBIC + 2) * distance - (BICUBIC + 3)) * distance**2 + 1
-    far = BICUBIC * (((distance - 5) * distance + 8) * distance - 4)
-    return np.asarray(np.where(distance <= 1, near, np.where(distance < 2, far, 0.0)))

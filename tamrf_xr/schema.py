@@ -17,7 +17,7 @@ from tamrf_xr.encoding import SCALES as SCALES
 from tamrf_xr.encoding import packing as packing
 from tamrf_xr.errors import CubeError
 from tamrf_xr.grid import Grid as Grid
-from tamrf_xr.sensors import FINE_GSD, LANDSAT, SENSORS
+from tamrf_xr.sensors import FINE_GSD, SENSORS
 
 
 def grid_of(group: xr.Dataset) -> Grid:
@@ -143,31 +143,38 @@ def check_nested(grids: Mapping[str, Grid]) -> None:
     CubeError
         If they do not.
     """
-    if len(grids) < 2:
-        return
-    fine, coarse = grids["sentinel2"], grids["landsat"]
+    finer, *others = sorted(grids, key=lambda name: SENSORS[name].ratio)
+    for name in others:
+        _check_pair((finer, grids[finer]), (name, grids[name]))
+
+
+def _check_pair(finer: tuple[str, Grid], coarser: tuple[str, Grid]) -> None:
+    (one, fine), (other, coarse) = finer, coarser
+    way_out = (
+        f"tamrf_xr.as_cube(..., regrid='nested') brings {SENSORS[other].title.partition('-')[0]}"
+    )
     if fine.crs != coarse.crs:
         raise CubeError(
-            f"/sentinel2 is in {_crs_name(fine.crs)}, /landsat in {_crs_name(coarse.crs)}; "
-            "tamrf_xr.as_cube(..., regrid='nested') brings Landsat to that of Sentinel-2"
+            f"/{one} is in {_crs_name(fine.crs)}, /{other} in {_crs_name(coarse.crs)}; "
+            f"{way_out} to that of {SENSORS[one].title}"
         )
     # A product has every sensor on the fine grid; what came from satellites nests.
-    ratio = 1 if np.isclose(coarse.gsd, fine.gsd) else LANDSAT.ratio
+    ratio = 1 if np.isclose(coarse.gsd, fine.gsd) else SENSORS[other].ratio // SENSORS[one].ratio
     if not np.isclose(coarse.gsd, ratio * fine.gsd):
         raise CubeError(
-            f"/landsat pixels are {coarse.gsd:g} m, /sentinel2 pixels {fine.gsd:g} m: "
+            f"/{other} pixels are {coarse.gsd:g} m, /{one} pixels {fine.gsd:g} m: "
             f"expected exactly {ratio} to 1 (or 1 to 1 in a product); resample one of them"
         )
     shift = [(a - b) / fine.gsd for a, b in zip(coarse.bounds, fine.bounds, strict=True)]
     if any(abs(s / ratio - round(s / ratio)) > 1e-3 / ratio for s in (shift[0], shift[3])):
         raise CubeError(
-            f"the /landsat grid is not nested in the /sentinel2 grid: their corners differ by "
+            f"the /{other} grid is not nested in the /{one} grid: their corners differ by "
             f"{shift[0]:g}, {shift[3]:g} pixels of {fine.gsd:g} m (x, y), expected multiples of "
-            f"{ratio}; tamrf_xr.as_cube(..., regrid='nested') brings Landsat there"
+            f"{ratio}; {way_out} there"
         )
     if any(abs(s) > 1e-3 for s in shift):
         raise CubeError(
-            f"/landsat and /sentinel2 cover different ground: bounds {coarse.bounds} and "
+            f"/{other} and /{one} cover different ground: bounds {coarse.bounds} and "
             f"{fine.bounds}; cut both with tamrf_xr.clip(cube)"
         )
 
@@ -192,4 +199,6 @@ def grids_of(groups: Mapping[str, xr.Dataset]) -> dict[str, Grid]:
 
 def finest(grids: Mapping[str, Grid]) -> Grid:
     """Return the grid of the products of a cube with these grids."""
-    return grids["sentinel2"] if "sentinel2" in grids else grids["landsat"].zoom(LANDSAT.ratio)
+    name = min(grids, key=lambda sensor: SENSORS[sensor].ratio)
+    ratio = SENSORS[name].ratio
+    return grids[name] if ratio == 1 else grids[name].zoom(ratio)

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from tamrf_xr.errors import CubeError
 
-THERMAL_UNITS = "K"
+THERMAL = "LST"
+"""Name of the band of temperature, of every sensor that has one."""
+
 FINE_GSD = 10.0
 """Resolution of every product, in metres."""
 
@@ -122,7 +124,7 @@ LANDSAT = Sensor(
     ),
     # 30 m grid, but the thermal instrument resolves about 90 m.
     thermal=Band(
-        "LST", "lwir11", 90.0, 10.895, 0.2, ("surface_temperature", "st_b10", "tirs_b10", "lwir")
+        THERMAL, "lwir11", 90.0, 10.895, 0.2, ("surface_temperature", "st_b10", "tirs_b10", "lwir")
     ),
 )
 

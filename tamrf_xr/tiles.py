@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from tamrf_xr.errors import MemoryBudgetError
-from tamrf_xr.fuser import Cost, Crop, FuserSpec
+from tamrf_xr.fuser import Crop, FuserSpec
 from tamrf_xr.sensors import SENSORS
 
 
@@ -179,9 +179,11 @@ def tile_bytes(spec: FuserSpec, work: Workload, tile: int) -> float:
     """Estimate the bytes that one tile takes while it is computed."""
     halo = max((spec.halo_of(name) for name in work.dates), default=0)
     fine = max((spec.halo_of(name) * SENSORS[name].ratio for name in work.dates), default=0)
-    cost: Cost = spec.cost
-    return cost.per_pixel * _area(work.shape, tile + 2 * fine) + cost.bytes(
-        pixels=_area(work.shape, tile + 2 * halo), dates=work.dates, queries=work.queries
+    return spec.cost.bytes(
+        pixels=_area(work.shape, tile + 2 * halo),
+        widest=_area(work.shape, tile + 2 * fine),
+        dates=work.dates,
+        queries=work.queries,
     )
 
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import tamrf_xr
 from tamrf_xr.cube import build_cube, build_group, groups_of
 from tamrf_xr.errors import CubeError, DateError, MethodError, ModelError, OptionError
+from tamrf_xr.fuser import Relieving
 from tamrf_xr.fusion import bands_of
 from tamrf_xr.methods.registry import Request, plan_method
 from tamrf_xr.methods.tamrf import TamrfFuser, _engine
@@ -265,6 +266,15 @@ def test_out_of_gpu_memory_is_retried_in_smaller_blocks(small, monkeypatch):
     with pytest.raises(tamrf_xr.TamrfError, match=r"1024 pixels; pass a smaller tile"):
         cube.tamrf.fuse(days(2), model=small, tile=16).load()
     _engine.cache_clear()
+
+
+def test_a_fuser_that_makes_do_with_less_changes_no_other(small):
+    spec = plan_method("tamrf", Request(bands_of(random_cube()), model=small, device="cpu"))
+    one, other = (TamrfFuser(dict(spec.makes), **dict(spec.options)) for _ in range(2))
+    assert isinstance(one, Relieving)
+    assert one.relieve(torch.OutOfMemoryError())
+    assert (one._engine.pixels, other._engine.pixels) == (8192, None)
+    assert not one.relieve(ValueError())
 
 
 def test_weights_that_changed_after_planning_are_refused(small, tmp_path):

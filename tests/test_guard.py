@@ -14,6 +14,7 @@ from tamrf_xr.errors import CubeError, TileError
 from tamrf_xr.fuser import Packing, Series
 from tamrf_xr.fusion import fuse, run_job
 from tamrf_xr.scale.guard import check_plausible
+from tamrf_xr.sensors import SENTINEL2, THERMAL
 from tests.scenes import random_cube, rechunked
 
 QUIET = {"method": "linear", "progress": False}
@@ -85,7 +86,7 @@ def test_pixels_that_are_not_valid_are_not_judged():
 @pytest.mark.parametrize("value", [-0.02, 0.0, 0.9, 1.3])
 def test_water_and_clouds_pass(value):
     pixels = np.full((2, 10, 40, 40), value, np.float32)
-    check_plausible({"sentinel2": Series(pixels, np.ones((2, 40, 40), bool))}, {})
+    check_plausible({"sentinel2": Series(pixels, np.ones((2, 40, 40), bool), SENTINEL2.band_names)})
 
 
 @pytest.mark.parametrize("value", [2000, 20000])
@@ -93,12 +94,13 @@ def test_integers_are_scaled_before_they_are_judged(value):
     pixels = np.full((2, 3, 40, 40), value, np.int16)
     pixels[:, 2] = 2900
     pixels[:, :, ::3] = -32768
-    series = Series(pixels, np.ones((2, 40, 40), bool), Packing((1e-4, 1e-4, 0.1), -32768))
+    packing = Packing((1e-4, 1e-4, 0.1), -32768)
+    series = Series(pixels, np.ones((2, 40, 40), bool), ("B04", "B05", THERMAL), packing)
     if value == 2000:
-        check_plausible({"landsat": series}, {"landsat": 1})
+        check_plausible({"landsat": series})
         return
     with pytest.raises(CubeError, match="median 2, expected reflectance"):
-        check_plausible({"landsat": series}, {"landsat": 1})
+        check_plausible({"landsat": series})
 
 
 def test_the_guard_looks_at_few_values_whatever_the_tile(monkeypatch):
@@ -106,7 +108,7 @@ def test_the_guard_looks_at_few_values_whatever_the_tile(monkeypatch):
     monkeypatch.setattr(plausible, "question", lambda sample, **_: looked.append(sample.size) or "")
     pixels = np.broadcast_to(np.float32(0.2), (100, 10, 1000, 1000))
     valid = np.broadcast_to(np.True_, (100, 1000, 1000))
-    check_plausible({"sentinel2": Series(pixels, valid)}, {})
+    check_plausible({"sentinel2": Series(pixels, valid, SENTINEL2.band_names)})
     assert 10_000 < sum(looked) < 1_000_000
 
 

@@ -10,12 +10,15 @@ from hypothesis import strategies as st
 
 from tamrf_xr.cube import FILL, build_cube, build_group, groups_of
 from tamrf_xr.fuser import Packing, Series
-from tamrf_xr.scale.reading import mosaic, source_of
+from tamrf_xr.scale.mosaic import mosaic
+from tamrf_xr.scale.reading import source_of
+from tamrf_xr.sensors import LANDSAT
 from tamrf_xr.store import open_cube, save_cube
 from tamrf_xr.tiles import Window
 from tests.scenes import grid
 
 SIDE = 6
+LANDSAT_BANDS = tuple(band.name for band in LANDSAT.all_bands)
 WHOLE = Window(slice(0, SIDE), slice(0, SIDE))
 NAN = np.float32(np.nan)
 
@@ -46,9 +49,8 @@ def merged(pixels, thermal, sharp, mask, order):
     order = list(order)
     bands = np.concatenate([pixels, thermal[:, None]], axis=1)[order]
     valid = np.isfinite(bands[:, :-1]).all(axis=1) & mask[order]
-    return mosaic(
-        Series(bands, valid, None, sharp[order]), [len(order)], mask=mask[order], thermal=1
-    )
+    series = Series(bands, valid, LANDSAT_BANDS, None, sharp[order])
+    return mosaic(series, [len(order)], mask=mask[order])
 
 
 owners = st.integers(0, 2**32).map(
@@ -77,10 +79,9 @@ def test_each_variable_is_its_first_clear_one(seed, order):
     values[:, 0][~np.isfinite(values[:, 1])] = NAN
     order = list(order)
     found = mosaic(
-        Series(values[order], (np.isfinite(values[:, 0]) & mask)[order]),
+        Series(values[order], (np.isfinite(values[:, 0]) & mask)[order], LANDSAT_BANDS[-3:]),
         [3],
         mask=mask[order],
-        thermal=1,
     )
     for y, x in np.ndindex(SIDE, SIDE):
         there = [i for i in order if np.isfinite(values[i, 0, y, x])]
@@ -99,7 +100,7 @@ def test_each_variable_is_its_first_clear_one(seed, order):
 def test_temperature_of_a_cloud_is_no_temperature_of_a_valid_pixel():
     pixels = np.array([[[[0.1]], [[NAN]]], [[[0.8]], [[220.0]]]], np.float32)
     mask = np.array([[[True]], [[False]]])
-    day = mosaic(Series(pixels, mask), [2], mask=mask, thermal=1)
+    day = mosaic(Series(pixels, mask, LANDSAT_BANDS[-2:]), [2], mask=mask)
     np.testing.assert_array_equal(day.pixels[0, :, 0, 0], np.array([0.1, NAN], np.float32))
 
 
@@ -112,8 +113,8 @@ def test_integers_merge_as_floats_do():
     floats = np.where(stored == FILL, NAN, stored.astype(np.float32))
     valid = (stored[:, 0] != FILL) & mask
     packing = Packing((1.0,) * 8, FILL)
-    ours = mosaic(Series(stored, valid, packing), [2, 3], mask=mask, thermal=1)
-    theirs = mosaic(Series(floats, valid), [2, 3], mask=mask, thermal=1)
+    ours = mosaic(Series(stored, valid, LANDSAT_BANDS, packing), [2, 3], mask=mask)
+    theirs = mosaic(Series(floats, valid, LANDSAT_BANDS), [2, 3], mask=mask)
     assert ours.pixels.dtype == np.int16
     back = np.where(ours.pixels == FILL, NAN, ours.pixels.astype(np.float32))
     np.testing.assert_array_equal(back, theirs.pixels)

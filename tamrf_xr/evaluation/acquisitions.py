@@ -1,8 +1,9 @@
-"""What a sensor saw on one day, as arrays: the references, inputs and pictures of evaluation."""
+"""What a sensor saw on one day: the references, inputs and pictures of evaluation."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,10 +11,11 @@ import xarray as xr
 
 from tamrf_xr.cube import groups_of
 from tamrf_xr.days import count_days
-from tamrf_xr.fuser import Mask, Pixels, Series
-from tamrf_xr.scale.reading import mosaic
-from tamrf_xr.sensors import SENSORS
+from tamrf_xr.fuser import Scene, Series
+from tamrf_xr.scale.reading import SensorSource, readable
+from tamrf_xr.sensors import SENSORS, THERMAL
 from tamrf_xr.store import SHARD
+from tamrf_xr.tiles import Window
 
 PIXELS = ("reflectance", "surface_temperature")
 MEMORY = 2**30
@@ -21,25 +23,6 @@ MEMORY = 2**30
 
 CUBE_MEMORY = 2**32
 """Bytes of the largest cube that is held whole."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """One day of one sensor."""
-
-    pixels: Pixels
-    """``(band, y, x)``: reflectance, temperature in kelvin, NaN where there is no data."""
-
-    valid: Mask
-    """``(y, x)``: True where usable."""
-
-    bands: tuple[str, ...]
-    """Names of the bands, ``"LST"`` last."""
-
-    def select(self, bands: tuple[str, ...]) -> Scene:
-        """Return the scene with these bands alone."""
-        places = [self.bands.index(band) for band in bands]
-        return Scene(self.pixels[places], self.valid, bands)
 
 
 def brought_near(cube: xr.DataTree, *, memory: float = CUBE_MEMORY) -> xr.DataTree:
@@ -64,9 +47,9 @@ def brought_near(cube: xr.DataTree, *, memory: float = CUBE_MEMORY) -> xr.DataTr
 
 
 def bands_of(group: xr.Dataset) -> tuple[str, ...]:
-    """Return the bands that a group holds, in its order, ``"LST"`` last."""
+    """Return the bands that a group holds, in its order, temperature last."""
     names = tuple(map(str, group["band"].values)) if "reflectance" in group else ()
-    return (*names, "LST") if "surface_temperature" in group else names
+    return (*names, THERMAL) if "surface_temperature" in group else names
 
 
 def bands_by_sensor(cube: xr.DataTree) -> dict[str, tuple[str, ...]]:
@@ -113,22 +96,14 @@ def scene_on(group: xr.Dataset, day: pd.Timestamp) -> Scene | None:
     -------
     Scene or None
         Where several acquisitions share the day, each pixel is the first valid one, see
-        `tamrf_xr.scale.reading.mosaic`: the image that methods see. None where the sensor did
+        `tamrf_xr.scale.mosaic.mosaic`: the image that methods see. None where the sensor did
         not observe.
     """
     days = pd.DatetimeIndex(group["time"].values).floor("D")
     places = np.flatnonzero(days == day)
     if not len(places):
         return None
-    read = group.isel(time=places)
-    pixels = _stacked(read)
-    thermal = int("surface_temperature" in read)
-    usable = np.isfinite(pixels[:, : max(pixels.shape[1] - thermal, 1)])
-    valid: Mask = np.asarray(usable.all(axis=1))
-    mask = read["valid"].values.astype(bool) if "valid" in read else None
-    valid = valid if mask is None else valid & mask
-    merged = mosaic(Series(pixels, valid), [len(places)], mask=mask, thermal=thermal)
-    return Scene(merged.pixels[0], merged.valid[0], bands_of(group))
+    return _read(group, places.tolist(), (*PIXELS, "valid")).scene(0)
 
 
 class SceneReader:
@@ -158,13 +133,14 @@ class SceneReader:
 
 def predicted(group: xr.Dataset, position: int) -> Scene:
     """Read one date of a product; where a band is NaN it is not predicted."""
-    read = group.isel(time=[position])
-    pixels = _stacked(read)[0]
-    return Scene(pixels, np.isfinite(pixels).any(axis=0), bands_of(group))
+    made = _read(group, [position], PIXELS).scene(0)
+    return replace(made, valid=np.asarray(np.isfinite(made.pixels).any(axis=0)))
 
 
-def _stacked(group: xr.Dataset) -> Pixels:
-    parts = [group["reflectance"].values] if "reflectance" in group else []
-    if "surface_temperature" in group:
-        parts.append(group["surface_temperature"].values[:, None])
-    return np.concatenate(parts, axis=1, dtype=np.float32)
+def _read(group: xr.Dataset, places: list[int], variables: Sequence[str]) -> Series:
+    """Read acquisitions of one day as a tile does, but in the order of the group's bands."""
+    arrays = {name: readable(group[name].variable) for name in variables if name in group}
+    held = group["band"].values.tolist() if "band" in group else []
+    source = SensorSource(arrays, tuple((name, place) for place, name in enumerate(held)))
+    whole = Window(slice(0, group.sizes["y"]), slice(0, group.sizes["x"]))
+    return source.series(whole, [places])

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tamrf_xr.evaluation.acquisitions import Scene
-from tamrf_xr.fuser import Pixels
+from tamrf_xr.fuser import Pixels, Scene
 from tamrf_xr.psf import blur, downsample, upsample
 from tamrf_xr.sensors import get_sensor
 

@@ -13,7 +13,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from tamrf_xr.cube import groups_of
-from tamrf_xr.evaluation.acquisitions import Scene, SceneReader, bands_of, days_of
+from tamrf_xr.evaluation.acquisitions import SceneReader, bands_of, days_of
+from tamrf_xr.fuser import Scene
+from tamrf_xr.sensors import THERMAL
 
 Rgb = NDArray[np.uint8]
 Span = tuple[float, float]
@@ -30,16 +32,16 @@ VIEWS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "landsat": {
         "true colour": ("B04", "B03", "B02"),
         "false colour": ("B05", "B04", "B03"),
-        "LST": ("LST",),
+        THERMAL: (THERMAL,),
     },
 }
 """Bands shown as red, green and blue; one band alone is shown by a colour scale."""
 
 NARROW = {"B08": "B8A"}
-SPANS: Mapping[str, Span] = {"reflectance": (0.0, 0.3), "LST": (270.0, 320.0)}
+SPANS: Mapping[str, Span] = {"reflectance": (0.0, 0.3), THERMAL: (270.0, 320.0)}
 """What is black and white where a cube has no usable pixel to tell."""
 
-DIFFERENCES: Mapping[str, float] = {"reflectance": 0.1, "LST": 5.0}
+DIFFERENCES: Mapping[str, float] = {"reflectance": 0.1, THERMAL: 5.0}
 """Difference shown in full colour, in reflectance and kelvin."""
 
 SCENES_FOR_SPANS = 12
@@ -79,7 +81,7 @@ class Painter:
         return encode(np.where(known[..., None], rgb, UNKNOWN))
 
     def _span(self, sensor: str, band: str) -> Span:
-        return self.spans.get((sensor, band), SPANS["LST" if band == "LST" else "reflectance"])
+        return self.spans.get((sensor, band), SPANS[THERMAL if band == THERMAL else "reflectance"])
 
 
 def painter_of(cube: xr.DataTree) -> Painter:
@@ -96,7 +98,7 @@ def painter_of(cube: xr.DataTree) -> Painter:
             known = [found[np.isfinite(found)] for found in values]
             ends = np.array([np.percentile(found, (2, 98)) for found in known if found.size])
             if ends.size:
-                tail = 5 if band == "LST" else 25
+                tail = 5 if band == THERMAL else 25
                 low, high = np.percentile(ends[:, 0], tail), np.percentile(ends[:, 1], 100 - tail)
                 spans[sensor, band] = float(low), float(max(high, low + 1e-3))
     return Painter(spans)
@@ -122,7 +124,7 @@ def paint_difference(near: Scene, reference: Scene, view: tuple[str, ...]) -> st
     """
     error = near.select(view).pixels - reference.select(view).pixels
     mean = np.where(reference.valid, error.mean(0), np.nan)
-    full = DIFFERENCES["LST" if view == ("LST",) else "reflectance"]
+    full = DIFFERENCES[THERMAL if view == (THERMAL,) else "reflectance"]
     return encode(_coloured(_scaled(mean, (-full, full)), "RdBu_r"))
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tamrf_xr.evaluation.score import sensor_order
-from tamrf_xr.sensors import SENSORS
+from tamrf_xr.sensors import SENSORS, THERMAL
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,7 +50,7 @@ def figures(table: pd.DataFrame, profiles: pd.DataFrame) -> Iterator[tuple[str, 
 
 def error_figure(rows: pd.DataFrame, runs: Sequence[str]) -> Figure:
     """Draw RMSE against the date: filled dots are dates left out, hollow ones were given."""
-    thermal = rows["band"] == "LST"
+    thermal = rows["band"] == THERMAL
     panels = [
         (rows[chosen], label)
         for chosen, label in ((~thermal, "RMSE, mean of bands"), (thermal, "RMSE of LST (K)"))

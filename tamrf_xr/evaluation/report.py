@@ -23,7 +23,7 @@ from tamrf_xr.evaluation.running import Plan, Subject
 from tamrf_xr.evaluation.score import columns_of
 from tamrf_xr.evaluation.tasks import Run, label_runs
 from tamrf_xr.replacing import fresh_file
-from tamrf_xr.sensors import SENSORS
+from tamrf_xr.sensors import SENSORS, THERMAL
 
 VIEWER_CUBES = 4
 """Cubes in the viewer, so that the page opens; the tables hold all of them."""
@@ -216,6 +216,7 @@ def _viewer(study: Study, results: Results) -> dict[str, Any]:
         "runs": [{"id": run.slug, "label": label} for run, label in label_runs(study.runs).items()],
         "sensors": {name: sensor.title for name, sensor in SENSORS.items()},
         "differences": DIFFERENCES,
+        "thermal": THERMAL,
         "cubes": cubes,
         "more": max(len(study.subjects) - VIEWER_CUBES, 0),
     }
@@ -262,10 +263,10 @@ def _scores(name: str, results: Results) -> dict[str, Any]:
         if owner != name or not result.pictures:
             continue
         rows = result.table.assign(date=result.table["date"].dt.strftime("%Y-%m-%d"))
-        thermal = rows["band"] == "LST"
+        thermal = rows["band"] == THERMAL
         columns = columns_of(rows)
         found = {}
-        for part, label in ((rows[~thermal], ""), (rows[thermal], "|LST")):
+        for part, label in ((rows[~thermal], ""), (rows[thermal], f"|{THERMAL}")):
             means = part.groupby(["sensor", "date"])[[*columns, "is_input"]].mean()
             for key, values in zip(means.index, means.to_dict("records"), strict=True):
                 known = {name: round(float(v), 5) for name, v in values.items() if v == v}

@@ -16,7 +16,6 @@ from tamrf_xr.cube import fine_grid, groups_of
 from tamrf_xr.errors import MethodError
 from tamrf_xr.evaluation.acquisitions import (
     MEMORY,
-    Scene,
     SceneReader,
     bands_by_sensor,
     brought_near,
@@ -36,7 +35,7 @@ from tamrf_xr.evaluation.score import Scorer, Scores, Scoring, join
 from tamrf_xr.evaluation.split import Dates, SplitSettings, give, split_by
 from tamrf_xr.evaluation.tasks import Run, Task
 from tamrf_xr.export.cog import write_cog
-from tamrf_xr.fuser import FuserSpec
+from tamrf_xr.fuser import FuserSpec, Scene
 from tamrf_xr.fusion import prepare
 from tamrf_xr.scale.lazy import fuse_lazily
 from tamrf_xr.scale.prepared import Job

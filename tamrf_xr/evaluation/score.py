@@ -16,7 +16,6 @@ from tamrf_xr.cube import groups_of, validate
 from tamrf_xr.days import count_days, days_asked
 from tamrf_xr.errors import MethodError, OptionError
 from tamrf_xr.evaluation.acquisitions import (
-    Scene,
     SceneReader,
     bands_of,
     by_day,
@@ -24,10 +23,10 @@ from tamrf_xr.evaluation.acquisitions import (
     predicted,
 )
 from tamrf_xr.evaluation.compensate import degrade
-from tamrf_xr.fuser import Pixels
+from tamrf_xr.fuser import Pixels, Scene
 from tamrf_xr.metrics import SupportVectors
 from tamrf_xr.psf import upsample
-from tamrf_xr.sensors import SENSORS
+from tamrf_xr.sensors import SENSORS, THERMAL
 
 METRICS = ("rmse", "nrmse", "sam", "frr", "brisque")
 """Every metric, by its column."""
@@ -333,7 +332,7 @@ def _context(sensor: str, day: pd.Timestamp, given: Mapping[str, pd.DatetimeInde
 
 
 def _angle(bands: tuple[str, ...], near: Pixels, wanted: Pixels, valid: Any) -> Float64:
-    optical = np.array([band != "LST" for band in bands])
+    optical = np.array([band != THERMAL for band in bands])
     if not optical.any():
         return np.full(len(bands), np.nan)
     return np.where(optical, metrics.sam(near[optical], wanted[optical], valid), np.nan)
@@ -343,7 +342,7 @@ def _ends(bands: tuple[str, ...], scene: Scene) -> tuple[Float64, Float64]:
     """Return black and white per band: 0 and 1, or the range of the reference's temperature."""
     low, high = np.zeros(len(bands)), np.ones(len(bands))
     for place, band in enumerate(bands):
-        if band == "LST":
+        if band == THERMAL:
             kelvin = scene.pixels[place][np.isfinite(scene.pixels[place])]
             low[place], high[place] = (kelvin.min(), kelvin.max()) if kelvin.size else (0, 0)
     return low, high

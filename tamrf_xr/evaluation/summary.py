@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from tamrf_xr.evaluation.score import columns_of, sensor_order
-from tamrf_xr.sensors import SENSORS
+from tamrf_xr.sensors import SENSORS, THERMAL
 
 AVERAGE = "average"
 DATES = {False: "masked", True: "clear"}
@@ -124,7 +124,7 @@ def _means(chosen: pd.DataFrame, metric: str, sensor: str) -> pd.DataFrame:
     )
     present = [band.name for band in SENSORS[sensor].all_bands if band.name in means]
     means = means[present]
-    optical = [band for band in present if band != "LST"]
+    optical = [band for band in present if band != THERMAL]
     if optical:
         # Over the bands that every run makes: a run of the easy bands alone is no better for it.
         answered = means[optical].dropna(how="all")
@@ -195,7 +195,7 @@ def summary_text(table: pd.DataFrame, *, style: Sequence[str] = (BOLD, PLAIN)) -
 
 def _lines(found: list[Block], style: Sequence[str]) -> list[str]:
     parts = [
-        _cells(block, [AVERAGE if AVERAGE in block.values else "LST"]).set_axis(
+        _cells(block, [AVERAGE if AVERAGE in block.values else THERMAL]).set_axis(
             [TITLES[block.metric]], axis=1
         )
         for block in found

@@ -11,6 +11,7 @@ from tamrf_xr.evaluation.score import METRICS
 from tamrf_xr.evaluation.split import SplitSettings
 from tamrf_xr.holdout import STRATEGIES
 from tamrf_xr.methods.registry import METHODS
+from tamrf_xr.sensors import THERMAL
 
 SHARP_20M = ("B05", "B06", "B07", "B8A", "B11", "B12")
 LEFT_OUT_ONE_BY_ONE = frozenset({"ALL2CONJHR"})
@@ -145,7 +146,7 @@ TASKS: Mapping[str, Task] = MappingProxyType(
                 strategy="ALL",
                 methods=("dms", "tamrf"),
                 sensors=("landsat",),
-                bands=("LST",),
+                bands=(THERMAL,),
                 metrics=("rmse", "nrmse", "frr", "brisque"),
                 compensate=(False, True),
             ),

@@ -16,7 +16,7 @@ import numpy as np
 import xarray as xr
 
 from tamrf_xr.errors import CubeError
-from tamrf_xr.sensors import SENSORS, Sensor
+from tamrf_xr.sensors import SENSORS, THERMAL, Sensor
 
 _NOT_SURFACE = "temperature at the top of the atmosphere, not of the surface"
 
@@ -64,7 +64,7 @@ PRODUCERS = (
         "stactools-landsat 0.5.0, fragments tm and etm; USGS LSDS-1619",
         words=r"landsat[-_ ]?[457]\b|\bl[tec]0?[457](_|\b)|\b(tm|etm\+?)\b|lndsr",
         signature=("st_b6",),
-        bands=_numbered(_TM_PREFIXES, _TM) | {"st_b6": "LST", "st_b06": "LST"},
+        bands=_numbered(_TM_PREFIXES, _TM) | {"st_b6": THERMAL, "st_b06": THERMAL},
         others={"b6": f"a thermal band: {_NOT_SURFACE}"},
     ),
     Producer(

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from tamrf_xr.errors import CubeError
-from tamrf_xr.sensors import Sensor
+from tamrf_xr.sensors import THERMAL, Sensor
 
 _BEYOND = {
     "sentinel2": {"B01": 0.443, "B09": 0.945, "B10": 1.375},
@@ -17,7 +17,7 @@ _BEYOND = {
 }
 
 
-_ALSO = {"landsat": {"LST": 11.45}}
+_ALSO = {"landsat": {THERMAL: 11.45}}
 """Where a band lies on other platforms: the thermal band of Landsat-4 and -5."""
 
 

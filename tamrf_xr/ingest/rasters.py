@@ -29,7 +29,6 @@ from tamrf_xr.resample import MARGIN, covering, resample_planes
 from tamrf_xr.sensors import SENSORS
 
 Planes = npt.NDArray[np.float32]
-Usable = npt.NDArray[np.bool_]
 
 NODATA = (0.0, -10000.0)
 """Stored values that mean no data, besides the one in the header of a file."""

@@ -23,196 +23,117 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tamrf_xr.errors import ModelError
-from tamrf_xr.fuser import Cost, Crop, Days, EpisodeFuser, FuserSpec, Pixels, Series
-from tamrf_xr.methods.networks.steps import on_steps
-from tamrf_xr.methods.pairing import (
-    COARSE,
-    COMMON,
-    FINE,
-    RATIO,
-    check_needs,
-    check_panchromatic,
-    in_cells,
-    on_day,
-    on_fine,
-    panchromatic_of,
-)
-from tamrf_xr.methods.registry import Bands, Request
-from tamrf_xr.methods.weights import (
-    Source,
-    check_precision,
-    check_unchanged,
-    digest_of,
-    find_device,
-    load,
-    read_tensors,
-)
+from tamrf_xr.fuser import Crop, Pixels, Scene
+from tamrf_xr.methods.daily import Seen
+from tamrf_xr.methods.linear import CUBIC_REACH
+from tamrf_xr.methods.networks.steps import through_steps
+from tamrf_xr.methods.pairing import COARSE, COMMON, FINE, RATIO, known_in_cells, on_fine
+from tamrf_xr.methods.weights import Brought, BroughtFuser, digest_of, load
 from tamrf_xr.paths import local_path
 from tamrf_xr.psf import upsample
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 OPTIONS = {"weights": None}
 """``weights``: files of the networks to average, a list or separated as paths are in ``PATH``; or
 a folder, of which every ``.safetensors``, ``.bin``, ``.pt`` and ``.pth`` is taken."""
 
-SOURCE = Source(
-    "deepharmo",
-    "https://huggingface.co/venkatesh-thiru: s2l8h-UNet-5depth-upsample, -5depth-shuffle, "
-    "-6depth-upsample, -6depth-shuffle (MIT)",
-)
+BANDS = tuple(COMMON)
 SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
 SHARPER = 1.5
 """Panchromatic pixels are so many of ours across."""
 
-CUBIC_REACH = 2
 
-
-def plan(request: Request) -> FuserSpec:
-    """Return the recipe: the six bands of Sentinel-2 that Landsat has too.
-
-    Raises
-    ------
-    MethodError
-        If Landsat, one of its bands or the panchromatic one is missing.
-    ModelError, SourceNotFoundError
-        If there are no weights, or they are of another network.
-    OptionError
-        If something else than float32 is asked.
-    """
-    check_needs("deepharmo", request, {COARSE: tuple(COMMON.values())})
-    check_panchromatic("deepharmo", request)
-    check_precision("deepharmo", request.precision)
-    paths = _files(request.options["weights"])
-    shapes = [read_network(path)[1] for path in paths]
-    makes = request.wanted({FINE: tuple(COMMON)})
-    step = max(shape.step for shape in shapes)
-    reach = max(shape.reach for shape in shapes) + step - 1
-    width = max(shape.width for shape in shapes)
-    digest = digest_of(*paths)
-    return FuserSpec(
-        method="deepharmo",
-        factory="tamrf_xr.methods.deepharmo:Harmonizer",
-        makes=tuple(makes.items()),
-        halo=((COARSE, -(-reach // RATIO) + CUBIC_REACH),),
-        options=(
-            ("weights", paths),
-            ("digest", digest),
-            ("device", request.device),
-            ("bands", tuple(request.given[COARSE].index(band) for band in COMMON.values())),
-            ("kept", tuple(tuple(COMMON).index(band) for band in makes[FINE])),
-            ("step", step),
-        ),
-        cost=Cost(
-            # On the first level: what was skipped, what came up, both joined, both convolved;
-            # with a width of 64, 2.8 to 3.2 kB were measured. And the weights.
-            fixed=1e8 + sum(Path(path).stat().st_size for path in paths),
-            per_date={name: 4.0 * len(bands) for name, bands in request.given.items()},
-            per_query=4.0 * len(makes[FINE]),
-            per_pixel=4.0 * width * 13,
-        ),
-        at_once=2,
-        computing=1,  # the other reads
-        panchromatic=True,
-        prepare="tamrf_xr.methods.tamrf:use_cores",
-        provenance=(("weights", os.pathsep.join(paths)), ("weights_sha256", digest)),
-    )
-
-
-def _files(asked: Any) -> tuple[str, ...]:
-    """Return the paths of all networks to average."""
-    if isinstance(asked, str):
-        asked = re.split(rf"{os.pathsep}(?!//)", asked)  # `file://` is no separator
-    named = list(asked) if isinstance(asked, Sequence) else [asked]
-    if len(named) == 1 and isinstance(named[0], str | os.PathLike) and str(named[0]):
-        named = [local_path(named[0], "weights")]
-    if len(named) == 1 and isinstance(named[0], Path) and named[0].is_dir():
-        inside = sorted(named[0].rglob("*"))
-        named = [path for path in inside if path.suffix in SUFFIXES] or [None]
-    paths = tuple(SOURCE.path(name) for name in named)
-    if len({digest_of(path) for path in paths}) < len(paths):
-        raise ModelError(
-            f"the same weights are given twice among {', '.join(paths)}: the mean would count "
-            "them double; name each network once"
-        )
-    return paths
-
-
-def read_network(path: str) -> tuple[Any, Any]:
-    """Return a network and its `Shape`, read off the file.
-
-    Raises
-    ------
-    ModelError
-        If it is another network.
-    """
-    from tamrf_xr.methods.networks.deepharmo import UNet, shape_of
-
-    tensors = read_tensors(path)
-    try:
-        shape = shape_of(tensors)
-    except KeyError as error:
-        raise ModelError(f"{path} lacks {error}: it is of another network") from error
-    return load(lambda: UNet(shape), tensors, where=path), shape
-
-
-class Harmonizer(EpisodeFuser):
+class Harmonizer(BroughtFuser):
     """A mean of networks over one Landsat image."""
 
-    def __init__(
-        self,
-        makes: Bands,
-        *,
-        weights: tuple[str, ...],
-        digest: str,
-        device: str,
-        bands: tuple[int, ...],
-        kept: tuple[int, ...],
-        step: int,
-    ) -> None:
-        """Load the networks; take where bands lie, which to keep, and the step of the grid."""
-        del makes
-        check_unchanged(weights, digest)
-        self._device = find_device(device)
-        self._networks = [read_network(path)[0].to(self._device) for path in weights]
-        self._bands, self._kept, self._step = list(bands), list(kept), step
+    of = Brought(
+        "deepharmo",
+        "https://huggingface.co/venkatesh-thiru: s2l8h-UNet-5depth-upsample, -5depth-shuffle, "
+        "-6depth-upsample, -6depth-shuffle (MIT)",
+        needs={COARSE: tuple(COMMON.values())},
+        makes={FINE: BANDS},
+        panchromatic=True,
+    )
 
-    def predict(
-        self, series: Mapping[str, Series], days: Mapping[str, Days], query_days: Days, crop: Crop
-    ) -> dict[str, Pixels]:
-        """Answer query by query."""
-        size = (crop.y.stop - crop.y.start, crop.x.stop - crop.x.start)
-        out = np.full((len(query_days), len(self._kept), *size), np.nan, np.float32)
-        sharp = panchromatic_of("deepharmo", series[COARSE])
-        rows, cols = crop.within(COARSE)
-        for position, day in enumerate(query_days):
-            index = on_day(days[COARSE], day)
-            if index is not None and on_fine(series[COARSE].valid[index])[rows, cols].any():
-                seen = series[COARSE].at([index])
-                known = seen.valid[0] & np.isfinite(seen.pixels[0, self._bands]).all(axis=0)
-                known &= np.isfinite(in_cells(sharp[index])).all(axis=(1, 3))
-                made = self._harmonize(_stack(seen.pixels[0, self._bands], sharp[index]), crop)
-                made = np.where(on_fine(known), made, np.float32(np.nan))
-                out[position] = made[self._kept, rows, cols]
-        return {FINE: out}
+    @staticmethod
+    def read(tensors: Mapping[str, Tensor], *, where: str) -> Any:
+        """Build a network of the shape that its tensors tell."""
+        from tamrf_xr.methods.networks.deepharmo import UNet, shape_of
+
+        try:
+            shape = shape_of(tensors)
+        except KeyError as error:
+            raise ModelError(f"{where} lacks {error}: it is of another network") from error
+        return load(lambda: UNet(shape), tensors, where=where)
+
+    @classmethod
+    def files(cls, asked: Any) -> tuple[str, ...]:
+        """Return the paths of all networks to average."""
+        if isinstance(asked, str):
+            asked = re.split(rf"{os.pathsep}(?!//)", asked)  # `file://` is no separator
+        named = list(asked) if isinstance(asked, Sequence) else [asked]
+        if len(named) == 1 and isinstance(named[0], str | os.PathLike) and str(named[0]):
+            named = [local_path(named[0], "weights")]
+        if len(named) == 1 and isinstance(named[0], Path) and named[0].is_dir():
+            inside = sorted(named[0].rglob("*"))
+            named = [path for path in inside if path.suffix in SUFFIXES] or [None]
+        paths = tuple(cls.of.path(name) for name in named)
+        if len({digest_of(path) for path in paths}) < len(paths):
+            raise ModelError(
+                f"the same weights are given twice among {', '.join(paths)}: the mean would count "
+                "them double; name each network once"
+            )
+        return paths
+
+    @staticmethod
+    def measure(networks: Sequence[Any]) -> tuple[dict[str, int], float]:
+        """On the first level: what was skipped, what came up, both joined, both convolved.
+
+        With a width of 64, 2.8 to 3.2 kB were measured.
+        """
+        shapes = [network.shape for network in networks]
+        reach = max(shape.reach for shape in shapes) + _step(networks) - 1
+        return {COARSE: -(-reach // RATIO) + CUBIC_REACH}, 52.0 * max(s.width for s in shapes)
+
+    def answer(self, seen: Seen, day: float) -> Scene | None:
+        """Harmonise the image of the day."""
+        landsat = seen.on(COARSE, day)
+        if landsat is None:
+            return None
+        image, sharp = landsat.select(tuple(COMMON.values())), self.sharp(landsat)
+        whole = Scene(image.pixels, on_fine(image.valid), BANDS)
+        if not seen.core(COARSE, whole).valid.any():
+            return None
+        bands = self._harmonize(_stack(image.pixels, sharp), seen.crop)
+        usable = on_fine(image.known & known_in_cells(sharp))
+        return seen.core(COARSE, Scene(bands, usable, BANDS))
 
     def _harmonize(self, stack: Pixels, crop: Crop) -> Pixels:
         """Return the six bands on the grid of `stack` (7, y, x)."""
+        return through_steps(self._mean, stack, crop.corner(COARSE), _step(self.networks))
+
+    def _mean(self, image: Pixels) -> Pixels:
         import torch
 
-        y, x = crop.offset[COARSE]
-        corner = (crop.origin[0] + y, crop.origin[1] + x)
-        image, place = on_steps(stack, corner, self._step)
+        tensor = self.tensor(image)[None]
         with torch.inference_mode():
-            tensor = torch.from_numpy(image)[None].to(self._device)
-            made = torch.stack([network(tensor)[0] for network in self._networks]).mean(dim=0)
-        out = np.full((made.shape[0], *stack.shape[1:]), np.nan, np.float32)
-        height, width = (s.stop - s.start for s in place)
-        out[:, place[0], place[1]] = made[:, :height, :width].cpu().numpy()
-        return out
+            answers = torch.stack([network(tensor)[0] for network in self.networks]).mean(dim=0)
+        mean: Pixels = answers.cpu().numpy()
+        return mean
+
+
+plan = Harmonizer.plan
+
+
+def _step(networks: Sequence[Any]) -> int:
+    return max(int(network.shape.step) for network in networks)
 
 
 def _stack(bands: Pixels, sharp: Pixels) -> Pixels:

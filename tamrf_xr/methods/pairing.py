@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tamrf_xr.errors import MethodError, OptionError
-from tamrf_xr.fuser import Crop, Days, Mask, Pixels, Series
+from tamrf_xr.fuser import Crop, Mask, Pixels, Series
 from tamrf_xr.methods.registry import Request
 from tamrf_xr.sensors import LANDSAT, SENTINEL2
 
@@ -31,15 +32,6 @@ Array = NDArray[np.floating[Any]]
 def check_needs(method: str, request: Request, needs: Mapping[str, Sequence[str]]) -> None:
     """Check that a cube has the sensors and bands that a method cannot do without.
 
-    Parameters
-    ----------
-    method
-        Its name, for the message.
-    request
-        What is asked, on what data.
-    needs
-        Per sensor, bands; all of them are needed.
-
     Raises
     ------
     MethodError
@@ -47,9 +39,9 @@ def check_needs(method: str, request: Request, needs: Mapping[str, Sequence[str]
     """
     for sensor, bands in needs.items():
         if sensor not in request.given:
-            found = ", ".join(f"/{name}" for name in request.given) or "nothing"
+            groups = ", ".join(f"/{name}" for name in request.given) or "nothing"
             raise MethodError(
-                f"method {method!r} needs /{sensor}, and the cube has {found} only; "
+                f"method {method!r} needs /{sensor}, and the cube has {groups} only; "
                 "method='linear' works with one sensor"
             )
         if missing := [band for band in bands if band not in request.given[sensor]]:
@@ -60,19 +52,7 @@ def check_needs(method: str, request: Request, needs: Mapping[str, Sequence[str]
 
 
 def common_bands(method: str, request: Request) -> dict[str, str]:
-    """Return the pairs of common bands of which the cube has both.
-
-    Parameters
-    ----------
-    method
-        Its name, for the message.
-    request
-        What is asked, on what data.
-
-    Returns
-    -------
-    dict
-        Per Sentinel-2 band, the Landsat band.
+    """Return the common bands of which the cube has both: Landsat's, per Sentinel-2 band.
 
     Raises
     ------
@@ -97,73 +77,35 @@ def common_bands(method: str, request: Request) -> dict[str, str]:
     return pairs
 
 
-def places(request: Request, made: Sequence[str]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return where the common bands to make lie in the arrays of both sensors: fine, coarse."""
-    fine, coarse = request.given[FINE], request.given[COARSE]
-    return (
-        tuple(fine.index(band) for band in made),
-        tuple(coarse.index(COMMON[band]) for band in made),
-    )
-
-
-def check_variant(method: str, request: Request, known: Sequence[str]) -> str:
+def check_variant(method: str, request: Request, variants: Sequence[str]) -> str:
     """Return the option ``variant``.
 
     Raises
     ------
     OptionError
-        If it is none of `known`.
+        If it is none of `variants`.
     """
     variant = request.options["variant"]
-    if variant not in known:
+    if variant not in variants:
         raise OptionError(
-            f"method {method!r} has no variant {variant!r}; the variants are: {', '.join(known)}"
+            f"method {method!r} has no variant {variant!r}; the variants are: {', '.join(variants)}"
         )
     return str(variant)
 
 
-def check_panchromatic(method: str, request: Request) -> None:
-    """Check that a cube has the panchromatic band, as far as is known.
-
-    Raises
-    ------
-    MethodError
-        If it has not.
-    """
-    if request.panchromatic is False:
-        raise MethodError(_no_panchromatic(method))
-
-
-def panchromatic_of(method: str, seen: Series) -> Pixels:
-    """Return the panchromatic band (time, y, x) of a tile.
-
-    Raises
-    ------
-    MethodError
-        If there is none.
-    """
-    if seen.panchromatic is None:
-        raise MethodError(_no_panchromatic(method))
-    return seen.panchromatic
-
-
-def _no_panchromatic(method: str) -> str:
-    return (
+def lacks_panchromatic(method: str) -> MethodError:
+    """Return what to raise where there is no panchromatic band."""
+    return MethodError(
         f"method {method!r} needs the panchromatic band of Landsat (15 m), and the cube has no "
         "/landsat/panchromatic; add it with tamrf_xr.with_panchromatic(cube, band)"
     )
 
 
-def in_cells(sharp: Pixels) -> Pixels:
-    """Return a panchromatic image as (y, 2, x, 2): the pixels of each of 30 m."""
+def known_in_cells(sharp: Pixels) -> Mask:
+    """Tell for each pixel of 30 m (y, x) whether its four panchromatic ones are known."""
     height, width = sharp.shape
-    return sharp.reshape(height // 2, 2, width // 2, 2)
-
-
-def on_day(days: Days, day: float) -> int | None:
-    """Return the position of the acquisition of a day, or None."""
-    found = np.flatnonzero(days == day)
-    return int(found[0]) if len(found) else None
+    cells = np.isfinite(sharp.reshape(height // 2, 2, width // 2, 2))
+    return np.asarray(cells.all(axis=(1, 3)))
 
 
 def on_fine(mask: Mask, factor: int = RATIO) -> Mask:
@@ -234,29 +176,26 @@ def _along(images: Array, factor: int, axis: int) -> Array:
     return made
 
 
-def over_coarse(series: Mapping[str, Series], crop: Crop, bands: list[int]) -> Series:
-    """Cut bands of the fine series to what the coarse one covers."""
+def over_coarse(series: Mapping[str, Series], crop: Crop) -> Series:
+    """Cut the fine series to what the coarse one covers."""
     height, width = (size * RATIO for size in series[COARSE].valid.shape[1:])
     top, left = (crop.offset[COARSE][axis] - crop.offset[FINE][axis] for axis in (0, 1))
-    place = (slice(top, top + height), slice(left, left + width))
-    fine = series[FINE]
-    return Series(fine.pixels[(slice(None), bands, *place)], fine.valid[(slice(None), *place)])
+    return _cut(series[FINE], slice(top, top + height), slice(left, left + width))
+
+
+def _cut(series: Series, down: slice, across: slice) -> Series:
+    return replace(
+        series,
+        pixels=series.pixels[..., down, across],
+        valid=series.valid[:, down, across],
+        panchromatic=None,
+    )
 
 
 def aligned(fine: Series, crop: Crop) -> tuple[Series, tuple[slice, slice]]:
     """Cut the fine series so that it starts on a corner of the coarse grid and holds whole pixels.
 
-    Parameters
-    ----------
-    fine
-        What Sentinel-2 saw of a tile.
-    crop
-        The pixels to make.
-
-    Returns
-    -------
-    Series, tuple of slice
-        The series cut, and where the pixels to make lie in it.
+    Returns the series, and where the pixels to make lie in it.
     """
     rows, cols = crop.within(FINE)
     start, stop = [], []
@@ -269,4 +208,4 @@ def aligned(fine: Series, crop: Crop) -> tuple[Series, tuple[slice, slice]]:
         slice(rows.start - start[0], rows.stop - start[0]),
         slice(cols.start - start[1], cols.stop - start[1]),
     )
-    return Series(fine.pixels[..., down, across], fine.valid[:, down, across]), core
+    return _cut(fine, down, across), core

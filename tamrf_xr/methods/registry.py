@@ -12,7 +12,7 @@ from tamrf_xr.fuser import FuserSpec
 from tamrf_xr.sensors import SENSORS
 
 Bands = dict[str, tuple[str, ...]]
-"""Per sensor, names of bands in the order of the sensor table, ``"LST"`` last."""
+"""Per sensor, names of bands in the order of the sensor table, temperature last."""
 
 METHODS: Mapping[str, str] = {
     "tamrf": "tamrf_xr.methods.tamrf",
@@ -111,7 +111,9 @@ def plan_method(name: str, request: Request) -> FuserSpec:
     Raises
     ------
     MethodError
-        If there is no such method, or it lacks something it needs.
+        If there is no such method, or the cube lacks a sensor or a band that it needs.
+    ModelError, SourceNotFoundError
+        If its weights are not there, cannot be read, or are of another network.
     OptionError
         If the method has no such option, or cannot take its value.
     """
@@ -142,7 +144,7 @@ def parse_bands(names: Mapping[str, Any] | Any, sensors: tuple[str, ...]) -> Ban
     Parameters
     ----------
     names
-        ``{"sentinel2": ["B04", "nir"]}``, ``["B04", "LST"]`` or ``"B04"``; aliases are known.
+        ``{"sentinel2": ["B04", "nir"]}``, ``["B04", "lwir"]`` or ``"B04"``; aliases are known.
     sensors
         Sensors to look in.
 
@@ -158,7 +160,7 @@ def parse_bands(names: Mapping[str, Any] | Any, sensors: tuple[str, ...]) -> Ban
 
     Examples
     --------
-    >>> parse_bands(["red", "LST"], ("sentinel2", "landsat"))
+    >>> parse_bands(["red", "lwir"], ("sentinel2", "landsat"))
     {'sentinel2': ('B04',), 'landsat': ('B04', 'LST')}
     """
     if isinstance(names, Mapping):

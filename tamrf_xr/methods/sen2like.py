@@ -19,16 +19,17 @@ images in each; ``max_masked=1`` passes over none, and then any tiling gives the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
 
 from tamrf_xr.errors import OptionError
-from tamrf_xr.fuser import Cost, Crop, Days, EpisodeFuser, FuserSpec, Mask, Pixels, Series
+from tamrf_xr.fuser import Cost, Crop, FuserSpec, Mask, Pixels, Scene, Series
+from tamrf_xr.methods.daily import DailyFuser, Seen
 from tamrf_xr.methods.pairing import (
     COARSE,
+    COMMON,
     FINE,
     RATIO,
     aligned,
@@ -36,9 +37,7 @@ from tamrf_xr.methods.pairing import (
     bilinear_known,
     check_variant,
     common_bands,
-    on_day,
     on_fine,
-    places,
 )
 from tamrf_xr.methods.registry import Bands, Request
 from tamrf_xr.psf import highpass
@@ -54,36 +53,21 @@ HALO = {"evaluated": 1, "paper": 2 * RATIO, "composite": 2 * RATIO}
 
 
 def plan(request: Request) -> FuserSpec:
-    """Return the recipe: Sentinel-2's bands that Landsat has too.
-
-    Raises
-    ------
-    MethodError
-        If a sensor or every common band is missing.
-    OptionError
-        If there is no such variant, or a number is out of range.
-    """
+    """Return the recipe: Sentinel-2's bands that Landsat has too."""
     variant = check_variant("sen2like", request, VARIANTS)
     mtf, max_masked = (_fraction(name, request.options[name]) for name in ("mtf", "max_masked"))
     makes = request.wanted({FINE: tuple(common_bands("sen2like", request))})
-    fine, coarse = places(request, makes[FINE])
     return FuserSpec(
         method="sen2like",
         factory="tamrf_xr.methods.sen2like:Sen2Like",
         makes=tuple(makes.items()),
         halo=((FINE, HALO[variant]), (COARSE, 1)),
-        options=(
-            ("fine", fine),
-            ("coarse", coarse),
-            ("variant", variant),
-            ("mtf", mtf),
-            ("max_masked", max_masked),
-        ),
+        options=(("variant", variant), ("mtf", mtf), ("max_masked", max_masked)),
         cost=Cost(
             # Pixels read, and a handful of images at a time.
             fixed=1e7,
             per_date={name: 6.0 * len(bands) for name, bands in request.given.items()},
-            per_query=8.0 * len(fine),
+            per_query=8.0 * len(makes[FINE]),
         ),
         provenance=(("variant", variant),),
     )
@@ -95,7 +79,7 @@ def _fraction(name: str, value: float) -> float:
     return float(value)
 
 
-class Sen2Like(EpisodeFuser):
+class Sen2Like(DailyFuser):
     """Landsat with the detail of Sentinel-2.
 
     References
@@ -104,41 +88,23 @@ class Sen2Like(EpisodeFuser):
     Remote Sensing 2022, 14(16), 3855, 10.3390/rs14163855.
     """
 
-    def __init__(
-        self,
-        makes: Bands,
-        *,
-        fine: tuple[int, ...],
-        coarse: tuple[int, ...],
-        variant: str,
-        mtf: float,
-        max_masked: float,
-    ) -> None:
-        """Take the bands to make, where they lie in both arrays, and the options."""
-        self._bands = len(makes[FINE])
-        self._fine, self._coarse = list(fine), list(coarse)
+    def __init__(self, makes: Bands, *, variant: str, mtf: float, max_masked: float) -> None:
+        """Take the bands to make, and the options."""
+        super().__init__(makes)
         self._variant, self._mtf, self._max_masked = variant, mtf, max_masked
 
-    def predict(
-        self, series: Mapping[str, Series], days: Mapping[str, Days], query_days: Days, crop: Crop
-    ) -> dict[str, Pixels]:
-        """Answer query by query."""
-        size = (crop.y.stop - crop.y.start, crop.x.stop - crop.x.start)
-        out = np.full((len(query_days), self._bands, *size), np.nan, np.float32)
-        for position, day in enumerate(query_days):
-            index = on_day(days[COARSE], day)
-            pair = self._latest(series[FINE], days[FINE], day)
-            if index is not None and pair is not None:
-                seen = series[COARSE].valid[index]
-                coarse = bilinear(series[COARSE].pixels[index, self._coarse])
-                rows, cols = crop.within(COARSE)
-                detail = self._detail(pair, crop)
-                image = np.where(on_fine(seen), coarse, np.nan)[..., rows, cols] + detail
-                out[position] = image
-        return {FINE: out}
+    def answer(self, seen: Seen, day: float) -> Scene | None:
+        """Add the detail of the latest pair to the image of the day."""
+        landsat, pair = seen.on(COARSE, day), self._latest(seen, day)
+        if landsat is None or pair is None:
+            return None
+        coarse = bilinear(landsat.select([COMMON[band] for band in self.bands]).pixels)
+        plain = seen.core(COARSE, Scene(coarse, on_fine(landsat.valid), self.bands))
+        return replace(plain, pixels=plain.pixels + self._detail(pair, seen.crop))
 
-    def _latest(self, fine: Series, days: Days, day: float) -> Pair | None:
+    def _latest(self, seen: Seen, day: float) -> Pair | None:
         """Return the two latest images at or before a day, if there are two."""
+        fine, days = seen.series[FINE], seen.days[FINE]
         usable = days <= day
         if self._variant == "evaluated" and self._max_masked < 1:
             usable &= (~fine.valid).mean(axis=(1, 2)) < self._max_masked
@@ -147,17 +113,17 @@ class Sen2Like(EpisodeFuser):
             return None
         span = float(days[latest[1]] - days[latest[0]])
         ahead = (day - days[latest[1]]) / span if span > 0 else 0.0
-        return Pair(fine.at(latest.tolist()), float(ahead))
+        return Pair(fine.at(latest.tolist()).select(self.bands), float(ahead))
 
     def _detail(self, pair: Pair, crop: Crop) -> Pixels:
         """Return the detail of the core (band, y, x), NaN where there is none."""
         if self._variant == "evaluated":
-            detail, valid = extrapolate(pair, self._fine, mtf=self._mtf)
+            detail, valid = extrapolate(pair, mtf=self._mtf)
             detail = np.where(valid, detail, np.nan)
             return detail[(..., *crop.within(FINE))]
         whole, core = aligned(pair.images, crop)
         ahead = 0.0 if self._variant == "composite" else pair.ahead
-        return degraded_detail(Pair(whole, ahead), self._fine, self._variant)[(..., *core)]
+        return degraded_detail(Pair(whole, ahead), self._variant)[(..., *core)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,23 +131,14 @@ class Pair:
     """Two images in the order of time, and how far beyond them to look."""
 
     images: Series
-    """Two dates."""
+    """Two dates, the bands to make."""
 
     ahead: float
     """Days from the later image to the day asked, in units of the days between the two."""
 
 
-def extrapolate(pair: Pair, bands: list[int], *, mtf: float) -> tuple[Pixels, Mask]:
-    """Extrapolate two images linearly, and keep what a Gaussian takes away.
-
-    Parameters
-    ----------
-    pair
-        The images.
-    bands
-        Positions of the bands wanted.
-    mtf
-        Of the Gaussian, at the Nyquist frequency of the images' grid.
+def extrapolate(pair: Pair, *, mtf: float) -> tuple[Pixels, Mask]:
+    """Extrapolate two images linearly, and keep what a Gaussian of that MTF takes away.
 
     Returns
     -------
@@ -189,20 +146,18 @@ def extrapolate(pair: Pair, bands: list[int], *, mtf: float) -> tuple[Pixels, Ma
         Detail (band, y, x), as the pixels are, clouds included; and where both images are valid
         (y, x).
     """
-    first, last = pair.images.pixels[:, bands]
+    first, last = pair.images.pixels
     predicted = last + np.float32(pair.ahead) * (last - first)
     return highpass(predicted, mtf), cast("Mask", pair.images.valid.all(axis=0))
 
 
-def degraded_detail(pair: Pair, bands: list[int], variant: str) -> Pixels:
+def degraded_detail(pair: Pair, variant: str) -> Pixels:
     """Return the difference between images and the same degraded to Landsat's grid and back.
 
     Parameters
     ----------
     pair
         The images, of whole Landsat pixels.
-    bands
-        Positions of the bands wanted.
     variant
         ``"paper"`` extrapolates where both images are valid; ``"composite"`` takes the later
         valid one.
@@ -213,7 +168,7 @@ def degraded_detail(pair: Pair, bands: list[int], variant: str) -> Pixels:
         ``(band, y, x)``; NaN where neither image is valid.
     """
     seen = pair.images.valid
-    images = np.where(seen[:, None], pair.images.pixels[:, bands], np.nan)
+    images = np.where(seen[:, None], pair.images.pixels, np.nan)
     first, last = images - bilinear_known(_block_means(images))
     both = last + np.float32(pair.ahead) * (last - first)
     chosen = last if variant == "composite" else np.where(seen.all(axis=0), both, last)

@@ -31,17 +31,17 @@ from itertools import product
 import numpy as np
 
 from tamrf_xr.errors import MethodError
-from tamrf_xr.fuser import Cost, Crop, Days, EpisodeFuser, FuserSpec, Mask, Pixels, Series
+from tamrf_xr.fuser import Cost, Crop, Days, EpisodeFuser, FuserSpec, Mask, Pixels, Series, places
+from tamrf_xr.methods.daily import on_day
 from tamrf_xr.methods.linear import CUBIC_REACH, interpolate
 from tamrf_xr.methods.pairing import (
     COARSE,
+    COMMON,
     FINE,
     RATIO,
     check_variant,
     common_bands,
-    on_day,
     on_fine,
-    places,
 )
 from tamrf_xr.methods.registry import Bands, Request
 from tamrf_xr.psf import upsample
@@ -58,15 +58,7 @@ SIMILAR = 0.02
 
 
 def plan(request: Request) -> FuserSpec:
-    """Return the recipe: Sentinel-2's bands that Landsat has too.
-
-    Raises
-    ------
-    MethodError
-        If a sensor, every common band or every conjunction is missing.
-    OptionError
-        If there is no such variant.
-    """
+    """Return the recipe: Sentinel-2's bands that Landsat has too."""
     variant = check_variant("stair", request, VARIANTS)
     pairs = common_bands("stair", request)
     if request.days is not None:
@@ -74,21 +66,19 @@ def plan(request: Request) -> FuserSpec:
     makes = request.wanted({FINE: tuple(pairs)})
     # Which pixels are similar must not depend on the bands that are asked.
     worked = tuple(pairs) if variant == "paper" else makes[FINE]
-    fine, coarse = places(request, worked)
-    kept = tuple(worked.index(band) for band in makes[FINE])
     return FuserSpec(
         method="stair",
         factory="tamrf_xr.methods.stair:Stair",
         makes=tuple(makes.items()),
         halo=((FINE, NEIGHBOURS if variant == "paper" else 0), (COARSE, CUBIC_REACH)),
-        options=(("fine", fine), ("coarse", coarse), ("kept", kept), ("variant", variant)),
+        options=(("worked", worked), ("variant", variant)),
         cost=Cost(
             # Pixels read, the six bands filled, and differences at one date in three.
             per_date={
-                FINE: 4.0 * (len(request.given[FINE]) + 3 * len(fine)),
-                COARSE: 1.5 * len(request.given[COARSE]) + 8.0 * len(fine),
+                FINE: 4.0 * (len(request.given[FINE]) + 3 * len(worked)),
+                COARSE: 1.5 * len(request.given[COARSE]) + 8.0 * len(worked),
             },
-            per_query=12.0 * len(fine),
+            per_query=12.0 * len(worked),
         ),
         provenance=(("variant", variant), ("patent", "US 11,715,181")),
     )
@@ -115,9 +105,7 @@ class _Stack:
 
     def at(self, asked: Days) -> Pixels:
         """Return the images at `asked`, gaps filled linearly in time."""
-        return interpolate(
-            self.series, self.days, asked, bands=list(range(self.series.pixels.shape[1]))
-        )
+        return interpolate(self.series, self.days, asked)
 
     def without(self, day: float) -> _Stack:
         """Return the stack less the image of a day."""
@@ -135,18 +123,9 @@ class Stair(EpisodeFuser):
     reflectance product", RSE 2018, 10.1016/j.rse.2018.04.042.
     """
 
-    def __init__(
-        self,
-        makes: Bands,
-        *,
-        fine: tuple[int, ...],
-        coarse: tuple[int, ...],
-        kept: tuple[int, ...],
-        variant: str,
-    ) -> None:
-        """Take where the bands to work with lie in both arrays, which to keep, and the variant."""
-        self._makes = tuple(makes)
-        self._fine, self._coarse, self._kept = list(fine), list(coarse), list(kept)
+    def __init__(self, makes: Bands, *, worked: tuple[str, ...], variant: str) -> None:
+        """Take the bands to make, those to work with, and the variant."""
+        self._makes, self._worked = makes, worked
         self._paper = variant == "paper"
 
     def predict(
@@ -155,12 +134,13 @@ class Stair(EpisodeFuser):
         """Answer query by query; queries that leave nothing out share their differences."""
         _check_conjunctions(days[FINE], days[COARSE])
         core = crop.within(COARSE)
-        coarse = _Stack(_bands_of(series[COARSE], self._coarse), days[COARSE])
-        fine = _Stack(_bands_of(series[FINE], self._fine), days[FINE])
+        paired = [COMMON[band] for band in self._worked]
+        coarse = _Stack(series[COARSE].select(paired), days[COARSE])
+        fine = _Stack(series[FINE].select(self._worked), days[FINE])
         out = self._coarse_at(coarse, query_days)[..., core[0], core[1]].copy()
         for given, asked in _left_out(fine, query_days):
             out[asked] += self._difference(given, coarse, crop).at(query_days[asked])
-        return dict.fromkeys(self._makes, out[:, self._kept])
+        return {name: out[:, places(self._worked, bands)] for name, bands in self._makes.items()}
 
     def _coarse_at(self, coarse: _Stack, asked: Days) -> Pixels:
         """Return the upsampled coarse images of the days asked."""
@@ -185,7 +165,7 @@ class Stair(EpisodeFuser):
             high, low = fine.at(shared), upsample(coarse.series.pixels[index], RATIO)
         change = np.asarray(high[(..., *crop.within(FINE))] - low[..., rows, cols], np.float32)
         clear = on_fine(coarse.series.valid[index])[:, rows, cols]
-        return _Stack(Series(change, clear), shared)
+        return _Stack(Series(change, clear, self._worked), shared)
 
 
 def _left_out(fine: _Stack, query_days: Days) -> Iterator[tuple[_Stack, Mask]]:
@@ -197,10 +177,6 @@ def _left_out(fine: _Stack, query_days: Days) -> Iterator[tuple[_Stack, Mask]]:
         yield fine.without(float(day)), query_days == day
 
 
-def _bands_of(series: Series, bands: list[int]) -> Series:
-    return Series(series.pixels[:, bands], series.valid)
-
-
 def _fill_similar(fine: _Stack, asked: Days) -> Pixels:
     """Fill gaps linearly in time, then correct them by what similar pixels did.
 
@@ -209,11 +185,11 @@ def _fill_similar(fine: _Stack, asked: Days) -> Pixels:
     """
     filled = fine.at(asked)
     for position, day in enumerate(asked):
-        image = fine.series.at(np.flatnonzero(fine.days == day).tolist())
-        seen = image.valid[0] & np.isfinite(image.pixels[0]).all(axis=0)
+        image = fine.series.scene(int(np.flatnonzero(fine.days == day)[0]))
+        seen = image.known
         if not seen.all():
             expected = fine.without(day).at(np.array([day]))[0]
-            missed = np.where(seen, image.pixels[0] - expected, np.nan)
+            missed = np.where(seen, image.pixels - expected, np.nan)
             filled[position][:, ~seen] += _of_similar(missed, expected, ~seen)
     return filled
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from copy import copy
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -20,13 +21,17 @@ import numpy as np
 from tamrf_xr.errors import MemoryBudgetError, MethodError, ModelError, OptionError
 from tamrf_xr.fuser import Cost, Crop, Episode, FuserSpec, Packing, Pixels, Series
 from tamrf_xr.methods.registry import Bands, Request
-from tamrf_xr.methods.weights import find_device
+from tamrf_xr.methods.weights import check_unchanged
+from tamrf_xr.model.device import resolve_device
+from tamrf_xr.model.footprint import needs
 from tamrf_xr.paths import local_path
-from tamrf_xr.sensors import LANDSAT, SENSORS
+from tamrf_xr.sensors import LANDSAT, SENSORS, THERMAL
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
+    from tamrf_xr.model.config import NetworkConfig
     from tamrf_xr.model.engine import Engine
     from tamrf_xr.model.network import Tamrf
 
@@ -56,21 +61,14 @@ DEFAULT_WEIGHTS = "weights/default.safetensors"
 
 
 def plan(request: Request) -> FuserSpec:
-    """Return the recipe: every band of both sensors, whichever of them the cube has.
-
-    Raises
-    ------
-    MethodError
-        If the cube lacks a band of a sensor it has.
-    ModelError
-        If the weights are not there, cannot be read, or are of a network for other bands.
-    """
+    """Return the recipe: every band of both sensors, whichever of them the cube has."""
     _check_bands(request.given)
     if request.precision not in PRECISIONS:
         raise OptionError(
             f"precision must be one of {', '.join(PRECISIONS)}, got {request.precision!r}"
         )
-    precision = _precision(request)
+    device = resolve_device(request.device, here=False)
+    precision = _precision(request.precision, device)
     weights, digest, model = resolve(request.model)
     config = model.config
     return FuserSpec(
@@ -84,11 +82,11 @@ def plan(request: Request) -> FuserSpec:
             ("device", request.device),
             ("precision", precision),
         ),
-        cost=_cost(config.latent),
-        at_once=2 if find_device(request.device) == "cpu" else GPU_TILES,
+        cost=_cost(config),
+        at_once=2 if device.type == "cpu" else GPU_TILES,
         computing=1,  # the others read
         packed=True,
-        prepare="tamrf_xr.methods.tamrf:use_cores",
+        prepare="tamrf_xr.model.device:use_cores",
         provenance=(
             ("weights", weights if isinstance(weights, str) else "in memory"),
             ("weights_sha256", digest),
@@ -97,14 +95,10 @@ def plan(request: Request) -> FuserSpec:
     )
 
 
-def _precision(request: Request) -> str:
+def _precision(asked: str, device: torch.device) -> str:
     """Return what every worker computes in: decided here, so that a product is of one precision."""
-    import torch
-
     from tamrf_xr.model.precision import fastest_type
 
-    device = torch.device(find_device(request.device))
-    asked = request.precision
     if asked == "auto":
         asked = "float32" if device.type == "cpu" else "bfloat16"
     kind = fastest_type(device, asked)  # type: ignore[arg-type]
@@ -153,31 +147,20 @@ def resolve(source: Any) -> tuple[str | bytes, str, Tamrf]:
 
 
 def _checked(model: Tamrf) -> Tamrf:
-    found = model.config.hr_bands, model.config.lr_bands
+    bands = model.config.hr_bands, model.config.lr_bands
     expected = len(MAKES["sentinel2"]), len(MAKES["landsat"])
-    if found != expected:
+    if bands != expected:
         raise ModelError(
-            f"the network is for {found[0]} Sentinel-2 and {found[1]} Landsat bands; "
+            f"the network is for {bands[0]} Sentinel-2 and {bands[1]} Landsat bands; "
             f"expected {expected[0]} and {expected[1]}"
         )
     return model
 
 
-def _cost(latent: int) -> Cost:
-    # Per fine pixel, in bytes: features and input of each date; bands out of each query, twice.
-    # Strips, blocks and weights make up the fixed part.
-    return Cost(
-        fixed=0.6e9,
-        per_date={"sentinel2": 4 * latent + 40, "landsat": 4 * latent + 4},
-        per_query=2 * 4 * 18,
-    )
-
-
-def use_cores(count: int) -> None:
-    """Let PyTorch use so many cores in this process, which shares the machine with others."""
-    import torch
-
-    torch.set_num_threads(count)
+def _cost(config: NetworkConfig) -> Cost:
+    need = needs(config)
+    per_date = {"sentinel2": need.hr_date, "landsat": need.lr_date}
+    return Cost(fixed=need.fixed, per_date=per_date, per_query=need.query)
 
 
 class TamrfFuser:
@@ -188,7 +171,8 @@ class TamrfFuser:
     ) -> None:
         """Load the weights and check that they are those that were planned with."""
         self._makes = makes
-        self._engine, self._model = _engine(weights, digest, (device, precision))
+        shared, self._model = _engine(weights, digest, (device, precision))
+        self._engine = copy(shared)  # `relieve` changes how it works, not how others do
         self._margin = self._model.config.decoder_reach
 
     def __call__(
@@ -268,13 +252,13 @@ class TamrfFuser:
         return first + MAKES[sensor].index(band)
 
     def _split(self, bands: Pixels) -> dict[str, Pixels]:
-        made, first = {}, 0
+        parts, first = {}, 0
         for name, names in self._makes.items():
-            made[name] = bands[:, first : first + len(names)]
-            if "LST" in names:
-                made[name][:, names.index("LST")] /= KELVIN
+            parts[name] = bands[:, first : first + len(names)]
+            if THERMAL in names:
+                parts[name][:, names.index(THERMAL)] /= KELVIN
             first += len(names)
-        return made
+        return parts
 
 
 def standardise(
@@ -303,9 +287,8 @@ def standardise(
         model.get_buffer(f"{STREAMS[sensor]}_{kind}").to(pixels.device)[:, None, None]
         for kind in ("mean", "std")
     )
-    unit = mean.new_ones(mean.shape)
-    if sensor == LANDSAT.name:
-        unit[-1] = KELVIN
+    unit = mean.new_tensor([KELVIN if band == THERMAL else 1.0 for band in MAKES[sensor]])
+    unit = unit[:, None, None]
     if packing is None:
         missing, physical = ~pixels.isfinite(), pixels
     else:
@@ -324,16 +307,12 @@ def _engine(weights: str | bytes, digest: str, placing: tuple[str, str]) -> tupl
     """Load weights and put them on a device: once per process, device and content."""
     import torch
 
-    from tamrf_xr.model.checkpoint import content_hash, load_model, model_from_bytes
+    from tamrf_xr.model.checkpoint import load_model, model_from_bytes
     from tamrf_xr.model.engine import Engine
 
     if isinstance(weights, bytes):
         model = model_from_bytes(weights)
     else:
-        if (found := content_hash(weights)) != digest:
-            raise ModelError(
-                f"{weights} has changed since the product was planned: sha256 {found[:12]}..., "
-                f"expected {digest[:12]}...; plan it anew"
-            )
+        check_unchanged((weights,), digest)
         model = load_model(weights)
-    return Engine(model, device=find_device(placing[0]), dtype=getattr(torch, placing[1])), model
+    return Engine(model, device=resolve_device(placing[0]), dtype=getattr(torch, placing[1])), model

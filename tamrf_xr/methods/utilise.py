@@ -20,27 +20,22 @@ named as in the authors' code, and tested with made-up ones.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tamrf_xr.errors import ModelError
-from tamrf_xr.fuser import Cost, Crop, Days, Episode, EpisodeFuser, FuserSpec, Mask, Pixels, Series
-from tamrf_xr.methods.networks.steps import on_steps
-from tamrf_xr.methods.pairing import FINE, check_needs, on_day
-from tamrf_xr.methods.registry import Bands, Request
-from tamrf_xr.methods.weights import (
-    Source,
-    check_precision,
-    check_unchanged,
-    digest_of,
-    find_device,
-    load,
-    read_tensors,
-)
+from tamrf_xr.fuser import Crop, Days, Episode, Mask, Pixels, Scene, Series
+from tamrf_xr.methods.daily import Seen, on_day
+from tamrf_xr.methods.networks.steps import through_steps
+from tamrf_xr.methods.pairing import FINE
+from tamrf_xr.methods.weights import Brought, BroughtFuser, load
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 OPTIONS = {"weights": None}
 """``weights``: path of ``utilise_earthnet2021.pth``."""
@@ -52,80 +47,6 @@ MASKED = 1.0
 
 SMALLEST = 16
 """Pixels down and across of an image that can be mirrored at its borders on every level."""
-
-SOURCE = Source(
-    "utilise",
-    "https://share.phys.ethz.ch/~pf/stuckercdata/u-tilise/checkpoints "
-    "(utilise_earthnet2021.pth; code https://github.com/prs-eth/U-TILISE, MIT)",
-)
-
-
-def plan(request: Request) -> FuserSpec:
-    """Return the recipe: the four bands that Sentinel-2 takes at 10 m.
-
-    Raises
-    ------
-    MethodError
-        If Sentinel-2 or one of its four bands is missing.
-    ModelError, SourceNotFoundError
-        If there are no weights, or they are of another network.
-    OptionError
-        If something else than float32 is asked.
-    """
-    check_needs("utilise", request, {FINE: BANDS})
-    check_precision("utilise", request.precision)
-    path = SOURCE.path(request.options["weights"])
-    _, widths = read_network(path)
-    makes = request.wanted({FINE: BANDS})
-    digest = digest_of(path)
-    return FuserSpec(
-        method="utilise",
-        factory="tamrf_xr.methods.utilise:GapFiller",
-        makes=tuple(makes.items()),
-        halo=((FINE, widths.reach + widths.step - 1),),
-        options=(
-            ("weights", path),
-            ("digest", digest),
-            ("device", request.device),
-            ("bands", tuple(request.given[FINE].index(band) for band in BANDS)),
-            ("kept", tuple(BANDS.index(band) for band in makes[FINE])),
-        ),
-        cost=Cost(
-            # On the finest level: features of ten frames, and what convolving them takes;
-            # with a width of 64, 10.5 to 11.5 kB were measured.
-            fixed=1e8,
-            per_date={name: 4.0 * len(bands) for name, bands in request.given.items()},
-            per_query=4.0 * len(makes[FINE]),
-            per_pixel=4.0 * widths.encoder[0] * FRAMES * 4.7,
-        ),
-        at_once=2,
-        computing=1,  # the other reads
-        prepare="tamrf_xr.methods.tamrf:use_cores",
-        provenance=(("weights", path), ("weights_sha256", digest)),
-    )
-
-
-def read_network(path: str) -> tuple[Any, Any]:
-    """Return the network and its `Widths`, read off the file.
-
-    Raises
-    ------
-    ModelError
-        If it is another network, or for other bands.
-    """
-    from tamrf_xr.methods.networks.utilise import Utilise, widths_of
-
-    tensors = read_tensors(path)
-    try:
-        widths = widths_of(tensors)
-    except (KeyError, IndexError) as error:
-        raise ModelError(f"{path} lacks {error}: it is of another network") from error
-    if widths.bands != len(BANDS):
-        raise ModelError(
-            f"{path} is a network for {widths.bands} bands, expected {len(BANDS)} "
-            f"({' '.join(BANDS)}): take utilise_earthnet2021.pth"
-        )
-    return load(lambda: Utilise(widths), tensors, where=path), widths
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,26 +66,41 @@ class Frames:
     """``(y, x)``: whether any frame shows the pixel."""
 
 
-class GapFiller(EpisodeFuser):
+class GapFiller(BroughtFuser):
     """Frames imputed from the frames around them."""
 
-    def __init__(
-        self,
-        makes: Bands,
-        *,
-        weights: str,
-        digest: str,
-        device: str,
-        bands: tuple[int, ...],
-        kept: tuple[int, ...],
-    ) -> None:
-        """Load the network; take where bands lie and which to keep."""
-        del makes
-        check_unchanged((weights,), digest)
-        self._device = find_device(device)
-        network, widths = read_network(weights)
-        self._network, self._step = network.to(self._device), widths.step
-        self._bands, self._kept = list(bands), list(kept)
+    of = Brought(
+        "utilise",
+        "https://share.phys.ethz.ch/~pf/stuckercdata/u-tilise/checkpoints "
+        "(utilise_earthnet2021.pth; code https://github.com/prs-eth/U-TILISE, MIT)",
+        needs={FINE: BANDS},
+        makes={FINE: BANDS},
+    )
+
+    @staticmethod
+    def read(tensors: Mapping[str, Tensor], *, where: str) -> Any:
+        """Build the network, of the widths that its tensors tell."""
+        from tamrf_xr.methods.networks.utilise import Utilise, widths_of
+
+        try:
+            widths = widths_of(tensors)
+        except (KeyError, IndexError) as error:
+            raise ModelError(f"{where} lacks {error}: it is of another network") from error
+        if widths.bands != len(BANDS):
+            raise ModelError(
+                f"{where} is a network for {widths.bands} bands, expected {len(BANDS)} "
+                f"({' '.join(BANDS)}): take utilise_earthnet2021.pth"
+            )
+        return load(lambda: Utilise(widths), tensors, where=where)
+
+    @staticmethod
+    def measure(networks: Sequence[Any]) -> tuple[dict[str, int], float]:
+        """On the finest level: features of ten frames, and what convolving them takes.
+
+        With a width of 64, 10.5 to 11.5 kB were measured.
+        """
+        widths = networks[0].widths
+        return {FINE: widths.reach + widths.step - 1}, 4.0 * widths.encoder[0] * FRAMES * 4.7
 
     def _predict(
         self, series: Mapping[str, Series], episode: Episode, crop: Crop
@@ -174,39 +110,34 @@ class GapFiller(EpisodeFuser):
         asked = tuple(day + episode.origin for day in episode.query_days)
         return super()._predict(series, replace(episode, days=days, query_days=asked), crop)
 
-    def predict(
-        self, series: Mapping[str, Series], days: Mapping[str, Days], query_days: Days, crop: Crop
-    ) -> dict[str, Pixels]:
-        """Answer query by query."""
-        seen = Series(series[FINE].pixels[:, self._bands], series[FINE].valid)
-        rows, cols = crop.within(FINE)
-        size = (crop.y.stop - crop.y.start, crop.x.stop - crop.x.start)
-        out = np.full((len(query_days), len(self._kept), *size), np.nan, np.float32)
-        for position, day in enumerate(query_days):
-            if len(days[FINE]):
-                made = self._impute(frames_around(seen, days[FINE], float(day)), crop)
-                out[position] = made[self._kept, rows, cols]
-        return {FINE: out}
+    def given(self, seen: Seen) -> Seen:
+        """Take the four bands, of every acquisition."""
+        return replace(seen, series={FINE: seen.series[FINE].select(BANDS)})
+
+    def answer(self, seen: Seen, day: float) -> Scene | None:
+        """Impute the frame of the day."""
+        if not len(seen.days[FINE]):
+            return None
+        frames = frames_around(seen.series[FINE], seen.days[FINE], day)
+        return seen.core(FINE, Scene(self._impute(frames, seen.crop), frames.known, BANDS))
 
     def _impute(self, frames: Frames, crop: Crop) -> Pixels:
         """Return one frame (band, y, x)."""
         import torch
 
-        y, x = crop.offset[FINE]
-        corner = (crop.origin[0] + y, crop.origin[1] + x)
-        images, place = on_steps(
-            frames.images, corner, self._step, mode="reflect", smallest=SMALLEST
-        )
-        with torch.inference_mode():
-            made = self._network(
-                torch.from_numpy(images).to(self._device),
-                torch.from_numpy(day_of_year(frames.days)).to(self._device),
-                frames.answer,
-            )
-        out = np.full(frames.images.shape[1:], np.nan, np.float32)
-        height, width = (s.stop - s.start for s in place)
-        out[:, place[0], place[1]] = made[:, :height, :width].cpu().numpy()
-        return np.where(frames.known, out, np.float32(np.nan))
+        network = self.networks[0]
+
+        def imputed(images: Pixels) -> Pixels:
+            days = self.tensor(day_of_year(frames.days))
+            with torch.inference_mode():
+                frame: Pixels = network(self.tensor(images), days, frames.answer).cpu().numpy()
+            return frame
+
+        how = {"mode": "reflect", "smallest": SMALLEST}
+        return through_steps(imputed, frames.images, crop.corner(FINE), network.widths.step, **how)
+
+
+plan = GapFiller.plan
 
 
 def frames_around(seen: Series, days: Days, day: float) -> Frames:

@@ -1,66 +1,72 @@
-"""Weights that users bring: read as tensors and nothing else, whatever the file wants to run.
-
-A file that PyTorch wrote is a pickle, which may name any function of any package. Here it can
-name two that rebuild tensors; whatever else it names becomes an `_Inert`, which only remembers
-what was stored in it. So a whole module that its authors pickled gives its parameters without
-their code being there, and a file made to do harm does nothing.
-"""
+"""Methods whose weights users bring: where these come from, their checks, plan and fuser."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 import os
-import pickle
-import re
-import zipfile
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
 
 from tamrf_xr.errors import ModelError, OptionError, SourceNotFoundError
+from tamrf_xr.fuser import Cost, FuserSpec, Pixels, Scene
+from tamrf_xr.methods.daily import DailyFuser
+from tamrf_xr.methods.pairing import check_needs, lacks_panchromatic
+from tamrf_xr.methods.registry import Bands, Request
+from tamrf_xr.model.device import DEVICE as DEVICE
+from tamrf_xr.model.device import resolve_device
 from tamrf_xr.paths import local_path
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
-STATES = ("model_state_dict", "state_dict")
-"""Keys under which a checkpoint keeps its weights, beside those of its optimiser."""
-
-WRAPPERS = ("module.", "model.")
-"""What wrappers put in front of every name."""
-
-DEVICE = re.compile(r"auto|cpu|mps|xpu|cuda(:\d{1,3})?", re.ASCII)
-"""Devices that may be asked."""
-
-_DTYPES = {
-    "FloatStorage": "float32",
-    "DoubleStorage": "float64",
-    "HalfStorage": "float16",
-    "BFloat16Storage": "bfloat16",
-    "LongStorage": "int64",
-    "IntStorage": "int32",
-    "BoolStorage": "bool",
-    "ByteStorage": "uint8",
-}
-_SHOWN = 3
-
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """Where the weights of a method come from, for messages."""
+class Brought:
+    """A method whose weights users bring: what its plan needs to know of it."""
 
     method: str
-    """Name of the method."""
+    """Name in the registry."""
 
     published: str
-    """Where its authors publish them."""
+    """Where its authors publish weights."""
+
+    needs: Mapping[str, Sequence[str]]
+    """Per sensor, bands; all of them are needed."""
+
+    makes: Bands
+    """Bands that come out."""
+
+    panchromatic: bool = False
+    """Whether it needs the panchromatic band."""
+
+    def check(self, request: Request) -> None:
+        """Check that a cube has what is needed, and that nothing but float32 is asked.
+
+        Raises
+        ------
+        MethodError
+            If a sensor, a band or the panchromatic one is missing.
+        OptionError
+            If another precision is asked.
+        """
+        check_needs(self.method, request, self.needs)
+        if self.panchromatic and request.panchromatic is False:
+            raise lacks_panchromatic(self.method)
+        if request.precision not in ("auto", "float32"):
+            raise OptionError(
+                f"method {self.method!r} computes in float32 alone, got "
+                f"precision={request.precision!r}; leave it out"
+            )
 
     def path(self, weights: Any) -> str:
-        """Return the path of a file that is there.
+        """Return the path of a file of weights that is there.
 
         Raises
         ------
@@ -88,6 +94,108 @@ class Source:
         )
 
 
+class BroughtFuser(DailyFuser):
+    """Base of such methods: a method says what it is `of`, and writes `read` to `answer`."""
+
+    of: ClassVar[Brought]
+
+    @classmethod
+    def plan(cls, request: Request) -> FuserSpec:
+        """Return the recipe.
+
+        Raises
+        ------
+        MethodError
+            If a sensor, one of the bands or the panchromatic one is missing.
+        ModelError, SourceNotFoundError
+            If there are no weights, or they are of another network.
+        OptionError
+            If an option has no meaning, or something else than float32 is asked.
+        """
+        from tamrf_xr.model.foreign import settled
+
+        cls.of.check(request)
+        chosen = cls.chosen(request.options)
+        brought = cls.files(request.options["weights"])
+        paths = tuple(settled(path) for path in brought)
+        halo, per_pixel = cls.measure(cls.networks_of(paths, named=brought))
+        makes, digest = request.wanted(cls.of.makes), digest_of(*paths)
+        options = {"weights": paths, "digest": digest, "device": request.device, **chosen}
+        source = {"weights": os.pathsep.join(brought), "weights_sha256": digest_of(*brought)}
+        return FuserSpec(
+            method=cls.of.method,
+            factory=f"{cls.__module__}:{cls.__qualname__}",
+            makes=tuple(makes.items()),
+            halo=tuple(halo.items()),
+            options=tuple(options.items()),
+            cost=Cost(
+                fixed=1e8 + sum(Path(path).stat().st_size for path in paths),
+                per_date={name: 4.0 * len(bands) for name, bands in request.given.items()},
+                per_query=4.0 * sum(map(len, makes.values())),
+                per_pixel=per_pixel,
+            ),
+            at_once=2,
+            computing=1,  # the other reads
+            panchromatic=cls.of.panchromatic,
+            prepare="tamrf_xr.model.device:use_cores",
+            provenance=(*source.items(), *chosen.items()),
+        )
+
+    @classmethod
+    def files(cls, asked: Any) -> tuple[str, ...]:
+        """Return the files of weights, each of one network."""
+        return (cls.of.path(asked),)
+
+    @classmethod
+    def chosen(cls, options: Mapping[str, Any]) -> dict[str, str]:
+        """Return what is chosen beside the weights: arguments of the class, and provenance."""
+        del options
+        return {}
+
+    @staticmethod
+    @abstractmethod
+    def read(tensors: Mapping[str, Tensor], *, where: str) -> Any:
+        """Build a network around tensors; ModelError, naming `where`, if they are of another."""
+
+    @staticmethod
+    @abstractmethod
+    def measure(networks: Sequence[Any]) -> tuple[dict[str, int], float]:
+        """Return halos per sensor, in its pixels, and the bytes that networks take a fine pixel."""
+
+    def __init__(self, makes: Bands, *, weights: tuple[str, ...], digest: str, device: str) -> None:
+        """Load the networks, checked to be those planned, onto a device."""
+        super().__init__(makes)
+        check_unchanged(weights, digest)
+        self.device = resolve_device(device)
+        self.networks = [network.to(self.device) for network in self.networks_of(weights)]
+
+    @classmethod
+    def networks_of(cls, paths: tuple[str, ...], named: tuple[str, ...] = ()) -> list[Any]:
+        """Read one network per file, which messages call as it is `named`."""
+        from tamrf_xr.model.foreign import read_tensors
+
+        names = zip(paths, named or paths, strict=True)
+        return [cls.read(read_tensors(path), where=name) for path, name in names]
+
+    def sharp(self, landsat: Scene) -> Pixels:
+        """Return the panchromatic image.
+
+        Raises
+        ------
+        MethodError
+            If there is none.
+        """
+        if landsat.panchromatic is None:
+            raise lacks_panchromatic(self.of.method)
+        return landsat.panchromatic
+
+    def tensor(self, values: npt.NDArray[Any]) -> Tensor:
+        """Bring an array to the device, zero where there is no data."""
+        import torch
+
+        return torch.from_numpy(np.nan_to_num(values, nan=0.0)).to(self.device)
+
+
 def digest_of(*paths: str) -> str:
     """Return the SHA-256 of files, one after the other, in hexadecimal."""
     total = hashlib.sha256()
@@ -104,130 +212,33 @@ def check_unchanged(paths: tuple[str, ...], expected: str) -> None:
     Raises
     ------
     ModelError
-        If their content has another hash.
+        If one is not there, or their content has another hash.
     """
-    if (found := digest_of(*paths)) != expected:
+    if missing := [path for path in paths if not Path(path).is_file()]:
         raise ModelError(
-            f"{', '.join(paths)} changed since the product was planned: sha256 {found[:12]}..., "
-            f"expected {expected[:12]}...; plan it anew"
+            f"weights that were planned with are not here: {', '.join(missing)}; where machines "
+            "share no home, write them with tamrf_xr.model.foreign.convert(SOURCE, TARGET) to a "
+            "place that all of them see, and pass that"
         )
-
-
-def check_precision(method: str, precision: str) -> None:
-    """Check that nothing but float32 is asked.
-
-    Raises
-    ------
-    OptionError
-        If it is.
-    """
-    if precision not in ("auto", "float32"):
-        raise OptionError(
-            f"method {method!r} computes in float32 alone, got precision={precision!r}; "
-            "leave it out"
+    if (digest := digest_of(*paths)) != expected:
+        raise ModelError(
+            f"{', '.join(paths)} has changed since the product was planned: sha256 "
+            f"{digest[:12]}..., expected {expected[:12]}...; plan it anew"
         )
 
 
 def find_device(asked: str) -> str:
-    """Return the device asked, or for ``"auto"`` a GPU where there is one.
-
-    Raises
-    ------
-    OptionError
-        If it is none.
-    """
-    if not DEVICE.fullmatch(str(asked)):
-        raise OptionError(
-            f"device must be auto, cpu, cuda or cuda:N (such as cuda:1), got {asked!r}"
-        )
-    import torch
-
-    if asked != "auto":
-        return asked
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    """Return the name of the device asked, there or not; see `resolve_device`."""
+    return str(resolve_device(asked, here=False))
 
 
 def check_device(asked: str, *, here: bool) -> None:
-    """Refuse a device that is none, or is not there.
-
-    Parameters
-    ----------
-    asked
-        As users write it.
-    here
-        Whether this machine computes: what workers elsewhere have cannot be known.
-
-    Raises
-    ------
-    OptionError
-        Naming it.
-    """
-    import torch
-
-    if asked == "auto":
-        return
-    try:
-        device = torch.device(asked)
-        if here:
-            torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, TypeError) as error:  # the second: torch without CUDA
-        raise OptionError(
-            f"device is {asked!r}, which is not there ({str(error).splitlines()[0]}); "
-            "expected auto, cpu, cuda or cuda:N"
-        ) from error
-
-
-def read_tensors(path: str) -> dict[str, Tensor]:
-    """Read the tensors of a file, and run nothing that it names.
-
-    Parameters
-    ----------
-    path
-        ``.safetensors``; or what ``torch.save`` wrote: a state dict, a checkpoint that holds one,
-        a whole module; or TorchScript, whose inlined constants are then read.
-
-    Returns
-    -------
-    dict
-        By name, in the order stored; on the CPU. Names of parameters are those of a state dict,
-        constants are numbered.
-
-    Raises
-    ------
-    ModelError
-        If the file cannot be read so, holds no tensor, or is not that of the SHA-256 beside it.
-    """
-    from tamrf_xr.model.scrutiny import UNREADABLE, check_digest, why_unreadable
-
-    check_digest(Path(path), lambda: digest_of(path))
-    try:
-        tensors = dict(_tensors(_weights_of(_content(Path(path)))))
-    except UNREADABLE as error:
-        raise ModelError(
-            f"{path} cannot be read as weights: {why_unreadable(error)}; it is corrupt, cut "
-            "short or of another kind: fetch it again, or save its state_dict alone"
-        ) from None
-    if not tensors:
-        raise ModelError(f"{path} holds no weights; give a state dict, or a checkpoint with one")
-    return _unwrapped(tensors)
+    """Refuse a device that is none, or is not there; see `resolve_device`."""
+    resolve_device(asked, here=here)
 
 
 def load(network: Callable[[], Module], tensors: Mapping[str, Tensor], *, where: str) -> Module:
-    """Build a network around tensors.
-
-    Parameters
-    ----------
-    network
-        Builds it.
-    tensors
-        Its state dict.
-    where
-        What to name in messages.
-
-    Returns
-    -------
-    torch.nn.Module
-        In evaluation mode, float32, on the CPU.
+    """Build a network around its state dict: for evaluation, float32, on the CPU.
 
     Raises
     ------
@@ -236,15 +247,16 @@ def load(network: Callable[[], Module], tensors: Mapping[str, Tensor], *, where:
     """
     import torch
 
+    from tamrf_xr.model.foreign import some
     from tamrf_xr.model.scrutiny import check_values
 
     with torch.device("meta"):
         built = network()
     expected = built.state_dict()
     if missing := [name for name in expected if name not in tensors]:
-        raise ModelError(f"{where} lacks {_some(missing)}: it is of another network")
+        raise ModelError(f"{where} lacks {some(missing)}: it is of another network")
     if foreign := [name for name in tensors if name not in expected]:
-        raise ModelError(f"{where} has {_some(foreign)} too: it is of another network")
+        raise ModelError(f"{where} has {some(foreign)} too: it is of another network")
     for name, like in expected.items():
         if tensors[name].shape != like.shape:
             raise ModelError(
@@ -254,129 +266,3 @@ def load(network: Callable[[], Module], tensors: Mapping[str, Tensor], *, where:
     check_values({name: tensors[name] for name in expected}, where=where)
     built.load_state_dict({name: tensors[name].float() for name in expected}, assign=True)
     return built.eval().requires_grad_(False)
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
-
-
-def _content(path: Path) -> Any:
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        return load_file(path)
-    if not zipfile.is_zipfile(path):  # as PyTorch wrote before 1.6
-        import torch
-
-        return torch.load(path, map_location="cpu", weights_only=True)
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
-        # TorchScript keeps weights that were inlined apart from its modules.
-        kind = "constants" if any(name.endswith("/constants.pkl") for name in names) else "data"
-        pickled = next((name for name in names if name.endswith(f"/{kind}.pkl")), None)
-        if pickled is None:
-            raise ValueError(f"a ZIP file without data.pkl, but with {_some(names)}")
-        return _Tensors(archive, pickled).load()
-
-
-class _Inert:
-    """Stands for whatever a file names: runs nothing, remembers its attributes."""
-
-    def __new__(cls, *_args: Any, **_options: Any) -> _Inert:
-        return super().__new__(cls)
-
-    def __init__(self, *_args: Any, **_options: Any) -> None:
-        self.state: dict[Any, Any] = {}
-
-    def __call__(self, *_args: Any, **_options: Any) -> _Inert:
-        return _Inert()
-
-    def __setstate__(self, state: Any) -> None:
-        # An object with slots stores a pair.
-        parts = state if isinstance(state, tuple) else (state,)
-        self.state = {k: v for part in parts if isinstance(part, dict) for k, v in part.items()}
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        self.state[key] = value
-
-    def append(self, value: Any) -> None:
-        """Take an item of a list of a foreign class."""
-
-    def extend(self, values: Any) -> None:
-        """Take items of such a list."""
-
-
-class _Tensors(pickle.Unpickler):
-    """Unpickles tensors of an archive, and nothing that could run."""
-
-    def __init__(self, archive: zipfile.ZipFile, pickled: str) -> None:
-        super().__init__(io.BytesIO(archive.read(pickled)))
-        self._archive, self._folder = archive, pickled.removesuffix(".pkl")
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Return one of a handful of names; for all others, what does nothing."""
-        if (module, name) == ("collections", "OrderedDict"):
-            return OrderedDict
-        if module == "torch" and name in _DTYPES:
-            return name
-        if module == "torch._utils":
-            if name == "_rebuild_tensor_v2":
-                return _rebuild
-            if name == "_rebuild_parameter":
-                return _parameter
-        return _Inert
-
-    def persistent_load(self, pid: Any) -> Tensor:
-        """Return the elements of one storage."""
-        import torch
-
-        _, kind, key, *_ = pid
-        dtype = getattr(torch, _DTYPES[kind])
-        data = bytearray(self._archive.read(f"{self._folder}/{key}"))
-        return torch.frombuffer(data, dtype=dtype)
-
-
-def _rebuild(storage: Tensor, offset: int, size: Any, stride: Any, *_rest: Any) -> Tensor:
-    return storage.as_strided(size, stride, offset).clone()
-
-
-def _parameter(data: Tensor, *_rest: Any) -> Tensor:
-    return data
-
-
-def _weights_of(content: Any) -> Any:
-    """Return the part of a checkpoint that is weights."""
-    if isinstance(content, dict):
-        for name in STATES:
-            if name in content:
-                return content[name]
-    return content
-
-
-def _tensors(thing: Any, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
-    """List tensors under the names that a state dict gives them."""
-    import torch
-
-    if isinstance(thing, torch.Tensor):
-        yield prefix.rstrip("."), thing
-        return
-    if isinstance(thing, _Inert):
-        inside: Mapping[Any, Any] = {
-            name: value
-            for kind in ("_parameters", "_buffers", "_modules")
-            for name, value in dict(thing.state.get(kind) or {}).items()
-        }
-    elif isinstance(thing, tuple | list):
-        inside = dict(enumerate(thing))
-    else:
-        inside = thing if isinstance(thing, Mapping) else {}
-    for name, value in inside.items():
-        yield from _tensors(value, f"{prefix}{name}.")
-
-
-def _unwrapped(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    for wrapper in WRAPPERS:
-        if all(name.startswith(wrapper) for name in tensors):
-            tensors = {name.removeprefix(wrapper): value for name, value in tensors.items()}
-    return tensors

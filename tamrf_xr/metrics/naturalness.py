@@ -20,6 +20,7 @@ from scipy.sparse import csr_array
 from scipy.special import gammaln
 
 from tamrf_xr.errors import MethodError, SourceNotFoundError
+from tamrf_xr.keys import cubic
 from tamrf_xr.paths import local_path
 
 __all__ = [
@@ -308,7 +309,7 @@ def _halving(size: int) -> csr_array:
     reach = int(np.ceil(2 * step))
     centres = (np.arange(half) + 0.5) * step - 0.5
     taps = np.floor(centres).astype(int)[:, None] + np.arange(-reach, reach + 2)
-    weights = _keys(np.abs(centres[:, None] - taps) / step)
+    weights = cubic(np.abs(centres[:, None] - taps) / step, -0.5)
     weights /= weights.sum(axis=1, keepdims=True)
     rows = np.broadcast_to(np.arange(half)[:, None], taps.shape)
     places = (rows.ravel(), _mirrored(taps, size).ravel())
@@ -319,9 +320,3 @@ def _mirrored(index: NDArray[np.intp], size: int) -> NDArray[np.intp]:
     """Reflect positions beyond the borders, the edge repeated."""
     wrapped = index % (2 * size)
     return np.asarray(np.minimum(wrapped, 2 * size - 1 - wrapped))
-
-
-def _keys(distance: Float64) -> Float64:
-    near = (1.5 * distance - 2.5) * distance**2 + 1
-    far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
-    return np.asarray(np.where(distance <= 1, near, np.where(distance < 2, far, 0.0)))

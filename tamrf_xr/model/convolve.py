@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tamrf_xr.keys import cubic
 from tamrf_xr.model.network import SLOPE, DenseBlock, ResidualBlock, SpatialEncoder
 
 CUBIC = -0.75
@@ -263,14 +264,8 @@ def upsample(x: Tensor, ratio: int, *, dim: int) -> Tensor:
 def _taps(position: float) -> list[tuple[int, float]]:
     """Return the taps (offset, weight) of a position in pixels from a pixel's centre."""
     base = -1 if position < 0 else 0
-    taps = [(base + k, _cubic(abs(position - (base + k)))) for k in (-1, 0, 1, 2)]
+    taps = [(base + k, float(cubic(abs(position - (base + k)), CUBIC))) for k in (-1, 0, 1, 2)]
     return [(offset, weight) for offset, weight in taps if weight]
-
-
-def _cubic(x: float) -> float:
-    if x <= 1:
-        return (CUBIC + 2) * x**3 - (CUBIC + 3) * x**2 + 1
-    return CUBIC * (x**3 - 5 * x**2 + 8 * x - 4)
 
 
 def _with_context(conv: Convolution, x: Tensor, a: int, b: int) -> Tensor:

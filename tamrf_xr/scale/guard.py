@@ -15,6 +15,7 @@ import numpy.typing as npt
 from tamrf_xr import panchromatic, plausible
 from tamrf_xr.errors import CubeError
 from tamrf_xr.fuser import Mask, Series
+from tamrf_xr.sensors import THERMAL
 
 ACROSS = 8
 """Pixels down and across that are looked at of a date; up to twice as many."""
@@ -25,15 +26,13 @@ FEWEST = 16
 Array = npt.NDArray[Any]
 
 
-def check_plausible(series: Mapping[str, Series], thermal: Mapping[str, int]) -> None:
+def check_plausible(series: Mapping[str, Series]) -> None:
     """Check that what a tile has read can be reflectance and temperature.
 
     Parameters
     ----------
     series
         Per sensor, what was read; integers as stored, or floats.
-    thermal
-        Per sensor, how many of the last bands are temperatures.
 
     Raises
     ------
@@ -41,7 +40,7 @@ def check_plausible(series: Mapping[str, Series], thermal: Mapping[str, int]) ->
         Naming sensor, variable, what was found and expected, and the way out.
     """
     for sensor, read in series.items():
-        for variable, sample in _samples(read, thermal.get(sensor, 0)):
+        for variable, sample in _samples(read):
             found = _question(sample, thermal=variable == "surface_temperature")
             if found:
                 raise CubeError(
@@ -63,9 +62,9 @@ def _question(sample: Array, *, thermal: bool) -> str:
     return ""
 
 
-def _samples(read: Series, thermal: int) -> Iterator[tuple[str, Array]]:
+def _samples(read: Series) -> Iterator[tuple[str, Array]]:
     """Give physical values ``(time, values)``, NaN where not valid, variable by variable."""
-    bands = read.pixels.shape[1] - thermal
+    bands = len(read.bands) - (THERMAL in read.bands)
     lost = ~_spread(read.valid)
     for variable, chosen in (
         ("reflectance", slice(0, bands)),

@@ -1,10 +1,10 @@
-"""Read what one tile needs of one sensor, from any array, and mosaic acquisitions of one day."""
+"""Read what one tile needs of one sensor, from any array."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import accumulate, product
 from typing import Any, Protocol
 
@@ -16,10 +16,11 @@ from dask.base import compute
 
 from tamrf_xr import panchromatic
 from tamrf_xr.cube import FILL, SCALES
-from tamrf_xr.fuser import Mask, Packing, Pixels, Series
+from tamrf_xr.fuser import Mask, Packing, Pixels, Series, as_slice
 from tamrf_xr.origins import Origin, origins_of
 from tamrf_xr.packed import integers, reads_integers, unpack, unpack_into
-from tamrf_xr.sensors import SENSORS
+from tamrf_xr.scale.mosaic import mosaic, present
+from tamrf_xr.sensors import SENSORS, THERMAL
 from tamrf_xr.shards import Files, Index, layout_of
 from tamrf_xr.tiles import Window
 
@@ -199,8 +200,14 @@ class SensorSource:
     arrays: Mapping[str, Readable]
     """``reflectance``, and ``valid`` and ``surface_temperature`` where there are any."""
 
-    order: tuple[int, ...]
-    """Positions of the cube's bands in the order of the sensor table."""
+    order: tuple[tuple[str, int], ...]
+    """Per band of reflectance, in the order of the series: its name, its position in the cube."""
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Names of the bands of a series: those of reflectance, then temperature."""
+        optical = tuple(name for name, _ in self.order) if "reflectance" in self.arrays else ()
+        return (*optical, THERMAL) if "surface_temperature" in self.arrays else optical
 
     def series(self, window: Window, days: Days, *, packed: bool = False) -> Series:
         """Read what the sensor saw of a window.
@@ -218,20 +225,15 @@ class SensorSource:
         -------
         Series
             Per day one image: bands in the order of the table, then temperature. Several
-            acquisitions of a day are merged, see `mosaic`.
+            acquisitions of a day are merged, see `tamrf_xr.scale.mosaic`.
         """
         positions = [position for day in days for position in day]
-        times = _as_slice(positions)
+        times = as_slice(positions)
         with integers() if packed else nullcontext():
             read, there = _read_all(self.arrays, times, window)
         joined = self._join(read, there)
         mask = read["valid"].astype(bool, copy=False) if "valid" in read else None
-        return mosaic(joined, [len(day) for day in days], mask=mask, thermal=self.thermal)
-
-    @property
-    def thermal(self) -> int:
-        """How many of the last bands of a series are temperatures."""
-        return int("surface_temperature" in self.arrays)
+        return mosaic(joined, [len(day) for day in days], mask=mask)
 
     def _floats(self, name: str, part: Array) -> Pixels:
         array = self.arrays[name]
@@ -241,7 +243,9 @@ class SensorSource:
     def _join(self, read: Mapping[str, Array], there: Mask | None) -> Series:
         parts: dict[str, Array] = {}
         if "reflectance" in read:
-            parts["reflectance"] = _in_order(read["reflectance"], self.order)
+            parts["reflectance"] = _in_order(
+                read["reflectance"], [place for _, place in self.order]
+            )
         if "surface_temperature" in read:
             parts["surface_temperature"] = read["surface_temperature"][:, None]
         if all(part.dtype == np.int16 for part in parts.values()):
@@ -250,15 +254,15 @@ class SensorSource:
         else:
             packing = None
             parts = {name: self._floats(name, part) for name, part in parts.items()}
-        usable = np.all(_present(next(iter(parts.values()))), axis=1) if there is None else there
+        usable = np.all(present(next(iter(parts.values()))), axis=1) if there is None else there
         if "valid" in read:
             usable = usable & read["valid"].astype(bool)
         together = [*parts.values()]
         pixels = together[0] if len(together) == 1 else np.concatenate(together, axis=1)
         sharp = read.get(panchromatic.NAME)
-        return Series(
-            pixels, usable, packing, None if sharp is None else _as_float(sharp, panchromatic.NAME)
-        )
+        if sharp is not None:
+            sharp = _as_float(sharp, panchromatic.NAME)
+        return Series(pixels, usable, self.bands, packing, sharp)
 
 
 def _read_all(
@@ -302,103 +306,8 @@ def _as_float(part: Array, variable: str) -> Pixels:
     return np.where(endless, np.float32(np.nan), floats) if endless.any() else floats
 
 
-def _present(pixels: Array) -> Mask:
-    present: Mask = pixels != FILL if pixels.dtype == np.int16 else np.isfinite(pixels)
-    return present
-
-
-def _in_order(bands: Array, order: tuple[int, ...]) -> Array:
-    return bands if order == tuple(range(len(order))) else bands[:, list(order)]
-
-
-def _as_slice(positions: list[int]) -> slice | list[int]:
-    if positions and positions == list(range(positions[0], positions[-1] + 1)):
-        return slice(positions[0], positions[-1] + 1)
-    return positions
-
-
-def mosaic(
-    series: Series, counts: Sequence[int], *, mask: Mask | None = None, thermal: int = 0
-) -> Series:
-    """Merge acquisitions of one day, variable by variable.
-
-    Reflectance of a pixel is that of the first acquisition where it is valid, else of the first
-    that has most of its bands. Temperature and the panchromatic band are each that of the first
-    acquisition that is clear and has it: one of the others may lack it. From a cloud they are
-    taken only where no acquisition is valid.
-
-    Parameters
-    ----------
-    series
-        Acquisitions, day by day.
-    counts
-        Acquisitions on each day.
-    mask
-        ``(time, y, x)``: True where clear, whether or not there is reflectance; by default
-        everywhere.
-    thermal
-        How many of the last bands are temperatures.
-
-    Returns
-    -------
-    Series
-        One image a day.
-    """
-    if len(counts) == len(series.pixels):
-        return series
-    clear = np.ones_like(series.valid) if mask is None else mask
-    merged, start = [], 0
-    for count in counts:
-        day = slice(start, start + count)
-        merged.append(_merge(series.at(range(start, start + count)), clear[day], thermal))
-        start += count
-    sharp = [day.panchromatic for day in merged if day.panchromatic is not None]
-    return replace(
-        series,
-        pixels=np.stack([day.pixels for day in merged]),
-        valid=np.stack([day.valid for day in merged]),
-        panchromatic=np.stack(sharp) if sharp else None,
-    )
-
-
-def _merge(day: Series, clear: Mask, thermal: int) -> Series:
-    """Return one image: the arrays without time."""
-    if len(day.pixels) == 1:
-        sharp = None if day.panchromatic is None else day.panchromatic[0]
-        return replace(day, pixels=day.pixels[0], valid=day.valid[0], panchromatic=sharp)
-    bands = day.pixels.shape[1] - thermal
-    valid: Mask = np.asarray(day.valid.any(axis=0))
-    usable = clear | ~valid
-    parts = [_first_valid(day.pixels[:, :bands], day.valid)] if bands else []
-    parts += [
-        _first_there(day.pixels[:, band], clear, usable)[None]
-        for band in range(bands, bands + thermal)
-    ]
-    sharp = day.panchromatic
-    if sharp is not None:
-        sharp = _first_there(sharp, *(_finer(where) for where in (clear, usable)))
-    return replace(day, pixels=np.concatenate(parts), valid=valid, panchromatic=sharp)
-
-
-def _first_valid(pixels: Array, valid: Mask) -> Array:
-    """Take (band, y, x) of the first valid acquisition, else the first with most bands."""
-    there = _present(pixels).sum(axis=1)
-    best = (there + valid * (pixels.shape[1] + 1)).argmax(axis=0)
-    taken: Array = np.take_along_axis(pixels, best[None, None], axis=0)[0]
-    return taken
-
-
-def _first_there(images: Array, clear: Mask, usable: Mask) -> Array:
-    """Take (y, x) of the first of the usable acquisitions that has it, clear ones before others."""
-    rank = (_present(images) & usable) * (1 + clear.astype(np.int8))
-    taken: Array = np.take_along_axis(images, rank.argmax(axis=0)[None], axis=0)[0]
-    taken[rank.max(axis=0) == 0] = FILL if images.dtype == np.int16 else np.nan
-    return taken
-
-
-def _finer(mask: Mask) -> Mask:
-    ratio = panchromatic.RATIO
-    return mask.repeat(ratio, axis=-2).repeat(ratio, axis=-1)
+def _in_order(bands: Array, order: list[int]) -> Array:
+    return bands if order == list(range(len(order))) else bands[:, order]
 
 
 def source_of(sensor: str, group: xr.Dataset) -> SensorSource:
@@ -411,11 +320,11 @@ def source_of(sensor: str, group: xr.Dataset) -> SensorSource:
     group
         Arrays in memory, lazy ones of a store, or dask arrays.
     """
-    arrays = {name: _readable(group[name].variable) for name in READABLE if name in group}
+    arrays = {name: readable(group[name].variable) for name in READABLE if name in group}
     return SensorSource(arrays, order_of(sensor, group))
 
 
-def _readable(variable: xr.Variable) -> Readable:
+def readable(variable: xr.Variable) -> Readable:
     """Return the fastest way to read a variable."""
     if variable.chunks:
         return Pending(variable.data)
@@ -426,12 +335,8 @@ def _readable(variable: xr.Variable) -> Readable:
     return Stored(variable)
 
 
-def order_of(sensor: str, group: xr.Dataset) -> tuple[int, ...]:
-    """Return the positions of a group's bands that put them in the order of the table."""
-    return band_order(sensor, group["band"].values.tolist()) if "band" in group else ()
-
-
-def band_order(sensor: str, bands: Sequence[str]) -> tuple[int, ...]:
-    """Return the positions in `bands` that put them in the order of the sensor table."""
-    table = SENSORS[sensor].band_names
-    return tuple(sorted(range(len(bands)), key=lambda position: table.index(bands[position])))
+def order_of(sensor: str, group: xr.Dataset) -> tuple[tuple[str, int], ...]:
+    """Return a group's bands in the order of the sensor table, with their positions in it."""
+    held = group["band"].values.tolist() if "band" in group else []
+    places = {name: place for place, name in enumerate(held)}
+    return tuple((name, places[name]) for name in SENSORS[sensor].band_names if name in places)

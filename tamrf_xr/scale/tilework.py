@@ -13,7 +13,7 @@ import numpy as np
 
 from tamrf_xr.dates import DatePlan
 from tamrf_xr.errors import TileError
-from tamrf_xr.fuser import Crop, Episode, Fuser, FuserSpec, Pixels, Series
+from tamrf_xr.fuser import Crop, Episode, Fuser, FuserSpec, Pixels, Relieving, Series
 from tamrf_xr.scale.guard import check_plausible
 from tamrf_xr.scale.reading import SensorSource
 from tamrf_xr.tiles import TileGrid
@@ -83,7 +83,7 @@ def fuse_tile(
                     )
                     for name, source in sources.items()
                 }
-                check_plausible(series, {name: source.thermal for name, source in sources.items()})
+                check_plausible(series)
             with _computing(job.spec), watch("computing"):
                 fused = _fuse(job.spec.fuser(), series, job.dates.episodes, tile.crop)
         return {name: _checked(fused[name], job, index, name) for name in job.spec.bands}
@@ -98,17 +98,12 @@ def fuse_tile(
 def _fuse(
     fuser: Fuser, series: Mapping[str, Series], episodes: Sequence[Episode], crop: Crop
 ) -> dict[str, Pixels]:
-    """Call a fuser, again for as long as it can make do with less memory.
-
-    A fuser may have a method ``relieve(error) -> bool``: True says that the error was one of
-    memory, and that it now works in smaller blocks.
-    """
+    """Call a fuser, again for as long as it is `Relieving` and can make do with less memory."""
     while True:
         try:
             return fuser(series, episodes, crop)
         except Exception as error:
-            relieve = getattr(fuser, "relieve", None)
-            if relieve is None or not relieve(error):
+            if not (isinstance(fuser, Relieving) and fuser.relieve(error)):
                 raise
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from tamrf_xr.keys import cubic
 from tamrf_xr.psf import blur, downsample, upsample
 from tamrf_xr.sensors import FINE_GSD, SENSORS, SENTINEL2, Band, Sensor
 from tamrf_xr.simulate.config import SceneConfig
@@ -124,9 +125,7 @@ def _taps(distance: float) -> NDArray[np.float64]:
     """Return the weights of the neighbours (Keys 1981, -0.5) that move an image forward."""
     reach = math.ceil(abs(distance)) + 1
     apart = np.abs(np.arange(-reach, reach + 1) + distance)
-    near = (1.5 * apart - 2.5) * apart**2 + 1
-    far = ((-0.5 * apart + 2.5) * apart - 4) * apart + 2
-    return np.asarray(np.where(apart <= 1, near, np.where(apart < 2, far, 0.0)))
+    return cubic(apart, -0.5)
 
 
 def _samplings(row: Sensor) -> dict[int, list[int]]:

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from tamrf_xr.evaluation import Scoring, evaluate
-from tamrf_xr.evaluation.acquisitions import Scene
 from tamrf_xr.evaluation.pictures import LARGEST, Painter, encode, paint_difference, views_of
+from tamrf_xr.fuser import Scene
 from tests.evaluation.browser import HOME, RIGHT, chromium
 from tests.scenes import random_cube
 

@@ -13,7 +13,7 @@ from tamrf_xr import metrics, psf
 from tamrf_xr.cube import build_cube, build_group
 from tamrf_xr.errors import CubeError, MethodError, OptionError
 from tamrf_xr.evaluation import Scoring, compensate, score
-from tamrf_xr.evaluation.acquisitions import Scene
+from tamrf_xr.fuser import Scene
 from tamrf_xr.sensors import SENSORS
 from tests.oracle import shared
 from tests.scenes import grid, random_cube

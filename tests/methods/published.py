@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -59,10 +59,18 @@ def published(name) -> Published:
     lr, hr, lr_days, hr_days, lr_mask, hr_mask = (stored[key] for key in PREFIX[name].split())
     if name == "misc":
         lr, hr = lr[:, :, COMMON_IN_MISC["lr"]], hr[:, :, COMMON_IN_MISC["hr"]]
-    series = {"sentinel2": _series(hr[0], hr_mask[0]), "landsat": _series(lr[0], lr_mask[0])}
+    series = {
+        "sentinel2": _series("sentinel2", hr[0], hr_mask[0]),
+        "landsat": _series("landsat", lr[0], lr_mask[0]),
+    }
     days = {"sentinel2": hr_days.ravel(), "landsat": lr_days.ravel()}
     return Published(stored, series, days)
 
 
-def _series(images, mask) -> Series:
-    return Series(images.astype(np.float32) / np.float32(1e4), ~mask)
+def all_valid(seen) -> Series:
+    """The series as if there were no clouds."""
+    return replace(seen, valid=np.ones_like(seen.valid))
+
+
+def _series(sensor, images, mask) -> Series:
+    return Series(images.astype(np.float32) / np.float32(1e4), ~mask, GIVEN[sensor])

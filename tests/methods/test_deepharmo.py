@@ -10,9 +10,10 @@ from torch.nn import functional
 
 from tamrf_xr import fuse
 from tamrf_xr.errors import MethodError, ModelError, OptionError, SourceNotFoundError
-from tamrf_xr.methods.deepharmo import read_network
+from tamrf_xr.methods.deepharmo import Harmonizer
 from tamrf_xr.methods.networks.deepharmo import Shape, UNet, shape_of
 from tamrf_xr.methods.registry import Request, plan_method
+from tamrf_xr.model.foreign import read_tensors
 from tests.fuser_tests import DAYS, FuserTests, bands_of, paired_cube, run, series_of, with_sharp
 from tests.laid import fuse_lazily
 from tests.methods.synthetic import drawn
@@ -110,7 +111,7 @@ def test_a_scene_of_whole_steps_is_what_the_authors_compute(weights):
     spec = deepharmo(cube, weights)
     with torch.inference_mode():
         made = [
-            read_network(path)[0](torch.cat([fine, finest], 1))
+            Harmonizer.read(read_tensors(path), where=path)(torch.cat([fine, finest], 1))
             for path in dict(spec.options)["weights"]
         ]
     expected = torch.stack(made).mean(0)[0]

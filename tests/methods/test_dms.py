@@ -118,7 +118,7 @@ def test_days_without_landsat_are_nan(scene):
 def test_predictors_come_from_the_closest_valid_day_the_earlier_of_two():
     pixels = np.arange(4, dtype=np.float32)[:, None, None, None] * np.ones((1, 1, 1, 2), np.float32)
     valid = np.array([[[1, 1]], [[1, 0]], [[1, 1]], [[1, 1]]], bool)
-    made = closest(Series(pixels, valid), np.array([0.0, 10, 20, 30]), 15.0)
+    made = closest(Series(pixels, valid, ("B04",)), np.array([0.0, 10, 20, 30]), 15.0)
     assert made.tolist() == [[[1.0, 2.0]]]
 
 

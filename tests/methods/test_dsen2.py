@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from tamrf_xr.errors import MethodError, ModelError, OptionError, SourceNotFoundError
-from tamrf_xr.methods.dsen2 import COARSE_BANDS, SHARP, read_network, smooth
+from tamrf_xr.fuser import Scene
+from tamrf_xr.methods.dsen2 import COARSE_BANDS, SHARP, Sharpener, smooth
 from tamrf_xr.methods.networks.dsen2 import REACH, DSen2
 from tamrf_xr.methods.pairing import bilinear
 from tamrf_xr.methods.registry import Request, plan_method
+from tamrf_xr.model.foreign import read_tensors
 from tests.fuser_tests import FuserTests, bands_of, paired_cube, run, series_of
 from tests.methods.synthetic import drawn, write_torchscript_constants
 
@@ -48,7 +52,7 @@ def test_size_is_the_published_one():
 
 def test_constants_of_torchscript_become_the_network(weights):
     state = drawn(DSen2())
-    read = read_network(str(weights)).state_dict()
+    read = Sharpener.read(read_tensors(str(weights)), where="here").state_dict()
     assert read.keys() == state.keys()
     assert all(torch.equal(read[name], state[name]) for name in state)
 
@@ -82,24 +86,25 @@ def test_input_is_scaled_and_ordered(weights, monkeypatch):
     """With a network that adds nothing but its first sharp band, B04 over 2000 comes back."""
     cube = paired_cube((18, 18), clear=1.0)
     fuser = dsen2(cube, weights).fuser()
-    monkeypatch.setattr(fuser, "_network", lambda sharp, coarse: coarse + sharp[:, :1])
+    monkeypatch.setattr(fuser, "networks", [lambda sharp, coarse: coarse + sharp[:, :1]])
     pixels = series_of(cube)["sentinel2"].pixels[1]
     names = bands_of(cube)["sentinel2"]
     made = run(dsen2(cube, weights), cube, [5])["sentinel2"][0]
     expected = pixels[[names.index(b) for b in COARSE_BANDS]] + pixels[names.index("B04")]
     np.testing.assert_allclose(made, expected, rtol=1e-5)
-    red = read_network(str(weights)), torch.full((1, 1, 3, 3), 0.4)
+    red = torch.full((1, 1, 3, 3), 0.4)
     seen = []
-    monkeypatch.setattr(fuser, "_network", lambda s, c: seen.append(s) or c)
-    fuser._sharpen(np.full((10, 3, 3), 0.08, np.float32))
-    torch.testing.assert_close(seen[0][:, :1], red[1])
+    monkeypatch.setattr(fuser, "networks", [lambda s, c: seen.append(s) or c])
+    flat = np.full((10, 3, 3), 0.08, np.float32)
+    fuser._sharpen(Scene(flat, np.ones((3, 3), bool), names))
+    torch.testing.assert_close(seen[0][:, :1], red)
 
 
 def test_real_weights_beat_bicubic_on_real_images():
     from benchmarks.sharpening import errors, pair, predictions
 
     try:
-        path = plan_method("dsen2", Request(GIVEN, options=REAL)).options[0][1]
+        (path,) = dict(plan_method("dsen2", Request(GIVEN, options=REAL)).options)["weights"]
     except ModelError as error:
         pytest.skip(f"{error}; or name them in TAMRF_DSEN2")
     sharp, coarse = (images[::10] for images in pair())
@@ -152,7 +157,7 @@ def test_weights_are_found_where_the_package_is_installed(weights, tmp_path, mon
     inside.write_bytes(weights.read_bytes())
     monkeypatch.syspath_prepend(tmp_path)
     spec = plan_method("dsen2", Request(GIVEN))
-    assert dict(spec.options)["weights"] == str(inside)
+    assert dict(spec.provenance)["weights"] == str(inside)
 
 
 def test_weights_of_another_network_are_refused(tmp_path):
@@ -173,10 +178,20 @@ def test_bad_order_is_refused(weights, order):
         plan_method("dsen2", Request(GIVEN, options={"weights": weights, "order": order}))
 
 
-def test_weights_that_change_after_planning_are_refused(tmp_path, weights):
-    path = tmp_path / "L2A20M.pt"
+def test_a_product_keeps_the_weights_it_was_planned_with_or_is_refused(tmp_path, weights):
+    path, cube = tmp_path / "L2A20M.pt", paired_cube((18, 18))
     path.write_bytes(weights.read_bytes())
-    spec = dsen2(paired_cube((18, 18)), str(path))
+    spec, same = dsen2(cube, str(path)), dsen2(cube, str(weights))
+    assert dict(spec.options) == dict(same.options)
     torch.save([tensor + 1 for tensor in drawn(DSen2()).values()], path)
+    other = dsen2(cube, str(path))
+    assert not np.array_equal(
+        run(spec, cube, [20])["sentinel2"], run(other, cube, [20])["sentinel2"], equal_nan=True
+    )
+    kept = Path(dict(other.options)["weights"][0])
+    kept.write_bytes(kept.read_bytes()[:-4] + bytes(4))
     with pytest.raises(ModelError, match="changed since the product was planned"):
-        spec.fuser()
+        replace(other, at_once=1).fuser()
+    kept.unlink()
+    with pytest.raises(ModelError, match="are not here"):
+        replace(other, at_once=1).fuser()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,10 +11,10 @@ from torch import nn
 
 from tamrf_xr import fuse
 from tamrf_xr.errors import MethodError, ModelError
-from tamrf_xr.fuser import Series
-from tamrf_xr.methods.dstfn import read_network
+from tamrf_xr.methods.dstfn import Fusion
 from tamrf_xr.methods.networks.dstfn import Block, Dstfn, Fusing, Sharpening, Sizes, sizes_of
 from tamrf_xr.methods.registry import Request, plan_method
+from tamrf_xr.model.foreign import read_tensors
 from tests.fuser_tests import (
     DAYS,
     FuserTests,
@@ -106,9 +108,9 @@ def test_any_tiling_equals_the_whole_attention_over_channels_apart(tmp_path, til
 
 
 def test_a_pickled_module_runs_nothing_and_gives_its_tensors(weights):
-    network, sizes = read_network(weights)
+    network = Fusion.read(read_tensors(weights), where="here")
     expected = drawn(Dstfn(SMALL), gain=0.7)
-    assert sizes == SMALL
+    assert network.sizes == SMALL
     assert all(torch.equal(t, expected[n]) for n, t in network.state_dict().items())
 
 
@@ -116,19 +118,19 @@ def test_names_do_not_count_but_order_and_shapes_do(tmp_path):
     state = drawn(Dstfn(SMALL))
     foreign = {f"net.layer{i}": tensor for i, tensor in enumerate(state.values())}
     torch.save(foreign, tmp_path / "foreign.pth")
-    network, _ = read_network(str(tmp_path / "foreign.pth"))
+    network = Fusion.read(read_tensors(str(tmp_path / "foreign.pth")), where="here")
     assert all(torch.equal(t, state[n]) for n, t in network.state_dict().items())
     swapped = dict(reversed(list(foreign.items())))
     torch.save(swapped, tmp_path / "swapped.pth")
     with pytest.raises(ModelError, match=r"does not fit DSTFN.*it begins with net.layer"):
-        read_network(str(tmp_path / "swapped.pth"))
+        Fusion.read(read_tensors(str(tmp_path / "swapped.pth")), where="here")
     state["fusing.tail.weight"] = torch.zeros(5, 6, 3, 3)
     torch.save(state, tmp_path / "other.pth")
     with pytest.raises(ModelError, match=r"fusing.tail.weight has shape \(5, 6, 3, 3\)"):
-        read_network(str(tmp_path / "other.pth"))
+        Fusion.read(read_tensors(str(tmp_path / "other.pth")), where="here")
     torch.save({"weight": torch.zeros(3), "bias": torch.zeros(3)}, tmp_path / "biased.pth")
     with pytest.raises(ModelError, match="not every array is a convolution"):
-        read_network(str(tmp_path / "biased.pth"))
+        Fusion.read(read_tensors(str(tmp_path / "biased.pth")), where="here")
 
 
 def test_the_image_of_the_day_is_never_used_and_the_closest_other_is(weights):
@@ -140,7 +142,7 @@ def test_the_image_of_the_day_is_never_used_and_the_closest_other_is(weights):
         seen = series["sentinel2"]
         pixels = seen.pixels.copy()
         pixels[DAYS["sentinel2"].index(day)] += 0.3
-        other = {**series, "sentinel2": Series(pixels, seen.valid)}
+        other = {**series, "sentinel2": replace(seen, pixels=pixels)}
         changed[day] = not np.array_equal(run(spec, cube, [20], series=other)["sentinel2"], before)
     assert changed == {0: False, 5: False, 12: True, 20: False, 30: False, 44: False}
 

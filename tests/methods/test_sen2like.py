@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from tamrf_xr.errors import OptionError
-from tamrf_xr.fuser import Series
 from tamrf_xr.methods.registry import Request, plan_method
 from tamrf_xr.methods.sen2like import Pair, extrapolate
 from tests.fuser_tests import DAYS, FuserTests, bands_of, paired_cube, run, series_of
-from tests.methods.published import GIVEN, TOLERANCE, published
+from tests.methods.published import GIVEN, TOLERANCE, all_valid, published
 
 
 class TestSen2Like(FuserTests):
@@ -53,14 +54,12 @@ def test_agrees_with_published(name, image, invalid, options):
 
 def test_detail_agrees_with_published_under_clouds():
     oracle = published("extended")
-    landsat = Series(oracle.series["landsat"].pixels, np.ones_like(oracle.series["landsat"].valid))
+    landsat = all_valid(oracle.series["landsat"])
     theirs = oracle.stored["s2l_hr"][0][5]
     last = oracle.series["sentinel2"].at([6, 7])
-    detail, _ = extrapolate(Pair(last, (161 - 130) / 20), list(range(6)), mtf=0.4)
+    detail, _ = extrapolate(Pair(last, (161 - 130) / 20), mtf=0.4)
     oracle.series["landsat"] = landsat
-    oracle.series["sentinel2"] = Series(
-        oracle.series["sentinel2"].pixels, np.ones_like(oracle.series["sentinel2"].valid)
-    )
+    oracle.series["sentinel2"] = all_valid(oracle.series["sentinel2"])
     made = oracle.run("sen2like", [161])[0]
     np.testing.assert_allclose(made, theirs, atol=TOLERANCE, rtol=0)
     np.testing.assert_allclose(made - detail, theirs - detail, atol=TOLERANCE)
@@ -84,7 +83,7 @@ def test_paper_takes_the_valid_one_of_two_dates_and_composite_the_later():
     def made(variant, *, masked=()):
         valid = series["sentinel2"].valid.copy()
         valid[list(masked)] = False
-        seen = {**series, "sentinel2": Series(series["sentinel2"].pixels, valid)}
+        seen = {**series, "sentinel2": replace(series["sentinel2"], valid=valid)}
         spec = plan_method("sen2like", Request(bands_of(cube), options={"variant": variant}))
         return run(spec, cube, [28], series=seen)["sentinel2"]
 
@@ -101,7 +100,7 @@ def test_a_constant_image_adds_no_detail():
     cube = paired_cube(clear=1.1)
     series = series_of(cube)
     flat = np.full_like(series["sentinel2"].pixels, 0.3)
-    seen = {n: Series(flat if n == "sentinel2" else s.pixels, s.valid) for n, s in series.items()}
+    seen = {n: replace(s, pixels=flat if n == "sentinel2" else s.pixels) for n, s in series.items()}
     made = [
         run(
             plan_method("sen2like", Request(bands_of(cube), options={"variant": variant})),

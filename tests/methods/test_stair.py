@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from tamrf_xr.errors import MethodError, OptionError
 from tamrf_xr.fuser import Series
 from tamrf_xr.methods.registry import Request, plan_method
 from tests.fuser_tests import DAYS, FuserTests, bands_of, paired_cube, run, series_of
-from tests.methods.published import GIVEN, TOLERANCE, published
+from tests.methods.published import GIVEN, TOLERANCE, all_valid, published
 
 
 class TestStair(FuserTests):
@@ -38,7 +40,7 @@ def test_agrees_with_published_where_landsat_is_clear(name):
 def test_agrees_with_published_everywhere_once_the_masks_of_landsat_are_forgotten(name):
     oracle = published(name)
     landsat = oracle.series["landsat"]
-    oracle.series["landsat"] = Series(landsat.pixels, np.ones_like(landsat.valid))
+    oracle.series["landsat"] = all_valid(landsat)
     asked = oracle.stored["stair_doy"].ravel()
     np.testing.assert_allclose(
         oracle.run("stair", asked), oracle.stored["stair_hr"][0], atol=TOLERANCE, rtol=0
@@ -52,7 +54,7 @@ def test_the_image_asked_is_never_used(variant):
     series = series_of(cube)
     pixels = series["sentinel2"].pixels.copy()
     pixels[DAYS["sentinel2"].index(20)] = 7.0
-    other = {**series, "sentinel2": Series(pixels, series["sentinel2"].valid)}
+    other = {**series, "sentinel2": replace(series["sentinel2"], pixels=pixels)}
     np.testing.assert_array_equal(
         run(spec, cube, [20])["sentinel2"], run(spec, cube, [20], series=other)["sentinel2"]
     )
@@ -63,7 +65,7 @@ def test_paper_variant_sees_no_cloud():
     spec = plan_method("stair", Request(bands_of(cube), options={"variant": "paper"}))
     series = series_of(cube)
     clouded = {
-        name: Series(np.where(seen.valid[:, None], seen.pixels, 9.0).astype("f4"), seen.valid)
+        name: replace(seen, pixels=np.where(seen.valid[:, None], seen.pixels, 9.0).astype("f4"))
         for name, seen in series.items()
     }
     np.testing.assert_array_equal(
@@ -83,8 +85,10 @@ def test_paper_variant_fills_gaps_as_similar_pixels_changed():
     valid = np.ones((3, 36, 36), bool)
     valid[1, 12:18, 12:18] = False
     series = {
-        "sentinel2": Series(fine.astype(np.float32), valid),
-        "landsat": Series(np.zeros((2, 6, 12, 12), np.float32), np.ones((2, 12, 12), bool)),
+        "sentinel2": Series(fine.astype(np.float32), valid, GIVEN["sentinel2"]),
+        "landsat": Series(
+            np.zeros((2, 6, 12, 12), np.float32), np.ones((2, 12, 12), bool), GIVEN["landsat"]
+        ),
     }
     oracle = published("extended")
     scene = type(oracle)({}, series, days)
@@ -100,9 +104,9 @@ def test_what_was_never_seen_is_nan_not_zero():
     oracle = published("extended")
     valid = oracle.series["sentinel2"].valid.copy()
     valid[:, 5:9, 5:9] = False
-    oracle.series["sentinel2"] = Series(oracle.series["sentinel2"].pixels, valid)
+    oracle.series["sentinel2"] = replace(oracle.series["sentinel2"], valid=valid)
     landsat = oracle.series["landsat"]
-    oracle.series["landsat"] = Series(landsat.pixels, np.ones_like(landsat.valid))
+    oracle.series["landsat"] = all_valid(landsat)
     made = oracle.run("stair", [30])
     assert np.isnan(made[..., 5:9, 5:9]).all()
     assert np.isfinite(made).sum() == made.size - 6 * 16

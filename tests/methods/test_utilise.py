@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +13,8 @@ from tamrf_xr.errors import MethodError, ModelError
 from tamrf_xr.fuser import Series
 from tamrf_xr.methods.networks.utilise import Utilise, Widths, widths_of
 from tamrf_xr.methods.registry import Request, plan_method
-from tamrf_xr.methods.utilise import BANDS, FRAMES, frames_around, read_network
+from tamrf_xr.methods.utilise import BANDS, FRAMES, GapFiller, frames_around
+from tamrf_xr.model.foreign import read_tensors
 from tests.fuser_tests import DAYS, ORIGIN, FuserTests, bands_of, paired_cube, run, series_of
 from tests.laid import fuse_lazily
 from tests.methods.synthetic import drawn
@@ -105,7 +108,7 @@ def test_masked_pixels_are_ones_new_dates_all_ones_and_the_rest_0_to_1():
     pixels[2, 1, 1, 1] = np.nan
     valid = np.ones((3, 2, 2), bool)
     valid[0, 1, 0] = False
-    frames = frames_around(Series(pixels, valid), np.array([10.0, 20, 30]), 25.0)
+    frames = frames_around(Series(pixels, valid, BANDS), np.array([10.0, 20, 30]), 25.0)
     assert frames.days.tolist() == [10, 20, 25, 30]
     assert frames.answer == 2
     expected = np.full((4, 2, 2), 0.3, np.float32)
@@ -120,7 +123,7 @@ def test_what_a_cloud_hides_does_not_count(weights):
     seen = series["sentinel2"]
     clouded = np.where(seen.valid[:, None], seen.pixels, 9.0).astype(np.float32)
     spec = utilise(cube, weights)
-    other = {**series, "sentinel2": Series(clouded, seen.valid)}
+    other = {**series, "sentinel2": replace(seen, pixels=clouded)}
     np.testing.assert_array_equal(
         run(spec, cube, [13, 20])["sentinel2"], run(spec, cube, [13, 20], series=other)["sentinel2"]
     )
@@ -129,7 +132,8 @@ def test_what_a_cloud_hides_does_not_count(weights):
 def test_ten_frames_are_seen_and_no_more():
     count = 31
     days = np.arange(count) * 5.0
-    seen = Series(np.zeros((count, 4, 1, 1), np.float32), np.ones((count, 1, 1), bool))
+    pixels, valid = np.zeros((count, 4, 1, 1), np.float32), np.ones((count, 1, 1), bool)
+    seen = Series(pixels, valid, BANDS)
     for position, day in enumerate(days):
         frames = frames_around(seen, days, day)
         assert len(frames.days) == FRAMES
@@ -161,7 +165,7 @@ def test_other_acquisitions_change_the_answer(weights):
     cube = paired_cube((18, 18))
     series = series_of(cube)
     seen = series["sentinel2"]
-    brighter = Series(seen.pixels + np.float32(0.2), seen.valid)
+    brighter = replace(seen, pixels=seen.pixels + np.float32(0.2))
     spec = utilise(cube, weights)
     change = (
         run(spec, cube, [13])["sentinel2"]
@@ -190,7 +194,7 @@ def test_what_is_missing_is_named(weights, tmp_path):
 
 
 def test_a_whole_checkpoint_is_read_without_its_optimiser(weights):
-    network, widths = read_network(weights)
-    assert widths == SMALL
+    network = GapFiller.read(read_tensors(weights), where="here")
+    assert network.widths == SMALL
     expected = drawn(Utilise(SMALL))
     assert all(torch.equal(t, expected[n]) for n, t in network.state_dict().items())

@@ -7,13 +7,15 @@ import pickle
 import zipfile
 from collections import OrderedDict
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from tamrf_xr.errors import ModelError, OptionError
-from tamrf_xr.methods.weights import check_precision, load, read_tensors
+from tamrf_xr.errors import ModelError
+from tamrf_xr.methods.weights import load
+from tamrf_xr.model.foreign import convert, read_tensors, settled
 
 
 def small() -> nn.Module:
@@ -64,6 +66,44 @@ def test_every_form_gives_the_same_network(form, state, tmp_path):
     for name, tensor in state.items():
         torch.testing.assert_close(made[name], tensor, rtol=1e-3, atol=0)
         assert made[name].dtype == torch.float32
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_copy_holds_the_same_in_the_same_order(form, state, tmp_path):
+    FORMS[form](OrderedDict(reversed(state.items())), tmp_path / "weights.pth")
+    convert(tmp_path / "weights.pth", tmp_path / "new/copy.safetensors")
+    ours, theirs = (
+        read_tensors(str(tmp_path / name)) for name in ("new/copy.safetensors", "weights.pth")
+    )
+    assert list(ours) == list(theirs)
+    assert all(torch.equal(ours[name], tensor) for name, tensor in theirs.items())
+    assert all(ours[name].dtype == tensor.dtype for name, tensor in theirs.items())
+
+
+def test_foreign_files_are_read_once(state, tmp_path, monkeypatch):
+    torch.save(state, tmp_path / "weights.pth")
+    copy = settled(str(tmp_path / "weights.pth"))
+    monkeypatch.setattr("tamrf_xr.model.foreign._Tensors", None)
+    assert settled(str(tmp_path / "weights.pth")) == copy
+    assert settled(copy) == copy
+    assert list(read_tensors(copy)) == list(state)
+
+
+def test_a_copy_that_cannot_be_written_is_told_with_the_way_out(state, tmp_path, monkeypatch):
+    torch.save(state, tmp_path / "weights.pth")
+    monkeypatch.setenv("TAMRF_XR_CACHE", str(tmp_path / "weights.pth"))
+    with pytest.raises(ModelError, match=r"cannot be written.*TAMRF_XR_CACHE"):
+        settled(str(tmp_path / "weights.pth"))
+
+
+def test_arrays_of_numpy_are_tensors_too(tmp_path):
+    path, arrays = tmp_path / "vgg16.ckpt", {"a": np.arange(6.0).reshape(2, 3), "b": [np.ones(2)]}
+    path.write_bytes(pickle.dumps(arrays))
+    read = read_tensors(str(path))
+    assert {name: tensor.tolist() for name, tensor in read.items()} == {
+        "a": [[0, 1, 2], [3, 4, 5]],
+        "b.0": [1, 1],
+    }
 
 
 class Harmful:
@@ -138,10 +178,3 @@ def test_networks_that_do_not_fit_say_where(state):
         load(small, {**state, "gate": torch.zeros(1)}, where="here")
     with pytest.raises(ModelError, match=r"0.bias has shape \(4,\), expected \(3,\)"):
         load(small, {**state, "0.bias": torch.zeros(4)}, where="here")
-
-
-def test_only_float32_is_computed_in():
-    check_precision("dsen2", "auto")
-    check_precision("dsen2", "float32")
-    with pytest.raises(OptionError, match="float32 alone"):
-        check_precision("dsen2", "bfloat16")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 
-import pytest
-
+from tamrf_xr.methods.registry import Request, plan_method
+from tamrf_xr.methods.tamrf import resolve
 from tamrf_xr.model.config import NetworkConfig
-from tamrf_xr.model.footprint import Work, block_pixels, peak_bytes
+from tamrf_xr.model.footprint import block_pixels, needs
+from tamrf_xr.sensors import SENSORS
 
 _MEASURE = """
 import sys, threading, torch, psutil
@@ -37,25 +38,35 @@ print(peak[0] - before)
 """
 
 
-@pytest.mark.parametrize(("size", "hr", "lr", "queries"), [(150, 3, 2, 2), (96, 1, 2, 24)])
-def test_estimate_is_within_a_factor_of_what_is_measured(
-    size: int, hr: int, lr: int, queries: int
-) -> None:
+def measured(size: int, hr: int, lr: int, queries: int) -> int:
     arguments = [str(n) for n in (size, hr, lr, queries)]
     done = subprocess.run(
         [sys.executable, "-c", _MEASURE, *arguments], capture_output=True, text=True, check=True
     )
-    work = Work(height=size, width=size, hr_dates=hr, lr_dates=lr, queries=queries)
-    estimate = peak_bytes(NetworkConfig(), work)
-    assert int(done.stdout) / 1.5 < estimate < 1.5 * int(done.stdout)
+    return int(done.stdout)
 
 
-def test_memory_grows_with_everything() -> None:
-    base = {"height": 300, "width": 300, "hr_dates": 10, "lr_dates": 10, "queries": 10}
-    least = peak_bytes(NetworkConfig(), Work(**base))
-    for name in base:
-        assert peak_bytes(NetworkConfig(), Work(**base | {name: 4 * base[name]})) > least
-    assert peak_bytes(NetworkConfig(), Work(**base, itemsize=2)) < least
+def estimated(size: int, hr: int, lr: int, queries: int) -> float:
+    need = needs(NetworkConfig())
+    dated = hr * need.hr_date + lr * need.lr_date + queries * need.query
+    return need.fixed + size**2 * dated
+
+
+def test_tiles_need_no_more_than_is_told_and_dates_add_what_is_told() -> None:
+    few, many, asked = (150, 3, 2, 2), (150, 8, 6, 4), (96, 1, 2, 24)
+    found = {work: measured(*work) for work in (few, many, asked)}
+    for work, used in found.items():
+        assert 0.1 * estimated(*work) < used < estimated(*work)
+    told = estimated(*many) - estimated(*few)
+    assert told / 1.5 < found[many] - found[few] < 1.5 * told
+
+
+def test_the_planner_reckons_with_it() -> None:
+    given = {name: tuple(b.name for b in sensor.all_bands) for name, sensor in SENSORS.items()}
+    cost, need = plan_method("tamrf", Request(given)).cost, needs(resolve("default")[2].config)
+    assert cost.fixed == need.fixed
+    assert cost.per_date == {"sentinel2": need.hr_date, "landsat": need.lr_date}
+    assert cost.per_query == need.query
 
 
 def test_importing_the_estimate_loads_no_torch() -> None:

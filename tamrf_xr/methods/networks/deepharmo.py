@@ -107,6 +107,7 @@ class UNet(nn.Module):
 
     def __init__(self, shape: Shape, *, inputs: int = 7, outputs: int = 6) -> None:
         super().__init__()
+        self.shape = shape
         widths = [shape.width * 2**level for level in range(shape.depth)]
         self.encoding_module = nn.ModuleList(
             Convolutions(before, width)

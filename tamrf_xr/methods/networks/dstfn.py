@@ -147,6 +147,7 @@ class Dstfn(nn.Module):
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
+        self.sizes = sizes
         self.sharpening = Sharpening(sizes)
         self.fusing = Fusing(sizes)
 

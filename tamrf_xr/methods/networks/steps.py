@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 import numpy as np
 
@@ -51,3 +52,18 @@ def on_steps(
         pad.append((0, max((start - size) % step, smallest - size + start)))
     down, across = place
     return np.pad(image[..., down, across], pad, mode=mode), (down, across)
+
+
+def through_steps(
+    network: Callable[[Pixels], Pixels],
+    image: Pixels,
+    corner: tuple[int, int],
+    step: int,
+    **how: Any,
+) -> Pixels:
+    """Return what a network makes (band, y, x) of an image cut by `on_steps`, NaN outside."""
+    cut, (down, across) = on_steps(image, corner, step, **how)
+    answer = network(cut)
+    out: Pixels = np.full((answer.shape[0], *image.shape[-2:]), np.nan, np.float32)
+    out[:, down, across] = answer[:, : down.stop - down.start, : across.stop - across.start]
+    return out

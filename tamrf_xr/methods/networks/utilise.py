@@ -184,6 +184,7 @@ class Utilise(nn.Module):
 
     def __init__(self, widths: Widths) -> None:
         super().__init__()
+        self.widths = widths
         down, up = widths.encoder, widths.decoder
         levels = range(len(down) - 1)
         self.in_conv = Wrapped(
