@@ -26,6 +26,7 @@ from tamrf_xr.encoding import FILL
 from tamrf_xr.packed import CODECS, pack
 from tamrf_xr.scale.damage import verify
 from tamrf_xr.scale.job import Execution, run_tiles
+from tamrf_xr.scale.prepared import Job
 from tamrf_xr.simulate import SceneConfig, simulate
 from tamrf_xr.store import lay_out
 
@@ -103,12 +104,10 @@ def _verify(tiles: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         lay_out(noise_cube((side, side), hr=1, lr=1), Path(folder) / "in.zarr")
         store = Path(folder) / "out.zarr"
+        cube, dates = tamrf_xr.open_cube(Path(folder) / "in.zarr"), ["2022-06-01"]
         run_tiles(
-            tamrf_xr.open_cube(Path(folder) / "in.zarr"),
+            Job.of(cube, SPEC, pd.DatetimeIndex(dates), tile=TILE),
             store,
-            SPEC,
-            pd.DatetimeIndex(["2022-06-01"]),
-            tile=TILE,
             how=Execution(workers=2, progress=False),
         )
         start = time.perf_counter()

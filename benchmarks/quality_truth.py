@@ -80,7 +80,7 @@ def against_truth(
         for method, options in methods.items():
             plan = Plan(Task, SplitSettings(), Scoring(), options)
             held = hold_out(scene.cube, Run(method, "GAPS"), plan)
-            for made, _ in predictions(held, Run(method, "GAPS"), plan):
+            for made, _ in predictions(held):
                 _add(sums[method, made.sensor], made, scene)
     return {
         method: {sensor: _told(sums[method, sensor], sums, sensor) for sensor in SENSORS}

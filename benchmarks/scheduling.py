@@ -25,6 +25,7 @@ from scenes import noise_cube
 import tamrf_xr
 from tamrf_xr.fuser import FuserSpec
 from tamrf_xr.scale.job import Execution, run_tiles
+from tamrf_xr.scale.prepared import Job
 from tamrf_xr.store import lay_out
 
 TILE = 12
@@ -79,13 +80,11 @@ def _apart(way: str, tiles: int) -> dict[str, Any]:
 
 
 def _measure(folder: Path, way: str) -> dict[str, Any]:
+    cube = tamrf_xr.open_cube(folder / "in.zarr")
     with _cluster(way) as client, Sampler() as sampler:  # the sampler ends before the workers
         summary = run_tiles(
-            tamrf_xr.open_cube(folder / "in.zarr"),
+            Job.of(cube, SPEC, pd.DatetimeIndex(["2022-06-01"]), tile=TILE),
             folder / "out.zarr",
-            SPEC,
-            pd.DatetimeIndex(["2022-06-01"]),
-            tile=TILE,
             how=Execution(client, workers=None if client else WORKERS, progress=False),
         )
     work = (summary.reading + summary.computing + summary.writing) / WORKERS

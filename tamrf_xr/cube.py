@@ -173,9 +173,8 @@ def build_cube(
         "title": title or "Landsat and Sentinel-2 time series",
         "history": history,
     }
-    tree = xr.DataTree.from_dict({"/": xr.Dataset(attrs=attrs), **groups})
-    validate(tree)
-    return tree
+    check_groups(groups)
+    return xr.DataTree.from_dict({"/": xr.Dataset(attrs=attrs), **groups})
 
 
 def groups_of(cube: xr.DataTree) -> dict[str, xr.Dataset]:
@@ -223,6 +222,11 @@ def validate(cube: xr.DataTree) -> None:
             f"not a cube: groups found: {found}; expected one or more of {', '.join(SENSORS)}; "
             "tamrf_xr.as_cube makes cubes from other data"
         )
+    check_groups(groups)
+
+
+def check_groups(groups: Mapping[str, xr.Dataset]) -> None:
+    """Check groups as `validate` does."""
     grids = {}
     for name, group in groups.items():
         _check_group(name, group)
@@ -341,12 +345,25 @@ def fine_grid(cube: xr.DataTree) -> Grid:
     CubeError
         If the cube is a product already.
     """
-    if any(is_product(group) for group in groups_of(cube).values()):
+    return finest(grids_of(groups_of(cube)))
+
+
+def grids_of(groups: Mapping[str, xr.Dataset]) -> dict[str, Grid]:
+    """Read the grids of groups that are to be fused.
+
+    Raises
+    ------
+    CubeError
+        If they are a product already.
+    """
+    if any(map(is_product, groups.values())):
         raise CubeError("this cube is a product of fuse already: fuse the cube it was made from")
-    groups = groups_of(cube)
-    if "sentinel2" in groups:
-        return grid_of(groups["sentinel2"])
-    return grid_of(groups["landsat"]).zoom(LANDSAT.ratio)
+    return {name: grid_of(group) for name, group in groups.items()}
+
+
+def finest(grids: Mapping[str, Grid]) -> Grid:
+    """Return the grid of the products of a cube with these grids."""
+    return grids["sentinel2"] if "sentinel2" in grids else grids["landsat"].zoom(LANDSAT.ratio)
 
 
 def located(group: xr.Dataset) -> xr.Dataset:

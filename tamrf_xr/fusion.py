@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
+import inspect
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
 
 import pandas as pd
 import xarray as xr
 
 from tamrf_xr import panchromatic
-from tamrf_xr.cube import groups_of, is_product
+from tamrf_xr.cube import grids_of, groups_of
 from tamrf_xr.dates import parse_dates
-from tamrf_xr.days import count_days
+from tamrf_xr.days import SAME_DAY, count_days
 from tamrf_xr.errors import CubeError, OptionError
 from tamrf_xr.fuser import FuserSpec
-from tamrf_xr.harmonize import as_cube
+from tamrf_xr.harmonize.door import read_cube
 from tamrf_xr.methods.registry import Request, check_sensors, listed, parse_bands, plan_method
 from tamrf_xr.methods.weights import check_device
 from tamrf_xr.scale.job import Execution, run_tiles
-from tamrf_xr.scale.lazy import Timing, fuse_lazily
+from tamrf_xr.scale.lazy import fuse_lazily
+from tamrf_xr.scale.prepared import Job, Timing, read_by
 from tamrf_xr.scale.progress import JobSummary
 from tamrf_xr.sensors import SENSORS
 
 if TYPE_CHECKING:
     from distributed import Client
 
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 LARGEST_TILE = 1_000_000
 """10 m pixels: more than any scene has."""
@@ -37,21 +39,55 @@ HERE = (None, "local", "dask-cuda")
 MOST_WORKERS = 10_000
 
 
+class FuseOptions(TypedDict, total=False):
+    """Options of `fuse`, which says what they mean; `DEFAULTS` has those not given."""
+
+    model: Any
+    method: str
+    sensors: str | Sequence[str] | None
+    bands: Any
+    origin: Any
+    window: Any
+    same_day: Any
+    device: str
+    precision: str
+    tile: int | str
+    method_options: Mapping[str, Any] | None
+
+
+DEFAULTS: Mapping[str, Any] = {
+    "model": "default",
+    "method": "tamrf",
+    "sensors": None,
+    "bands": None,
+    "origin": None,
+    "window": "365D",
+    "same_day": SAME_DAY,
+    "device": "auto",
+    "precision": "auto",
+    "tile": "auto",
+    "method_options": None,
+}
+
+
+def _with_options(function: Function) -> Function:
+    """Show the options by name and default in the signature of a function that takes them all."""
+    own = inspect.signature(function)
+    named = [one for one in own.parameters.values() if one.kind is not one.VAR_KEYWORD]
+    kind, types = inspect.Parameter.KEYWORD_ONLY, FuseOptions.__annotations__
+    named += [
+        inspect.Parameter(name, kind, default=value, annotation=types[name])
+        for name, value in DEFAULTS.items()
+    ]
+    function.__signature__ = own.replace(parameters=named)  # type: ignore[attr-defined]
+    return function
+
+
+@_with_options
 def fuse(
     cube: xr.DataTree,
     query_dates: Any,
-    *,
-    model: Any = "default",
-    method: str = "tamrf",
-    sensors: str | Sequence[str] | None = None,
-    bands: Any = None,
-    origin: Any = None,
-    window: Any = "365D",
-    same_day: Any = "12h",
-    device: str = "auto",
-    precision: str = "auto",
-    tile: int | str = "auto",
-    method_options: Mapping[str, Any] | None = None,
+    **options: Unpack[FuseOptions],
 ) -> xr.DataTree:
     """Make every band of both sensors at 10 m at any dates, lazily.
 
@@ -121,19 +157,12 @@ def fuse(
     Michel & Inglada, Temporal Attention Multi-Resolution Fusion of Satellite Image
     Time-Series, Remote Sensing of Environment, 2025.
     """
-    cube = _checked(cube)
-    plan = _plan(
-        cube,
-        query_dates,
-        choice=Choice(model, method, sensors, bands, device, precision, method_options or {}),
-        timing=Timing(origin, window, same_day),
-        tile=tile,
-    )
-    _check_device(plan.spec, here=False)
-    read = _read_by(plan.spec, cube)
-    return fuse_lazily(read, plan.spec, plan.queries, timing=plan.timing, tile=plan.tile)
+    job = prepare(cube, query_dates, **options)
+    _check_device(job.spec, here=False)
+    return fuse_lazily(job)
 
 
+@_with_options
 def run_job(
     cube: xr.DataTree,
     store: str | os.PathLike[str],
@@ -145,17 +174,7 @@ def run_job(
     resume: bool = True,
     overwrite: bool = False,
     progress: bool = True,
-    model: Any = "default",
-    method: str = "tamrf",
-    sensors: str | Sequence[str] | None = None,
-    bands: Any = None,
-    origin: Any = None,
-    window: Any = "365D",
-    same_day: Any = "12h",
-    device: str = "auto",
-    precision: str = "auto",
-    tile: int | str = "auto",
-    method_options: Mapping[str, Any] | None = None,
+    **options: Unpack[FuseOptions],
 ) -> JobSummary:
     """Fuse into a store tile by tile, safe to interrupt: a rerun does only what is left.
 
@@ -206,95 +225,59 @@ def run_job(
 
         check_cluster(cluster)
     how = Execution(client, cluster, workers, resume, overwrite, progress)
-    cube = _checked(cube)
-    plan = _plan(
-        cube,
-        query_dates,
-        choice=Choice(model, method, sensors, bands, device, precision, method_options or {}),
-        timing=Timing(origin, window, same_day),
-        tile=tile,
-    )
-    _check_device(plan.spec, here=client is None and cluster in HERE)
-    return run_tiles(
-        _read_by(plan.spec, cube),
-        store,
-        plan.spec,
-        plan.queries,
-        timing=plan.timing,
-        tile=plan.tile,
-        how=how,
-    )
+    job = prepare(cube, query_dates, **options)
+    _check_device(job.spec, here=client is None and cluster in HERE)
+    return run_tiles(job, store, how=how)
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """What is asked of which method, as users write it; see `fuse`."""
+def prepare(cube: Any, query_dates: Any, **options: Unpack[FuseOptions]) -> Job:
+    """Read and check what is asked, once: what `fuse` and `run_job` then make.
 
-    model: Any
-    """Weights."""
+    Parameters
+    ----------
+    cube
+        A cube; what is none goes through `tamrf_xr.as_cube`.
+    query_dates, options
+        As for `fuse`.
 
-    method: str
-    """Name of the method."""
+    Returns
+    -------
+    Job
+        The job.
 
-    sensors: str | Sequence[str] | None
-    """Sensors to make."""
-
-    bands: Any
-    """Bands to make."""
-
-    device: str
-    """Where to compute."""
-
-    precision: str
-    """How finely."""
-
-    options: Mapping[str, Any]
-    """The method's own options."""
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What is asked, read and checked."""
-
-    spec: FuserSpec
-    """The method."""
-
-    queries: pd.DatetimeIndex
-    """Query dates."""
-
-    timing: Timing
-    """Origin and window."""
-
-    tile: int | None
-    """Edge of a tile in fine pixels, or None for the planner's choice."""
+    Raises
+    ------
+    TamrfError
+        As `fuse` does, but for what depends on tiles.
+    TypeError
+        If there is no such option.
+    """
+    if unknown := options.keys() - DEFAULTS.keys():
+        raise TypeError(f"unexpected option {min(unknown)!r}; there are {', '.join(DEFAULTS)}")
+    asked = {**DEFAULTS, **options}
+    timing = Timing(asked["origin"], asked["window"], asked["same_day"])
+    cube, groups = read_cube(cube)
+    grids = grids_of(groups)
+    spec = plan_method(asked["method"], _request(groups, asked))
+    queries, tile = parse_dates(query_dates), _parse_tile(asked["tile"])
+    return Job(cube, read_by(spec, groups), grids, spec, queries, timing, tile)
 
 
-def _checked(cube: Any) -> xr.DataTree:
-    """Return a cube that may be fused: what is none goes through the door like any other data."""
-    if isinstance(cube, xr.DataTree) and any(map(is_product, groups_of(cube).values())):
-        return cube  # refused where its grid is asked for
-    return as_cube(cube)
-
-
-def _plan(
-    cube: xr.DataTree, query_dates: Any, *, choice: Choice, timing: Timing, tile: int | str
-) -> Plan:
-    sensors, bands = choice.sensors, choice.bands
-    names = None if sensors is None else listed(sensors, "sensors")
+def _request(groups: Mapping[str, xr.Dataset], asked: Mapping[str, Any]) -> Request:
+    sensors, bands = asked["sensors"], asked["bands"]
+    names = None if sensors is None else tuple(listed(sensors, "sensors"))
     check_sensors(names or ())
-    request = Request(
-        given=bands_of(cube),
-        sensors=tuple(names) if names is not None else None,
-        bands=None if bands is None else parse_bands(bands, tuple(names or SENSORS)),
-        model=choice.model,
-        device=choice.device,
-        precision=choice.precision,
-        options=choice.options,
-        panchromatic=_has_panchromatic(cube),
-        days=_days_of(cube, timing.same_day),
+    return Request(
+        given={name: _bands_of(name, group) for name, group in groups.items()},
+        sensors=names,
+        bands=None if bands is None else parse_bands(bands, names or tuple(SENSORS)),
+        model=asked["model"],
+        device=asked["device"],
+        precision=asked["precision"],
+        options=asked["method_options"] or {},
+        panchromatic=any(panchromatic.NAME in group for group in groups.values()),
+        days=_days_of(groups, asked["same_day"]),
     )
-    spec = plan_method(choice.method, request)
-    return Plan(spec, parse_dates(query_dates), timing, _parse_tile(tile))
 
 
 def _check_device(spec: FuserSpec, *, here: bool) -> None:
@@ -302,23 +285,6 @@ def _check_device(spec: FuserSpec, *, here: bool) -> None:
     asked = dict(spec.options).get("device")
     if isinstance(asked, str):
         check_device(asked, here=here)
-
-
-def _has_panchromatic(cube: xr.DataTree) -> bool:
-    return any(panchromatic.NAME in group for group in groups_of(cube).values())
-
-
-def _read_by(spec: FuserSpec, cube: xr.DataTree) -> xr.DataTree:
-    """Drop the panchromatic band where a method has no use for it: reading it takes time."""
-    if spec.panchromatic or not _has_panchromatic(cube):
-        return cube
-    groups = groups_of(cube)
-    kept = {
-        name: group.drop_vars(panchromatic.NAME, errors="ignore") for name, group in groups.items()
-    }
-    read = xr.DataTree.from_dict({"/": cube.to_dataset(), **kept}, name=cube.name)
-    read.encoding = cube.encoding
-    return read
 
 
 def bands_of(cube: xr.DataTree) -> dict[str, tuple[str, ...]]:
@@ -329,20 +295,20 @@ def bands_of(cube: xr.DataTree) -> dict[str, tuple[str, ...]]:
     CubeError
         If a group has no acquisition.
     """
-    given = {}
-    for name, group in groups_of(cube).items():
-        if not group.sizes["time"]:
-            raise CubeError(f"/{name} has no acquisition; drop the group, or give it data")
-        present = set(group["band"].values.tolist()) if "reflectance" in group else set()
-        present |= {"LST"} if "surface_temperature" in group else set()
-        given[name] = tuple(band.name for band in SENSORS[name].all_bands if band.name in present)
-    return given
+    return {name: _bands_of(name, group) for name, group in groups_of(cube).items()}
 
 
-def _days_of(cube: xr.DataTree, same_day: Any) -> dict[str, tuple[int, ...]]:
+def _bands_of(sensor: str, group: xr.Dataset) -> tuple[str, ...]:
+    if not group.sizes["time"]:
+        raise CubeError(f"/{sensor} has no acquisition; drop the group, or give it data")
+    present = set(group["band"].values.tolist()) if "reflectance" in group else set()
+    present |= {"LST"} if "surface_temperature" in group else set()
+    return tuple(band.name for band in SENSORS[sensor].all_bands if band.name in present)
+
+
+def _days_of(groups: Mapping[str, xr.Dataset], same_day: Any) -> dict[str, tuple[int, ...]]:
     """Return whole days since 1970 of each sensor's acquisitions."""
-    groups = groups_of(cube).items()
-    times = {name: pd.DatetimeIndex(group["time"].values) for name, group in groups}
+    times = {name: pd.DatetimeIndex(group["time"].values) for name, group in groups.items()}
     counted = count_days(times, same_day=same_day)
     return {name: tuple((days - pd.Timestamp(0)).days) for name, days in counted.items()}
 

@@ -18,8 +18,8 @@ from tamrf_xr.dates import plan_dates
 from tamrf_xr.errors import MethodError
 from tamrf_xr.fuser import Crop, Episode, Series
 from tamrf_xr.methods.registry import Request, plan_method
-from tamrf_xr.scale.lazy import fuse_lazily
 from tamrf_xr.sensors import SENSORS
+from tests.laid import fuse_lazily
 from tests.scenes import grid
 
 ORIGIN = pd.Timestamp(2022, 3, 1)

@@ -19,11 +19,11 @@ import tamrf_xr
 from tamrf_xr.cli import main
 from tamrf_xr.cube import groups_of
 from tamrf_xr.errors import JobError, RereadWarning, StoreFullError
-from tamrf_xr.scale.job import Execution, run_tiles
-from tamrf_xr.scale.lazy import fuse_lazily
+from tamrf_xr.scale.job import Execution
 from tamrf_xr.scale.ledger import DONE, FOLDER, job_state, lock_of, read_done
 from tests.jobs.fusers import traced, traces
 from tests.jobs.run import QUERIES, TILE, contents
+from tests.laid import fuse_lazily, run_tiles
 from tests.numpy_fusers import blur_spec
 from tests.scenes import random_cube
 

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from tamrf_xr.cube import build_cube, groups_of
 from tamrf_xr.errors import MemoryBudgetError, TileError
 from tamrf_xr.fuser import Cost
-from tamrf_xr.scale.lazy import Timing, fuse_lazily
+from tamrf_xr.scale.prepared import Timing
+from tests.laid import fuse_lazily
 from tests.numpy_fusers import blur_spec
 from tests.scenes import random_cube, rechunked
 

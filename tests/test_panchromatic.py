@@ -13,8 +13,8 @@ from tamrf_xr import clip, fuse, open_cube, save_cube, with_panchromatic
 from tamrf_xr.cube import grid_of, groups_of, validate
 from tamrf_xr.errors import CubeError
 from tamrf_xr.fuser import FuserSpec
-from tamrf_xr.scale.lazy import fuse_lazily
 from tests.fuser_tests import paired_cube, with_sharp
+from tests.laid import fuse_lazily
 
 BAND = "landsat/panchromatic"
 
@@ -140,7 +140,9 @@ def test_images_of_one_day_are_one_in_the_band_too():
     twice["panchromatic"] = twice["panchromatic"].copy(data=twice["panchromatic"].values)
     twice["panchromatic"].values[-1] += 1
     tree = xr.DataTree.from_dict({"/sentinel2": groups_of(cube)["sentinel2"], "/landsat": twice})
-    spec = FuserSpec("means", "tests.test_panchromatic:Means", (("landsat", ("B02",)),))
+    spec = FuserSpec(
+        "means", "tests.test_panchromatic:Means", (("landsat", ("B02",)),), panchromatic=True
+    )
     days = pd.DatetimeIndex(group["time"].values)
     one, other = (
         fuse_lazily(c, spec, days, tile=18)["landsat/reflectance"].values for c in (cube, tree)

@@ -75,7 +75,7 @@ def test_an_image_a_chunk_is_one_tile_where_it_fits(tmp_path):
 
 def test_automatic_tiles_stay_where_memory_ends(tmp_path, monkeypatch):
     cube, made = counted(720, (720, 720), dates=2)
-    monkeypatch.setattr("tamrf_xr.scale.lazy.TILE_MEMORY", 60e6)
+    monkeypatch.setattr("tamrf_xr.scale.prepared.TILE_MEMORY", 60e6)
     with pytest.warns(RereadWarning, match=r"read 4.0 times by tiles of 360x360 px"):
         run_job(cube, tmp_path / "out.zarr", "2022-01-10", **QUIET)
     assert len(made) == 4 * blocks_of(cube)

@@ -179,6 +179,19 @@ def test_a_tile_is_the_same_straight_and_through_xarray(opened, packed, moved, d
         assert found.packing == expected.packing
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_variable_that_was_looked_at_changes_nothing(opened, packed):
+    """xarray keeps what was read of it; the others are still read from the store."""
+    group, window = groups_of(opened)["landsat"], Window(slice(0, 9), slice(0, 9))
+    expected = source_of("landsat", group).series(window, [[0], [1]])
+    assert np.isfinite(group["surface_temperature"].values).any()
+    source = source_of("landsat", group)
+    assert isinstance(source.arrays["surface_temperature"], Stored)
+    found = source.series(window, [[0], [1]], packed=packed)
+    assert found.packing is None
+    np.testing.assert_array_equal(found.pixels, expected.pixels)
+
+
 def test_what_is_no_window_of_a_store_goes_through_xarray(opened):
     group = groups_of(opened)["sentinel2"]
     for other in (group.isel(time=[2, 0]), group.isel(y=slice(None, None, 2)), group.load()):

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 import xarray as xr
@@ -33,7 +33,7 @@ from tamrf_xr.evaluation.results import (
     require_parquet,
     write_result,
 )
-from tamrf_xr.evaluation.running import Held, Plan, Subject, hold_out, run_method
+from tamrf_xr.evaluation.running import Held, Plan, Subject, brought_to, hold_out, run_method
 from tamrf_xr.evaluation.score import Scoring, check_margin
 from tamrf_xr.evaluation.split import SplitSettings
 from tamrf_xr.evaluation.tasks import Run, Task, check_methods, check_strategy, find_task
@@ -336,9 +336,9 @@ def _parameters(job: Job, plan: Plan) -> dict[str, Any]:
 def _made(job: Job, near: Subject, plan: Plan, *, step: Any) -> Result:
     """Run: what stops one method becomes a row that tells so."""
     try:
-        held = hold_out(near.cube, job.run, plan)
+        held = brought_to(cast("Held", job.held), near.cube)  # what has none has its row already
         with fresh_folder(job.place) as folder:
-            made = run_method(held, job.run, plan, folder=folder, subject=near, step=step)
+            made = run_method(held, folder=folder, subject=near, step=step)
             result = Result(
                 _labelled(made.table, job, plan.task).assign(failed=""),
                 _labelled(made.profiles, job, plan.task),

@@ -37,8 +37,9 @@ from tamrf_xr.evaluation.split import Dates, SplitSettings, give, split_by
 from tamrf_xr.evaluation.tasks import Run, Task
 from tamrf_xr.export.cog import write_cog
 from tamrf_xr.fuser import FuserSpec
-from tamrf_xr.fusion import fuse
-from tamrf_xr.methods.registry import Request, plan_method
+from tamrf_xr.fusion import prepare
+from tamrf_xr.scale.lazy import fuse_lazily
+from tamrf_xr.scale.prepared import Job
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,12 @@ class Prediction:
 class Held:
     """A cube as one run sees it."""
 
+    run: Run
+    """Method and strategy."""
+
+    plan: Plan
+    """What all runs have in common."""
+
     cube: xr.DataTree
     """All acquisitions: the references."""
 
@@ -126,8 +133,13 @@ class Held:
     bands: Mapping[str, tuple[str, ...]]
     """Bands asked: those that the task scores, the method makes and the cube has."""
 
-    spec: FuserSpec
-    """The method, all options and weights included."""
+    jobs: Mapping[str, Job]
+    """Per sensor asked, the job that makes its days."""
+
+    @property
+    def spec(self) -> FuserSpec:
+        """The method, all options and weights included."""
+        return next(iter(self.jobs.values())).spec
 
 
 def hold_out(cube: xr.DataTree, run: Run, plan: Plan) -> Held:
@@ -143,10 +155,7 @@ def hold_out(cube: xr.DataTree, run: Run, plan: Plan) -> Held:
         If the method has no such option.
     """
     given, asked = split_by(cube, run.strategy, plan.settings)
-    options = plan.options.get(run.method, {})
-    request = Request(given=bands_by_sensor(given), options=options, **_planning(plan.fusing))
-    spec = plan_method(run.method, request)
-    makes = spec.bands
+    makes = _prepared(given, next(iter(asked.values())), run, plan).spec.bands
     scored = plan.task.bands
     bands = {
         sensor: tuple(
@@ -160,14 +169,29 @@ def hold_out(cube: xr.DataTree, run: Run, plan: Plan) -> Held:
     bands = {sensor: names for sensor, names in bands.items() if names}
     if not bands:
         raise MethodError(_nothing_to_score(run, plan.task, asked, makes))
-    held = Held(cube, given, {name: asked[name] for name in bands}, bands, spec)
+    jobs = {
+        name: _prepared(given, asked[name], run, plan, sensors=name, bands={name: names})
+        for name, names in bands.items()
+    }
+    held = Held(run, plan, cube, given, {name: asked[name] for name in bands}, bands, jobs)
     if run.compensated:
-        _check_compensable(held, run)
+        _check_compensable(held)
     return held
 
 
-def _planning(fusing: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: fusing[key] for key in ("model", "device", "precision") if key in fusing}
+def _prepared(
+    given: xr.DataTree, days: pd.DatetimeIndex, run: Run, plan: Plan, **wanted: Any
+) -> Job:
+    """Prepare the job of a run: its method is planned, and its weights are read, here alone."""
+    own = plan.options.get(run.method, {})
+    return prepare(given, days, method=run.method, method_options=own, **plan.fusing, **wanted)
+
+
+def brought_to(held: Held, cube: xr.DataTree) -> Held:
+    """Return what is held with the same cube read from elsewhere."""
+    given, _ = split_by(cube, held.run.strategy, held.plan.settings)
+    jobs = {name: job.on(given, job.queries) for name, job in held.jobs.items()}
+    return replace(held, cube=cube, given=given, jobs=jobs)
 
 
 def _nothing_to_score(
@@ -182,19 +206,13 @@ def _nothing_to_score(
     )
 
 
-def run_method(
-    held: Held, run: Run, plan: Plan, *, folder: Path, subject: Subject, step: Callable[[], object]
-) -> Result:
+def run_method(held: Held, *, folder: Path, subject: Subject, step: Callable[[], object]) -> Result:
     """Predict, score, and paint one run on one cube.
 
     Parameters
     ----------
     held
-        The cube, split.
-    run
-        Method and strategy.
-    plan
-        What all runs have in common.
+        The cube, split, and what is asked.
     folder
         Where predictions are written if they are asked for.
     subject
@@ -207,12 +225,13 @@ def run_method(
     Result
         Tables without the columns that name cube and run.
     """
+    plan = held.plan
     scorer = Scorer(plan.scoring, days_given(held.given), naturalness=subject.naturalness)
     painter = subject.painter if plan.viewer_dates else Painter()
     album = Album(painter, held.asked, plan.viewer_dates)
     grid = fine_grid(held.cube)
     parts: list[Scores] = []
-    for made, truth in predictions(held, run, plan):
+    for made, truth in predictions(held):
         parts.append(scorer.date((made.sensor, made.day), made.made, truth, given=made.given))
         album.add(made, truth)
         if plan.write_images:
@@ -223,27 +242,27 @@ def run_method(
     return Result(scores.table, scores.profiles, album.pictures)
 
 
-def predictions(held: Held, run: Run, plan: Plan) -> Iterator[tuple[Prediction, Scene | None]]:
+def predictions(held: Held) -> Iterator[tuple[Prediction, Scene | None]]:
     """Predict what is asked, date by date, a batch in memory at a time; with the references."""
     for sensor, days in held.asked.items():
         reader = SceneReader(groups_of(held.cube)[sensor], days)
-        for batch, given in _batches(held, run, sensor):
-            fused = fuse(
-                given,
-                days[batch],
-                method=run.method,
-                sensors=sensor,
-                bands={sensor: held.bands[sensor]},
-                method_options=plan.options.get(run.method, {}),
-                **plan.fusing,
-            )
+        for batch, given in _batches(held, sensor):
+            fused = fuse_lazily(_job_on(held, given, days[batch], sensor))
             group = groups_of(fused)[sensor].load()
             kept = days_given(given)
             for position, day in enumerate(days[batch]):
                 made, truth = predicted(group, position), reader.read(day)
-                if run.compensated and truth is not None and day in kept.get(sensor, ()):
+                if held.run.compensated and truth is not None and day in kept.get(sensor, ()):
                     made = _compensated(made, truth, sensor)
                 yield Prediction(sensor, day, made, kept), truth
+
+
+def _job_on(held: Held, given: xr.DataTree, days: pd.DatetimeIndex, sensor: str) -> Job:
+    if given.children.keys() == held.given.children.keys():
+        return held.jobs[sensor].on(given, days)
+    # The only acquisition of a sensor is left out: the method sees another kind of cube.
+    wanted = {"sensors": sensor, "bands": {sensor: held.bands[sensor]}}
+    return _prepared(given, days, held.run, held.plan, **wanted)
 
 
 def days_given(given: xr.DataTree) -> Dates:
@@ -251,10 +270,10 @@ def days_given(given: xr.DataTree) -> Dates:
     return {name: days_of(group) for name, group in groups_of(given).items()}
 
 
-def _batches(held: Held, run: Run, sensor: str) -> Iterator[tuple[slice, xr.DataTree]]:
+def _batches(held: Held, sensor: str) -> Iterator[tuple[slice, xr.DataTree]]:
     """Divide the dates of a sensor, each part with the cube that is given for it."""
     days, kept = held.asked[sensor], days_given(held.given)
-    if run.leaves_one_out:
+    if held.run.leaves_one_out:
         for position, day in enumerate(days):
             others = kept | {sensor: kept[sensor][kept[sensor] != day]}
             yield slice(position, position + 1), give(held.given, others)
@@ -265,12 +284,12 @@ def _batches(held: Held, run: Run, sensor: str) -> Iterator[tuple[slice, xr.Data
         yield slice(start, start + size), held.given
 
 
-def _check_compensable(held: Held, run: Run) -> None:
+def _check_compensable(held: Held) -> None:
     kept = days_given(held.given)
     if not any(days.isin(kept.get(name, [])).any() for name, days in held.asked.items()):
         raise MethodError(
             f"residual compensation needs the acquisition of a day that is asked, and strategy "
-            f"{run.strategy} gives none of {', '.join(held.asked)}; choose strategy ALL"
+            f"{held.run.strategy} gives none of {', '.join(held.asked)}; choose strategy ALL"
         )
 
 

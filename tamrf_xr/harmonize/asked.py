@@ -18,13 +18,13 @@ from tamrf_xr.sensors import SENSORS
 class Asked:
     """The options of `as_cube`."""
 
-    crs: Any
-    time: Any
-    harmonized: Any
-    offset: Any
-    scaling: Any
-    regrid: str | None
-    check: str
+    crs: Any = None
+    time: Any = None
+    harmonized: Any = None
+    offset: Any = None
+    scaling: Any = None
+    regrid: str | None = None
+    check: str = "sample"
 
     def check_for(self, sensors: Collection[str]) -> None:
         """Refuse what would be ignored: options of no sensor, or of one that is not there.

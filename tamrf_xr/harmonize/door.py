@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from tamrf_xr.cube import Grid, build_cube, build_group, clip, grid_of, groups_of
+from tamrf_xr.cube import Grid, build_cube, build_group, clip, grid_of, groups_of, is_product
 from tamrf_xr.dates import DateLike
 from tamrf_xr.errors import CubeError
 from tamrf_xr.harmonize.asked import Asked
@@ -144,7 +144,7 @@ def as_cube(
     asked = Asked(crs, time, harmonized, offset, scaling, regrid, check)
     given = {"sentinel2": sentinel2, "landsat": landsat}
     given = {name: source for name, source in given.items() if source is not None}
-    if not given and isinstance(data, xr.DataTree) and is_cube(data, asked):
+    if not given and isinstance(data, xr.DataTree) and _passes(data, groups_of(data), asked):
         if report:
             print("a cube already: taken as it is")  # noqa: T201 (asked for)
         return data
@@ -159,6 +159,20 @@ def as_cube(
     if report:
         print("\n".join(text() for text in texts))  # noqa: T201 (asked for)
     return _joined(groups, data.attrs if isinstance(data, xr.DataTree) else {})
+
+
+def read_cube(data: Any) -> tuple[xr.DataTree, dict[str, xr.Dataset]]:
+    """Return a cube, made of what is none, and its groups, read once; products pass."""
+    if isinstance(data, xr.DataTree):
+        groups = groups_of(data)
+        if any(map(is_product, groups.values())) or _passes(data, groups, Asked()):
+            return data, groups
+    cube = as_cube(data)
+    return cube, groups_of(cube)
+
+
+def _passes(tree: xr.DataTree, groups: Mapping[str, xr.Dataset], asked: Asked) -> bool:
+    return is_cube(groups, asked, ours="tamrf_cube_version" in tree.attrs)
 
 
 def _made(

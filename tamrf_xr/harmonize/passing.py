@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from tamrf_xr.cube import grid_of, groups_of, validate
+from tamrf_xr.cube import check_groups, grid_of
 from tamrf_xr.errors import CubeError
 from tamrf_xr.harmonize.asked import Asked
 from tamrf_xr.harmonize.boa_offset import DARK_SHARE, NEGATIVE, is_told_offset
@@ -18,21 +19,24 @@ from tamrf_xr.harmonize.readings import DIMMEST
 from tamrf_xr.harmonize.units import ZEROS, question_dates, zeros
 from tamrf_xr.harmonize.values import Look, look_at
 from tamrf_xr.plausible import REFLECTANCE, TEMPERATURE, extremes, question
+from tamrf_xr.spatial_ref import with_spatial_ref
 
 UNREAD = ("_FillValue", "missing_value", "nodata", "scale_factor", "add_offset", "transform")
 """Attributes of arrays that nobody has read yet: a cube's own have none."""
 
 
-def is_cube(tree: xr.DataTree, asked: Asked) -> bool:
-    """Tell whether a tree may pass as it is."""
-    groups = groups_of(tree)
-    ours = "tamrf_cube_version" in tree.attrs
+def is_cube(groups: Mapping[str, xr.Dataset], asked: Asked, *, ours: bool) -> bool:
+    """Tell whether the groups of a tree may pass as they are; `ours` if it says to be a cube."""
     if not groups or asked.regrid is not None:
         return False
     if not all(is_proper(name, group, asked, ours=ours) for name, group in groups.items()):
         return False
+    return _are_valid(groups)
+
+
+def _are_valid(groups: Mapping[str, xr.Dataset]) -> bool:
     try:
-        validate(tree)
+        check_groups({name: with_spatial_ref(group) for name, group in groups.items()})
     except CubeError:
         return False
     return True
@@ -44,9 +48,7 @@ def is_proper(name: str, group: Any, asked: Asked, *, ours: bool = False) -> boo
         return False
     if any(key in array.attrs for array in group.data_vars.values() for key in UNREAD):
         return False
-    try:
-        validate(xr.DataTree.from_dict({name: group}))
-    except CubeError:
+    if not _are_valid({name: group}):
         return False
     if asked.crs is not None and grid_of(group).crs != parse_crs(asked.crs):
         return False

@@ -15,11 +15,10 @@ import pandas as pd
 import xarray as xr
 import zarr
 
-from tamrf_xr.cube import grid_of, groups_of
 from tamrf_xr.days import ONE_DAY
 from tamrf_xr.fuser import FuserSpec
 from tamrf_xr.iso8601 import Length, read_length
-from tamrf_xr.scale.lazy import Timing
+from tamrf_xr.scale.prepared import Job
 from tamrf_xr.scale.reading import READABLE
 from tamrf_xr.scale.tilework import FuseJob
 
@@ -32,9 +31,7 @@ LISTED = 6
 PACKAGES = ("tamrf-xr", "numpy", "xarray", "zarr", "torch")
 
 
-def identify(
-    cube: xr.DataTree, job: FuseJob, queries: pd.DatetimeIndex, timing: Timing
-) -> dict[str, str]:
+def identify(job: Job, tiled: FuseJob) -> dict[str, str]:
     """Say what decides the numbers of a product.
 
     Inputs count by their times, bands and grid, and by their content where they are in memory, or
@@ -43,12 +40,12 @@ def identify(
     """
     return {
         **_of_method(job.spec),
-        "query dates": _dates(queries),
-        "origin": str(timing.origin),
-        "window": _length(timing.window, "window"),
-        "same day": _length(timing.same_day, "same_day"),
-        "tile": " x ".join(map(str, job.grid.tile)),
-        **_of_inputs(cube),
+        "query dates": _dates(job.queries),
+        "origin": str(job.timing.origin),
+        "window": _length(job.timing.window, "window"),
+        "same day": _length(job.timing.same_day, "same_day"),
+        "tile": " x ".join(map(str, tiled.grid.tile)),
+        **_of_inputs(job),
     }
 
 
@@ -56,11 +53,11 @@ def _length(length: Length | None, what: str) -> str:
     return "None" if length is None else f"{read_length(length, what) / ONE_DAY:g}D"
 
 
-def describe_origin(cube: xr.DataTree) -> dict[str, str]:
+def describe_origin(job: Job) -> dict[str, str]:
     """Say where a product comes from, beyond what decides its numbers."""
     versions = " ".join(f"{name} {found}" for name in PACKAGES if (found := _version(name)))
     return {
-        "input": str(source if (source := _source(cube)) else "in memory"),
+        "input": job.source or "in memory",
         "software": f"{versions} python {platform.python_version()}",
     }
 
@@ -84,10 +81,10 @@ def _word(value: Any) -> str:
     return f"sha256 {_digest(value)}" if isinstance(value, bytes) else str(value)
 
 
-def _of_inputs(cube: xr.DataTree) -> dict[str, str]:
+def _of_inputs(job: Job) -> dict[str, str]:
     words: dict[str, str] = {}
-    for sensor, group in groups_of(cube).items():
-        grid = grid_of(group)
+    for sensor, group in job.groups.items():
+        grid = job.grids[sensor]
         words |= {
             f"{sensor} dates": _dates(pd.DatetimeIndex(group["time"].values)),
             f"{sensor} bands": " ".join(group["band"].values) if "band" in group else "",
@@ -95,14 +92,9 @@ def _of_inputs(cube: xr.DataTree) -> dict[str, str]:
         }
         if content := _content(group):
             words[f"{sensor} content"] = f"sha256 {content}"
-    if source := _source(cube):
-        words["input metadata"] = f"sha256 {_digest(_metadata(source))}"
+    if job.source:
+        words["input metadata"] = f"sha256 {_digest(_metadata(job.source))}"
     return words
-
-
-def _source(cube: xr.DataTree) -> str | None:
-    source = cube.encoding.get("source")
-    return str(source) if source else None
 
 
 def _metadata(source: str) -> bytes:

@@ -25,7 +25,6 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from tamrf_xr.cube import groups_of
 from tamrf_xr.errors import InputChangedError
 from tamrf_xr.listing import Listing, read_listing
 from tamrf_xr.origins import Origin, origins_of
@@ -202,11 +201,11 @@ def _region(files: ChunkFiles, window: Window, positions: list[int]) -> list[sli
     return [slice(min(positions), max(positions) + 1), *middle, window.y, window.x]
 
 
-def inputs_of(cube: xr.DataTree) -> Inputs:
-    """List what a job on a cube reads from file systems."""
+def inputs_of(groups: Mapping[str, xr.Dataset]) -> Inputs:
+    """List what a job on the groups of a cube reads from file systems."""
     listings: dict[Path, Listing | None] = {}
     found: dict[str, list[tuple[str, ChunkFiles]]] = {}
-    for sensor, group in groups_of(cube).items():
+    for sensor, group in groups.items():
         for name in (name for name in READABLE if name in group):
             for origin in origins_of(group[name].variable):
                 if origin.root not in listings:

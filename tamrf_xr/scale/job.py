@@ -18,10 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
-from tamrf_xr.cube import fine_grid, groups_of
 from tamrf_xr.errors import (
     InputChangedError,
     JobError,
@@ -45,7 +43,6 @@ from tamrf_xr.scale.disk import tell_of_lacks
 from tamrf_xr.scale.identity import describe_origin, identify, provenance
 from tamrf_xr.scale.inputs import expect, inputs_of
 from tamrf_xr.scale.layout import lay_out_product
-from tamrf_xr.scale.lazy import Timing, plan_job
 from tamrf_xr.scale.ledger import (
     FOLDER,
     Manifest,
@@ -60,6 +57,7 @@ from tamrf_xr.scale.ledger import (
     write_token,
 )
 from tamrf_xr.scale.lock import abandon, acquire, held, kept
+from tamrf_xr.scale.prepared import Job
 from tamrf_xr.scale.progress import JobSummary, Progress
 from tamrf_xr.scale.reading import source_of
 from tamrf_xr.scale.rereads import warn_of_rereads
@@ -105,31 +103,20 @@ class Execution:
 
 
 def run_tiles(
-    cube: xr.DataTree,
+    job: Job,
     store: str | os.PathLike[str],
-    spec: FuserSpec,
-    queries: pd.DatetimeIndex,
     *,
-    timing: Timing = Timing(),  # noqa: B008 (frozen)
-    tile: int | None = None,
     how: Execution = Execution(),
 ) -> JobSummary:
     """Write a product tile by tile; a rerun does only what is left.
 
     Parameters
     ----------
-    cube
-        A valid cube.
+    job
+        What is to be made. Its tile, where it leaves that open, is that of the store, or the
+        planner's choice.
     store
         Path of the product, on a local or shared file system.
-    spec
-        The method.
-    queries
-        Query dates.
-    timing
-        Origin and window.
-    tile
-        Edge of a tile in fine pixels; by default that of the store, or the planner's choice.
     how
         Where it runs.
 
@@ -150,31 +137,25 @@ def run_tiles(
         If the input was replaced, or went away in part, when its last tile was just read. While
         tiles are read, that fails those tiles.
     """
-    target = _place(cube, store, how)
+    target = _place(job.cube, store, how)
     manifest = _find(target, how)
-    if manifest is not None and tile is None:
-        # The planner's choice depends on the memory that is free: take that of the store.
-        tile = max(manifest.tile)
-    job = plan_job(cube, spec, queries, timing=timing, tile=tile)
-    warn_of_rereads(groups_of(cube), job.grid)
-    asked = identify(cube, job, queries, timing)
-    fresh = manifest is None
-    if manifest is not None:
-        check_same(target, manifest.asked, asked)
-        holding = held(lock_of(target))
-    else:
-        manifest = Manifest(job.grid.counts, job.grid.tile, asked, describe_origin(cube))
-        holding = _created(
-            cube, job, queries, target=target, manifest=manifest, overwrite=how.overwrite
-        )
+    # The planner's choice depends on the memory that is free: take that of the store.
+    tiled = job.tiled(max(manifest.tile) if manifest and job.tile is None else None)
+    warn_of_rereads(job.groups, tiled.grid)
+    asked = identify(job, tiled)
     with _Runner(job.spec, how) as runner:
-        if fresh:
+        if manifest is not None:
+            check_same(target, manifest.asked, asked)
+            holding = held(lock_of(target))
+        else:
             runner.start()  # a cluster that is refused leaves, and replaces, nothing
+            manifest = Manifest(tiled.grid.counts, tiled.grid.tile, asked, describe_origin(job))
+            holding = _created(job, tiled, manifest, target=target, overwrite=how.overwrite)
         with holding:
-            sources = {name: source_of(name, group) for name, group in groups_of(cube).items()}
-            inputs = expect(inputs_of(cube), target)
-            work = TileWork(job, sources, target, token=read_token(target), inputs=inputs)
-            return _run(work, fine_grid(cube), runner, how)
+            sources = {name: source_of(name, group) for name, group in job.groups.items()}
+            inputs = expect(inputs_of(job.groups), target)
+            work = TileWork(tiled, sources, target, token=read_token(target), inputs=inputs)
+            return _run(work, job.fine, runner, how)
 
 
 def _place(cube: xr.DataTree, store: str | os.PathLike[str], how: Execution) -> Path:
@@ -202,13 +183,7 @@ def _find(target: Path, how: Execution) -> Manifest | None:
 
 @contextlib.contextmanager
 def _created(
-    cube: xr.DataTree,
-    job: FuseJob,
-    queries: pd.DatetimeIndex,
-    *,
-    target: Path,
-    manifest: Manifest,
-    overwrite: bool,
+    job: Job, tiled: FuseJob, manifest: Manifest, *, target: Path, overwrite: bool
 ) -> Iterator[None]:
     """Lay a store out under a temporary name, locked, and put it in its place."""
     partial = partial_of(target)
@@ -218,7 +193,7 @@ def _created(
     try:
         attrs = provenance(manifest.asked, manifest.about)
         with beating(partial):
-            lay_out_product(cube, job, queries, store=partial, attrs=attrs)
+            lay_out_product(job, tiled, store=partial, attrs=attrs)
         write_manifest(partial, manifest)
         write_token(partial)
         acquire(lock_of(partial), me)

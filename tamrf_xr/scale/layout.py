@@ -14,16 +14,15 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
-import pandas as pd
 import xarray as xr
 import zarr
 
-from tamrf_xr.cube import groups_of
 from tamrf_xr.encoding import packing
 from tamrf_xr.linkless import FileStore
 from tamrf_xr.listing import write_listing
 from tamrf_xr.packed import CODECS
 from tamrf_xr.scale.disk import sync_tree
+from tamrf_xr.scale.prepared import Job
 from tamrf_xr.scale.product import Part, build_product, parts_of
 from tamrf_xr.scale.tilework import FuseJob
 from tamrf_xr.scale.writing import shard_of
@@ -33,34 +32,27 @@ LARGEST_CHUNK, SMALLEST_CHUNK = 132, 32
 """Fine pixels across a chunk inside a shard: what a map reads."""
 
 
-def lay_out_product(
-    cube: xr.DataTree,
-    job: FuseJob,
-    queries: pd.DatetimeIndex,
-    *,
-    store: Path,
-    attrs: Mapping[str, str],
-) -> None:
+def lay_out_product(job: Job, tiled: FuseJob, *, store: Path, attrs: Mapping[str, str]) -> None:
     """Write all of a product but its pixels, and sync it to disk.
 
     Parameters
     ----------
-    cube
-        What the product is made from.
     job
-        The method and the tiles.
-    queries
-        Query dates.
+        What is to be made.
+    tiled
+        Its tiles.
     store
         Where to write; what is there is replaced.
     attrs
         Attributes of the root: where the product comes from.
     """
-    blank = {part: _blank(part, job) for part in parts_of(job.spec)}
-    product = build_product(cube, blank, job.spec, queries)
-    groups = {name: with_checked_coords(group) for name, group in groups_of(product).items()}
+    blank = {part: _blank(part, tiled) for part in parts_of(job.spec)}
+    product = build_product(job, blank)
+    groups = {
+        name: with_checked_coords(node.to_dataset()) for name, node in product.children.items()
+    }
     for part in blank:
-        groups[part.sensor][part.variable].encoding = _encoding(part, job)
+        groups[part.sensor][part.variable].encoding = _encoding(part, tiled)
     root = xr.Dataset(attrs=storable_attrs({**product.attrs, **attrs}))
     tree = xr.DataTree.from_dict({"/": root, **groups})
     tree.to_zarr(FileStore(store), mode="w", zarr_format=3, consolidated=False, compute=False)
@@ -69,7 +61,7 @@ def lay_out_product(
         warnings.filterwarnings("ignore", message="Consolidated metadata")
         zarr.consolidate_metadata(FileStore(store))
     for part in blank:
-        for row in range(job.grid.counts[0]):
+        for row in range(tiled.grid.counts[0]):
             (store / shard_of(part, (row, 0))).parent.mkdir(parents=True, exist_ok=True)
     write_listing(store)
     sync_tree(store)

@@ -11,25 +11,18 @@ Nothing is read, and no method is built, before a task of 3 runs.
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import dask.array as da
 import numpy as np
-import pandas as pd
-import psutil
 import xarray as xr
 from dask._task_spec import DataNode, Dict, List, Task, TaskRef
 from dask.highlevelgraph import HighLevelGraph
 
-from tamrf_xr.cube import fine_grid, groups_of
-from tamrf_xr.dates import DateLike, plan_dates, tell_of_counting
-from tamrf_xr.days import SAME_DAY
-from tamrf_xr.fuser import FuserSpec, Pixels
-from tamrf_xr.iso8601 import Length
+from tamrf_xr.fuser import Pixels
+from tamrf_xr.scale.prepared import Job
 from tamrf_xr.scale.product import Part, build_product, parts_of
 from tamrf_xr.scale.reading import (
     READABLE,
@@ -40,51 +33,17 @@ from tamrf_xr.scale.reading import (
     source_of,
     window_of,
 )
-from tamrf_xr.scale.rereads import aligned, tiles_to_try
 from tamrf_xr.scale.tilework import FuseJob, fuse_tile
-from tamrf_xr.sensors import SENSORS
-from tamrf_xr.tiles import TileGrid, Window, Workload, plan_tile, tile_bytes
-
-TILE_MEMORY = 3 * 2**30
-"""Bytes that a tile may take when its size is ours to choose: a laptop's share."""
+from tamrf_xr.tiles import Window
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """How days are counted and which acquisitions a query date sees; see `plan_dates`."""
-
-    origin: DateLike | None = None
-    """Day 0, or None for the default."""
-
-    window: Length | None = "365D"
-    """Length of the window, or None for no window."""
-
-    same_day: Length = SAME_DAY
-    """How far apart acquisitions of one day may be; see `tamrf_xr.days`."""
-
-
-def fuse_lazily(
-    cube: xr.DataTree,
-    spec: FuserSpec,
-    queries: pd.DatetimeIndex,
-    *,
-    timing: Timing = Timing(),
-    tile: int | None = None,
-) -> xr.DataTree:
+def fuse_lazily(job: Job) -> xr.DataTree:
     """Lay out a product; nothing is computed.
 
     Parameters
     ----------
-    cube
-        A valid cube.
-    spec
-        The method.
-    queries
-        Query dates.
-    timing
-        Origin and window.
-    tile
-        Edge of a tile in fine pixels, or None for the planner's choice.
+    job
+        What is to be made.
 
     Returns
     -------
@@ -93,63 +52,15 @@ def fuse_lazily(
 
     Raises
     ------
-    DateError
-        If a query date has no acquisition in its window.
-    MemoryBudgetError
-        If a tile does not fit the memory there is.
+    DateError, MemoryBudgetError
+        As `Job.tiled`.
     """
-    job = plan_job(cube, spec, queries, timing=timing, tile=tile)
-    name = f"fuse-{spec.method}-{uuid.uuid4().hex[:12]}"
-    graph = _tile_graph(name, job, groups_of(cube))
-    arrays = {part: _view(name, graph, job, part) for part in parts_of(spec)}
-    return build_product(cube, arrays, spec, queries)
-
-
-def plan_job(
-    cube: xr.DataTree,
-    spec: FuserSpec,
-    queries: pd.DatetimeIndex,
-    *,
-    timing: Timing,
-    tile: int | None,
-) -> FuseJob:
-    """Plan dates and tiles; see `fuse_lazily`."""
-    groups = groups_of(cube)
-    times = {name: pd.DatetimeIndex(group["time"].values) for name, group in groups.items()}
-    tell_of_counting(times, origin=timing.origin, window=timing.window)
-    dates = plan_dates(
-        times,
-        queries,
-        origin=timing.origin,
-        window=timing.window,
-        same_day=timing.same_day,
+    tiled = job.tiled()
+    name = f"fuse-{job.spec.method}-{uuid.uuid4().hex[:12]}"
+    graph = _tile_graph(name, tiled, job.groups)
+    return build_product(
+        job, {part: _view(name, graph, tiled, part) for part in parts_of(job.spec)}
     )
-    shape = fine_grid(cube).shape
-    work = Workload(shape, dates.dates, len(queries))
-    budget = _budget(spec, tile)
-    size = plan_tile(spec, work, tile=tile, budget=budget)
-    finest = "sentinel2" if "sentinel2" in groups else None
-    ratios = {name: 1 if name == finest else SENSORS[name].ratio for name in groups}
-    halos = {name: spec.halo_of(name) for name in groups}
-    grid = TileGrid(shape, size, ratios, halos)
-    if tile is None:
-        fits = [
-            edge
-            for edge in tiles_to_try(groups, ratios, max(size))
-            if tile_bytes(spec, work, edge) <= budget
-        ]
-        grid = aligned(grid, groups, fits)
-    return FuseJob(spec, dates, grid)
-
-
-def _budget(spec: FuserSpec, tile: int | None) -> float:
-    """Return the bytes that one tile may take on this machine."""
-    available = psutil.virtual_memory().available
-    if tile is not None:
-        return 0.8 * available
-    # Of the tiles in hand, one computes; the others hold but what they read.
-    tiles = max(spec.at_once - 1, 1) if spec.at_once else (os.cpu_count() or 1)
-    return min(TILE_MEMORY, 0.5 * available / tiles)
 
 
 def _tile_graph(name: str, job: FuseJob, groups: Mapping[str, xr.Dataset]) -> HighLevelGraph:

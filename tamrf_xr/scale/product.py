@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import dask.array as da
-import pandas as pd
 import xarray as xr
 
-from tamrf_xr.cube import build_cube, build_group, fine_grid
+from tamrf_xr.cube import build_cube, build_group
 from tamrf_xr.fuser import FuserSpec, Pixels
+from tamrf_xr.scale.prepared import Job
 from tamrf_xr.sensors import SENSORS
 
 
@@ -60,43 +60,36 @@ def parts_of(spec: FuserSpec) -> tuple[Part, ...]:
     return tuple(parts)
 
 
-def build_product(
-    cube: xr.DataTree,
-    arrays: Mapping[Part, da.Array],
-    spec: FuserSpec,
-    queries: pd.DatetimeIndex,
-) -> xr.DataTree:
+def build_product(job: Job, arrays: Mapping[Part, da.Array]) -> xr.DataTree:
     """Put the arrays of a product together as a cube.
 
     Parameters
     ----------
-    cube
-        What it is made from.
+    job
+        What it is made of.
     arrays
         Per part, ``(query, ..., y, x)`` on the fine grid.
-    spec
-        The method.
-    queries
-        Query dates.
 
     Returns
     -------
     xarray.DataTree
         The product.
     """
-    grid = fine_grid(cube)
+    spec, attrs = job.spec, job.cube.attrs
     groups = {}
     for sensor, bands in spec.makes:
-        made = {part.variable: array for part, array in arrays.items() if part.sensor == sensor}
+        variables = {
+            part.variable: array for part, array in arrays.items() if part.sensor == sensor
+        }
         groups[sensor] = build_group(
             sensor,
-            made.get("reflectance"),
-            times=queries,
-            grid=grid,
+            variables.get("reflectance"),
+            times=job.queries,
+            grid=job.fine,
             bands=tuple(band for band in bands if band in SENSORS[sensor].band_names),
-            surface_temperature=made.get("surface_temperature"),
+            surface_temperature=variables.get("surface_temperature"),
             attrs={"processing_level": "fused", "method": spec.method, **dict(spec.provenance)},
         )
-    title = cube.attrs.get("title", "")
-    history = f"{cube.attrs.get('history', '')}\nfused by tamrf_xr, method {spec.method}".strip()
+    title = attrs.get("title", "")
+    history = f"{attrs.get('history', '')}\nfused by tamrf_xr, method {spec.method}".strip()
     return build_cube(groups, title=f"{title}, fused".strip(", "), history=history)

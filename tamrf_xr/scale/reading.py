@@ -233,10 +233,10 @@ class SensorSource:
         """How many of the last bands of a series are temperatures."""
         return int("surface_temperature" in self.arrays)
 
-    def _unpacks(self, name: str) -> bool:
-        """Tell whether what is read of a variable comes from integers: then nothing is endless."""
+    def _floats(self, name: str, part: Array) -> Pixels:
         array = self.arrays[name]
-        return isinstance(array, Sharded) and bool(array.origin.packed)
+        unpacked = isinstance(array, Sharded) and array.origin.packed and part.dtype == np.float32
+        return part if unpacked else _as_float(part, name)  # of integers, nothing is endless
 
     def _join(self, read: Mapping[str, Array], there: Mask | None) -> Series:
         parts: dict[str, Array] = {}
@@ -249,10 +249,7 @@ class SensorSource:
             packing = Packing(tuple(scales), FILL)
         else:
             packing = None
-            parts = {
-                name: part if self._unpacks(name) else _as_float(part, name)
-                for name, part in parts.items()
-            }
+            parts = {name: self._floats(name, part) for name, part in parts.items()}
         usable = np.all(_present(next(iter(parts.values()))), axis=1) if there is None else there
         if "valid" in read:
             usable = usable & read["valid"].astype(bool)

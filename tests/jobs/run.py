@@ -11,9 +11,10 @@ import pandas as pd
 import tamrf_xr
 from tamrf_xr.methods import registry
 from tamrf_xr.replacing import LISTING
-from tamrf_xr.scale.job import Execution, run_tiles
+from tamrf_xr.scale.job import Execution
 from tamrf_xr.scale.ledger import FOLDER
 from tests.jobs.fusers import traced
+from tests.laid import run_tiles
 
 QUERIES = pd.DatetimeIndex(["2022-01-20", "2022-01-01", "2022-02-02"])
 TILE = 12

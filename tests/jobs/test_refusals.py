@@ -14,11 +14,12 @@ import tamrf_xr
 from tamrf_xr import owners
 from tamrf_xr.cube import build_cube, groups_of
 from tamrf_xr.errors import JobError, OptionError, OutputExistsError
-from tamrf_xr.scale.job import Execution, run_tiles
-from tamrf_xr.scale.lazy import Timing
+from tamrf_xr.scale.job import Execution
 from tamrf_xr.scale.ledger import FOLDER, job_state, lock_of
+from tamrf_xr.scale.prepared import Timing
 from tests.jobs.fusers import traced
 from tests.jobs.run import QUERIES, TILE, contents
+from tests.laid import run_tiles
 from tests.numpy_fusers import blur_spec
 from tests.scenes import random_cube
 

@@ -22,10 +22,11 @@ from tamrf_xr.listing import write_listing
 from tamrf_xr.replacing import LISTING
 from tamrf_xr.scale import disk
 from tamrf_xr.scale.damage import verify
-from tamrf_xr.scale.job import Execution, run_tiles
+from tamrf_xr.scale.job import Execution
 from tamrf_xr.scale.ledger import FOLDER, forget, lock_of, read_done
 from tests.jobs.fusers import traced, traces
 from tests.jobs.run import QUERIES, TILE, contents
+from tests.laid import run_tiles
 from tests.numpy_fusers import blur_spec
 from tests.scenes import random_cube
 from tests.test_job import done, process, wait_for

@@ -13,8 +13,8 @@ from tamrf_xr.errors import MethodError, ModelError, OptionError, SourceNotFound
 from tamrf_xr.methods.deepharmo import read_network
 from tamrf_xr.methods.networks.deepharmo import Shape, UNet, shape_of
 from tamrf_xr.methods.registry import Request, plan_method
-from tamrf_xr.scale.lazy import fuse_lazily
 from tests.fuser_tests import DAYS, FuserTests, bands_of, paired_cube, run, series_of, with_sharp
+from tests.laid import fuse_lazily
 from tests.methods.synthetic import drawn
 
 SMALL = (Shape(2, 3, shuffle=False), Shape(3, 2, shuffle=True))

@@ -15,9 +15,9 @@ from tamrf_xr.methods.dms import Sharpening, closest, sharpen
 from tamrf_xr.methods.leaves import Growth, grow
 from tamrf_xr.methods.registry import Request, plan_method
 from tamrf_xr.psf import upsample
-from tamrf_xr.scale.lazy import fuse_lazily
 from tamrf_xr.simulate import SceneConfig, simulate
 from tests.fuser_tests import FuserTests, bands_of
+from tests.laid import fuse_lazily
 
 GIVEN = {"sentinel2": ("B02", "B03", "B04", "B08"), "landsat": ("LST",)}
 

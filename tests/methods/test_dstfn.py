@@ -13,7 +13,6 @@ from tamrf_xr.fuser import Series
 from tamrf_xr.methods.dstfn import read_network
 from tamrf_xr.methods.networks.dstfn import Block, Dstfn, Fusing, Sharpening, Sizes, sizes_of
 from tamrf_xr.methods.registry import Request, plan_method
-from tamrf_xr.scale.lazy import fuse_lazily
 from tests.fuser_tests import (
     DAYS,
     FuserTests,
@@ -24,6 +23,7 @@ from tests.fuser_tests import (
     series_of,
     with_sharp,
 )
+from tests.laid import fuse_lazily
 from tests.methods.synthetic import drawn
 
 SMALL = Sizes(width=6, growth=4, layers=2, blocks=1)

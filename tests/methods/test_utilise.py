@@ -12,8 +12,8 @@ from tamrf_xr.fuser import Series
 from tamrf_xr.methods.networks.utilise import Utilise, Widths, widths_of
 from tamrf_xr.methods.registry import Request, plan_method
 from tamrf_xr.methods.utilise import BANDS, FRAMES, frames_around, read_network
-from tamrf_xr.scale.lazy import fuse_lazily
 from tests.fuser_tests import DAYS, ORIGIN, FuserTests, bands_of, paired_cube, run, series_of
+from tests.laid import fuse_lazily
 from tests.methods.synthetic import drawn
 
 SMALL = Widths(bands=4, encoder=(8, 8), decoder=(4, 8), keys=8)

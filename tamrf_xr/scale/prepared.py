@@ -1,0 +1,162 @@
+"""One job: a cube, a method and query dates, read and checked once. Every door runs it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+import psutil
+import xarray as xr
+
+from tamrf_xr import panchromatic
+from tamrf_xr.cube import finest, grids_of, groups_of
+from tamrf_xr.dates import DateLike, plan_dates, tell_of_counting
+from tamrf_xr.days import SAME_DAY
+from tamrf_xr.fuser import FuserSpec
+from tamrf_xr.grid import Grid
+from tamrf_xr.iso8601 import Length
+from tamrf_xr.scale.rereads import aligned, tiles_to_try
+from tamrf_xr.scale.tilework import FuseJob
+from tamrf_xr.sensors import SENSORS
+from tamrf_xr.tiles import TileGrid, Workload, plan_tile, tile_bytes
+
+TILE_MEMORY = 3 * 2**30
+"""Bytes that a tile may take when its size is ours to choose: a laptop's share."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How days are counted and which acquisitions a query date sees; see `plan_dates`."""
+
+    origin: DateLike | None = None
+    """Day 0, or None for the default."""
+
+    window: Length | None = "365D"
+    """Length of the window, or None for no window."""
+
+    same_day: Length = SAME_DAY
+    """How far apart acquisitions of one day may be; see `tamrf_xr.days`."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """What is to be made, of what, by which method."""
+
+    cube: xr.DataTree
+    """What was given: its attributes, and where it is read from."""
+
+    groups: Mapping[str, xr.Dataset]
+    """Its groups, with what the method reads."""
+
+    grids: Mapping[str, Grid]
+    """Theirs."""
+
+    spec: FuserSpec
+    """The method."""
+
+    queries: pd.DatetimeIndex
+    """Query dates."""
+
+    timing: Timing = Timing()
+    """Origin and window."""
+
+    tile: int | None = None
+    """Edge of a tile in 10 m pixels; None for the planner's choice."""
+
+    @classmethod
+    def of(
+        cls,
+        cube: xr.DataTree,
+        spec: FuserSpec,
+        queries: pd.DatetimeIndex,
+        *,
+        timing: Timing = Timing(),
+        tile: int | None = None,
+    ) -> Job:
+        """Prepare a valid cube for a method that is planned already."""
+        groups = groups_of(cube)
+        return cls(cube, read_by(spec, groups), grids_of(groups), spec, queries, timing, tile)
+
+    def on(self, cube: xr.DataTree, queries: pd.DatetimeIndex) -> Job:
+        """Return the same job on other acquisitions of the sensors and bands it was planned on."""
+        return Job.of(cube, self.spec, queries, timing=self.timing, tile=self.tile)
+
+    @property
+    def fine(self) -> Grid:
+        """Grid of the product."""
+        return finest(self.grids)
+
+    @property
+    def times(self) -> dict[str, pd.DatetimeIndex]:
+        """Acquisition times of each sensor."""
+        return {name: pd.DatetimeIndex(group["time"].values) for name, group in self.groups.items()}
+
+    @property
+    def source(self) -> str:
+        """Store or file that the cube was opened from; empty where there is none."""
+        return str(self.cube.encoding.get("source") or "")
+
+    def tiled(self, tile: int | None = None) -> FuseJob:
+        """Plan dates and tiles.
+
+        Parameters
+        ----------
+        tile
+            Edge of a tile, in place of the job's own.
+
+        Raises
+        ------
+        DateError
+            If a query date has no acquisition in its window.
+        MemoryBudgetError
+            If a tile does not fit the memory there is.
+        """
+        tile = self.tile if tile is None else tile
+        times, timing = self.times, self.timing
+        tell_of_counting(times, origin=timing.origin, window=timing.window)
+        dates = plan_dates(
+            times,
+            self.queries,
+            origin=timing.origin,
+            window=timing.window,
+            same_day=timing.same_day,
+        )
+        work = Workload(self.fine.shape, dates.dates, len(self.queries))
+        return FuseJob(self.spec, dates, self._tiles(work, tile))
+
+    def _tiles(self, work: Workload, tile: int | None) -> TileGrid:
+        spec, groups = self.spec, self.groups
+        budget = _budget(spec, tile)
+        size = plan_tile(spec, work, tile=tile, budget=budget)
+        has_fine = "sentinel2" in groups
+        ratios = {
+            name: 1 if has_fine and name == "sentinel2" else SENSORS[name].ratio for name in groups
+        }
+        halos = {name: spec.halo_of(name) for name in groups}
+        grid = TileGrid(work.shape, size, ratios, halos)
+        if tile is not None:
+            return grid
+        edges = tiles_to_try(groups, ratios, max(size))
+        return aligned(
+            grid, groups, [edge for edge in edges if tile_bytes(spec, work, edge) <= budget]
+        )
+
+
+def read_by(spec: FuserSpec, groups: Mapping[str, xr.Dataset]) -> dict[str, xr.Dataset]:
+    """Drop the panchromatic band where a method has no use for it: reading it takes time."""
+    if spec.panchromatic:
+        return dict(groups)
+    name = panchromatic.NAME
+    return {key: group.drop_vars(name, errors="ignore") for key, group in groups.items()}
+
+
+def _budget(spec: FuserSpec, tile: int | None) -> float:
+    """Return the bytes that one tile may take on this machine."""
+    available = psutil.virtual_memory().available
+    if tile is not None:
+        return 0.8 * available
+    # Of the tiles in hand, one computes; the others hold but what they read.
+    tiles = max(spec.at_once - 1, 1) if spec.at_once else (os.cpu_count() or 1)
+    return min(TILE_MEMORY, 0.5 * available / tiles)
