@@ -31,7 +31,7 @@ check: $(VENV)/installed
 	$(BIN)/lint-imports
 
 bench: $(VENV)/installed
-	$(BIN)/python benchmarks/inference.py
+	$(BIN)/python -m benchmarks.inference
 
 # Some 1000 bad values at every door (a part of it is in `make test`), then bits flipped and kills at random moments: some 25 minutes.
 fuzz: $(VENV)/installed

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tamrf_xr.model.network import SLOPE, SpatialEncoder, Tamrf, positional_encoding
+from tamrf_xr.model.network import SLOPE, Tamrf, positional_encoding
 
 Stage = Callable[[str], AbstractContextManager[None]]
 
@@ -85,7 +86,7 @@ class Eager(nn.Module):
         )
         return self.model.destandardise(torch.cat([lr, hr], dim=1))
 
-    def _encode(self, x: Tensor, encoder: SpatialEncoder) -> Tensor:
+    def _encode(self, x: Tensor, encoder: Any) -> Tensor:
         first = encoder.first(x)
         y = first
         for block in encoder.blocks:

@@ -66,7 +66,7 @@ def test_simulate_fuse_and_look(tmp_path):
 
 def test_ingest_the_real_pair(tmp_path):
     shared("real/pair_31UDS")
-    from tests.real_pair import write_real_pair
+    from studies.real_pair import write_real_pair
 
     folder = write_real_pair(tmp_path / "31UDS")
     assert run("ingest", "ls2s2", folder, tmp_path / "pair.zarr", "--quiet") == 0

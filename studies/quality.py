@@ -1,9 +1,9 @@
 """Errors of methods on real pixels and on simulated truth: the line that weights must beat.
 
-Run ``python -m benchmarks.quality`` from the root of the checkout (minutes on two cores), with the
+Run ``python -m studies.quality`` from the root of the checkout (minutes on two cores), with the
 shared real data beside it or in ``TAMRF_SHARED``; ``--model WEIGHTS`` adds tamrf with those, as
 they are and fine-tuned (``adapt``).
-Figures go to ``benchmarks/results/quality.json``, the reports with their HTML pages to ``--out``.
+Figures go to ``studies/results/quality.json``, the reports with their HTML pages to ``--out``.
 
 - pair: Landsat-8 and Sentinel-2 near Kortrijk, 57 x 60 pixels, the dates that are at least 90 %
   usable and no cloud that the mask missed: gap-filling (GAPS 30 days), spatio-temporal fusion
@@ -12,7 +12,7 @@ Figures go to ``benchmarks/results/quality.json``, the reports with their HTML p
 - belgium: 20 monthly Sentinel-2 composites, every third one left out.
 - adapted: on both, the weights fine-tuned on the cube without the dates left out.
 - simulated: gap-filling on scenes of `draw_config` whose seeds no training takes, against what
-  was observed (as everywhere else), and against the truth (`benchmarks.quality_truth`).
+  was observed (as everywhere else), and against the truth (`studies.quality_truth`).
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from benchmarks.quality_truth import against_truth
+from studies import RESULTS
+from studies.quality_truth import against_truth
+from studies.real_pair import write_real_pair
+from studies.shared import shared
 from tamrf_xr import open_cube, save_cube, save_model
 from tamrf_xr.cube import Grid, build_cube, build_group, groups_of
 from tamrf_xr.errors import TimingWarning
@@ -42,10 +45,8 @@ from tamrf_xr.evaluation.tasks import find_task
 from tamrf_xr.ingest.ls2s2 import ingest_ls2s2
 from tamrf_xr.methods.tamrf import resolve
 from tamrf_xr.simulate import draw_config, simulate
-from tests.oracle import shared
-from tests.real_pair import write_real_pair
 
-RESULTS = Path(__file__).resolve().parent / "results" / "quality.json"
+KEPT = RESULTS / "quality.json"
 USABLE = 0.9
 """Share of a date that must be usable for it to be in the series."""
 
@@ -147,7 +148,7 @@ class Options:
 
     def evaluate_all(self, stores: Mapping[str, Path], **options: Any) -> pd.DataFrame:
         """Evaluate on several cubes, likewise."""
-        fixed = {"scoring": Scoring(margin=MARGIN), "progress": False}
+        fixed: dict[str, Any] = {"scoring": Scoring(margin=MARGIN), "progress": False}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", TimingWarning)  # what a user gets who chooses nothing
             return evaluate(
@@ -159,7 +160,7 @@ def real(folder: Path, how: Options) -> dict[str, pd.DataFrame]:
     """Evaluate on real pixels, and return the tables by name of the study."""
     clear, clouded = pair(folder)
     if how.tiny:
-        first = clear["sentinel2"]["time"].values[-8]
+        first = clear["sentinel2"].to_dataset()["time"].values[-8]
         clear, clouded = _since(clear, first), _since(clouded, first)
     cubes = {"pair": clear, "clouded": clouded, "belgium": belgium()}
     stores = {name: folder / f"{name}-given.zarr" for name in cubes}
@@ -194,7 +195,7 @@ def _since(cube: xr.DataTree, first: np.datetime64) -> xr.DataTree:
 
 
 def _third(cube: xr.DataTree) -> pd.DatetimeIndex:
-    return pd.DatetimeIndex(cube["sentinel2"]["time"].values)[1::3]
+    return pd.DatetimeIndex(cube["sentinel2"].to_dataset()["time"].values)[1::3]
 
 
 def _left_out(dates: pd.DatetimeIndex) -> dict[str, Any]:
@@ -273,7 +274,7 @@ def _said(parser: argparse.ArgumentParser, told: argparse.Namespace) -> list[str
 def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, help="keep the reports here")
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--results", type=Path, default=KEPT)
     parser.add_argument("--model", help="weights of tamrf")
     parser.add_argument("--scenes", type=int, default=Options.scenes, help="simulated ones")
     parser.add_argument("--size", type=int, default=Options.size, help="their pixels across")
@@ -289,7 +290,7 @@ def main(words: Sequence[str] | None = None) -> None:
         print(f"== {name}\n{summary_text(table, style=('*', ''))}\n")
     print(json.dumps(truth, indent=1))
     kept = {
-        "command": " ".join(["python -m benchmarks.quality", *_said(parser, told)]),
+        "command": " ".join(["python -m studies.quality", *_said(parser, told)]),
         "sha256 of the weights": resolve(how.model)[1] if how.model else None,
         "margin": MARGIN,
         "scenes": f"{how.scenes} of {how.size} px, seeds from {SEEDS}",

@@ -10,7 +10,8 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from PIL import Image
-from simulation_series import EDGES, Series, amplitude, spectra
+
+from studies.simulation_series import EDGES, Series, amplitude, spectra
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
@@ -84,7 +85,7 @@ def _amplitudes(ax: Axes, kinds: dict[str, list[Series]]) -> None:
             values = np.concatenate([amplitude(one.ndvi) for one in series if "nir" in one.bands])
             if values.size:
                 ax.hist(
-                    values, np.arange(0, 1.01, 0.04), density=True, histtype="step",
+                    values, np.arange(0, 1.01, 0.04).tolist(), density=True, histtype="step",
                     color=COLOURS[name],
                 )  # fmt: skip
 
@@ -151,7 +152,7 @@ def draw_scene(seed: int, size: int, figure: Path) -> None:
             _acquisition(drawing.add_subplot(grid[row, column]), scene, sensor, place)
     days = ("02-15", "04-15", "06-01", "07-15", "09-01", "11-15")
     truth = scene.truth([f"{scene.config.year}-{day}" for day in days])
-    order = np.argsort(truth["sentinel2"]["time"].values)
+    order = np.argsort(truth["sentinel2"].to_dataset()["time"].values)
     for column, place in enumerate(order):
         _truth(drawing.add_subplot(grid[2, column]), truth["sentinel2"], place)
         _warmth(drawing.add_subplot(grid[3, column]), truth["landsat"], place)

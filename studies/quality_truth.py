@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -104,7 +104,8 @@ def _add(into: Sums, made: Prediction, scene: Simulation) -> None:
 
 def _seen(scene: Scene, sensor: str) -> Float64:
     """Bring an image at 10 m to the grid and the blur of its sensor."""
-    return degrade(scene.pixels, sensor, scene.bands, ratio=SENSORS[sensor].ratio)
+    seen = degrade(scene.pixels, sensor, scene.bands, ratio=SENSORS[sensor].ratio)
+    return cast("Float64", seen)
 
 
 def _truly_clear(scene: Simulation, made: Prediction) -> NDArray[np.bool_]:
