@@ -15,7 +15,7 @@ from typing import Any
 
 from tamrf_xr.encoding import SCALES
 from tamrf_xr.errors import JobError
-from tamrf_xr.replacing import LISTING
+from tamrf_xr.replacing import LISTING, fresh_file
 
 PIXELS = {*SCALES, "valid"}
 """Arrays that are large."""
@@ -49,9 +49,8 @@ def write_listing(store: Path) -> None:
     if "zarr.json" not in documents:
         # A process that is asleep for long is taken for dead, and its leftovers are removed.
         raise JobError(f"{store} was taken away while it was written; run again")
-    partial = store / f"{LISTING}.partial"
-    partial.write_text(json.dumps({"chunks": chunks, "documents": documents}) + "\n")
-    partial.replace(store / LISTING)
+    with fresh_file(store / LISTING) as partial:
+        partial.write_text(json.dumps({"chunks": chunks, "documents": documents}) + "\n")
 
 
 def read_listing(store: Path) -> Listing | None:

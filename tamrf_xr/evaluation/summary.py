@@ -195,18 +195,18 @@ def summary_text(table: pd.DataFrame, *, style: Sequence[str] = (BOLD, PLAIN)) -
 
 def _lines(found: list[Block], style: Sequence[str]) -> list[str]:
     parts = [
-        _cells(block, [AVERAGE if AVERAGE in block.values else "LST"]).set_axis(
+        cells(block, [AVERAGE if AVERAGE in block.values else "LST"]).set_axis(
             [TITLES[block.metric]], axis=1
         )
         for block in found
     ]
     bands = [str(band) for band in found[0].values if band != AVERAGE]
-    parts.append(_cells(found[0], bands))
+    parts.append(cells(found[0], bands))
     scored = found[0].counts["scored"].map(str).to_frame("dates").map(lambda text: (text, False))
     return _aligned(pd.concat([scored, *parts], axis=1), style)
 
 
-def _cells(block: Block, columns: list[str]) -> pd.DataFrame:
+def cells(block: Block, columns: list[str]) -> pd.DataFrame:
     """Return per run and column the figure as it is written, and whether it is the best."""
     best = block.best
     cells = {
