@@ -115,8 +115,8 @@ class Eager(nn.Module):
         block = self.model.decoder
         with stage("attention"):
             query = self.model.queries(query_days[None]).expand(len(encoded), -1, -1)
-            found, _ = self.attention(query, encoded, encoded, need_weights=False)
-            y = block.norm1(query + found)
+            answer, _ = self.attention(query, encoded, encoded, need_weights=False)
+            y = block.norm1(query + answer)
             y = block.norm2(y + block.linear2(functional.relu(block.linear1(y))))
         with stage("decoder"):
             maps = y.reshape(*size, *y.shape[1:]).permute(2, 3, 0, 1).contiguous()

@@ -183,8 +183,8 @@ def real(folder: Path, how: Options) -> dict[str, pd.DataFrame]:
         tables[study] = how.evaluate(name, stores[name], methods=methods, **options)
         if how.model and name != "clouded":
             options["model"] = how.adapted(name, cubes[name], dates)
-            told = f"{name}-adapted"
-            tables[f"{study}, adapted"] = how.evaluate(told, stores[name], methods=two, **options)
+            label = f"{name}-adapted"
+            tables[f"{study}, adapted"] = how.evaluate(label, stores[name], methods=two, **options)
     return tables
 
 
@@ -254,20 +254,20 @@ def _means(table: pd.DataFrame) -> dict[str, dict[str, object]]:
     summary = summarize(table)
     if summary.empty:
         return {}
-    found: dict[str, dict[str, object]] = {}
+    means: dict[str, dict[str, object]] = {}
     masked = summary[summary["dates"] == "masked"]
     for (run, sensor), rows in masked.groupby(["run", "sensor"], sort=False):
-        told: dict[str, object] = {"dates": int(rows["scored"].max())}
+        row: dict[str, object] = {"dates": int(rows["scored"].max())}
         for metric, part in rows.groupby("metric", sort=False):
             values = dict(zip(part["band"], part["value"].round(5), strict=True))
-            told[str(metric)] = {band: value for band, value in values.items() if value == value}
-        found[f"{run}, {sensor}"] = told
-    return found
+            row[str(metric)] = {band: value for band, value in values.items() if value == value}
+        means[f"{run}, {sensor}"] = row
+    return means
 
 
-def _said(parser: argparse.ArgumentParser, told: argparse.Namespace) -> list[str]:
+def _said(parser: argparse.ArgumentParser, options: argparse.Namespace) -> list[str]:
     """Return the options that figures depend on, where they are not the default."""
-    values = {name: vars(told)[name] for name in ("model", "scenes", "size", "steps")}
+    values = {name: vars(options)[name] for name in ("model", "scenes", "size", "steps")}
     return [f"--{n} {value}" for n, value in values.items() if value != parser.get_default(n)]
 
 
@@ -280,17 +280,17 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--size", type=int, default=Options.size, help="their pixels across")
     parser.add_argument("--tiny", action="store_true", help="few dates, to see that it runs")
     parser.add_argument("--steps", type=int, default=Options.steps, help="of the fine-tuning")
-    told = parser.parse_args(words)
+    options = parser.parse_args(words)
     with tempfile.TemporaryDirectory() as folder:
-        out = told.out or Path(folder) / "out"
-        how = Options(out, told.model, told.scenes, told.size, told.steps, told.tiny)
+        out = options.out or Path(folder) / "out"
+        how = Options(out, options.model, options.scenes, options.size, options.steps, options.tiny)
         tables = real(Path(folder), how)
         tables["simulated, gap-filling"], truth = simulated(Path(folder), how)
     for name, table in tables.items():
         print(f"== {name}\n{summary_text(table, style=('*', ''))}\n")
     print(json.dumps(truth, indent=1))
     kept = {
-        "command": " ".join(["python -m studies.quality", *_said(parser, told)]),
+        "command": " ".join(["python -m studies.quality", *_said(parser, options)]),
         "sha256 of the weights": resolve(how.model)[1] if how.model else None,
         "margin": MARGIN,
         "scenes": f"{how.scenes} of {how.size} px, seeds from {SEEDS}",
@@ -298,8 +298,8 @@ def main(words: Sequence[str] | None = None) -> None:
         **{name: figures(table) for name, table in tables.items()},
         "simulated, against the truth": truth,
     }
-    told.results.parent.mkdir(parents=True, exist_ok=True)
-    told.results.write_text(json.dumps(kept, indent=1) + "\n")
+    options.results.parent.mkdir(parents=True, exist_ok=True)
+    options.results.write_text(json.dumps(kept, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -102,12 +102,16 @@ def predictions(sharp: Images, coarse: Images, weights: str) -> Iterator[tuple[s
         yield f"dsen2, {order}", sharpen(less, least, weights=weights, order=order)
 
 
-def errors(made: Images, truth: Images) -> dict[str, float]:
+def errors(images: Images, truth: Images) -> dict[str, float]:
     """Return the RMSE of every band, and their mean."""
-    inside = (..., slice(MARGIN, made.shape[-2] - MARGIN), slice(MARGIN, made.shape[-1] - MARGIN))
-    rmse = np.sqrt(np.square(made[inside] - truth[inside]).mean((0, 2, 3)))
-    told = {band: round(float(value), 1) for band, value in zip(COARSE_BANDS, rmse, strict=True)}
-    return {**told, "mean": round(float(rmse.mean()), 1)}
+    inside = (
+        ...,
+        slice(MARGIN, images.shape[-2] - MARGIN),
+        slice(MARGIN, images.shape[-1] - MARGIN),
+    )
+    rmse = np.sqrt(np.square(images[inside] - truth[inside]).mean((0, 2, 3)))
+    row = {band: round(float(value), 1) for band, value in zip(COARSE_BANDS, rmse, strict=True)}
+    return {**row, "mean": round(float(rmse.mean()), 1)}
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -120,11 +124,12 @@ def main(words: Sequence[str] | None = None) -> None:
         "units": "RMSE, reflectance x 1e-4",
     }
     for name, (sharp, coarse) in {"scene 29RKH": scene(), "pair 31UDS": pair()}.items():
-        told = {
-            way: errors(made, coarse) for way, made in predictions(sharp, coarse, options.weights)
+        rows = {
+            way: errors(images, coarse)
+            for way, images in predictions(sharp, coarse, options.weights)
         }
-        print(f"== {name}\n{pd.DataFrame(told).T.to_string()}\n")
-        kept[name] = told
+        print(f"== {name}\n{pd.DataFrame(rows).T.to_string()}\n")
+        kept[name] = rows
     options.results.parent.mkdir(parents=True, exist_ok=True)
     options.results.write_text(json.dumps(kept, indent=1) + "\n")
 

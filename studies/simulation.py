@@ -74,18 +74,18 @@ def speed(size: int) -> dict[str, Any]:
 
 
 def compare(
-    real: dict[str, list[Series]], made: dict[str, list[Series]], figure: Path
+    real: dict[str, list[Series]], synthetic: dict[str, list[Series]], figure: Path
 ) -> dict[str, Any]:
     """Describe real and simulated series alike, and draw them side by side."""
     from studies.simulation_plots import draw_comparison
 
-    kinds = {f"simulated {name}": series for name, series in made.items()}
+    kinds = {f"simulated {name}": series for name, series in synthetic.items()}
     kinds |= {f"real {name}": series for name, series in real.items()}
     table = {name: describe(series) for name, series in kinds.items()}
     draw_comparison(kinds, table, figure)
     for name, row in table.items():
         print(name, row.get("cover"), row.get("ndvi amplitude"))
-    return {"quantiles": QUANTILES, "scenes": len(made["landsat"]), **table}
+    return {"quantiles": QUANTILES, "scenes": len(synthetic["landsat"]), **table}
 
 
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
@@ -122,8 +122,8 @@ def _run(options: argparse.Namespace, figure: Path) -> dict[str, Any]:
     real = real_series(options.real) if options.real else {}
     seeds = options.seeds or (1 if options.tiny else 12)
     few = {"sentinel2_revisit_days": 20, "landsat_revisit_days": 40} if options.tiny else {}
-    made = simulated(seeds, options.size or (60 if options.tiny else 150), **few)
-    return compare(real, made, figure)
+    synthetic = simulated(seeds, options.size or (60 if options.tiny else 150), **few)
+    return compare(real, synthetic, figure)
 
 
 if __name__ == "__main__":

@@ -56,8 +56,8 @@ def write_listing(store: Path) -> None:
 def read_listing(store: Path) -> Listing | None:
     """Return what a store was written with; None where it does not say."""
     try:
-        found: dict[str, Any] = json.loads((store / LISTING).read_text())
-        return Listing(found["chunks"], found["documents"])
+        document: dict[str, Any] = json.loads((store / LISTING).read_text())
+        return Listing(document["chunks"], document["documents"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -67,12 +67,12 @@ def check_listing(store: Path, listing: Listing) -> list[str]:
     wrong = []
     for name, size in listing.chunks.items():
         try:
-            found = (store / name).stat().st_size
+            size_now = (store / name).stat().st_size
         except FileNotFoundError:
             wrong.append(f"{name} is missing")
         else:
-            if found != size:
-                wrong.append(f"{name} has {found} bytes, was written with {size}")
+            if size_now != size:
+                wrong.append(f"{name} has {size_now} bytes, was written with {size}")
     for name, digest in listing.documents.items():
         path = store / name
         if not path.exists():
