@@ -86,7 +86,7 @@ def measure(place: str, way: str) -> Row:
 def _cluster(way: str) -> Any:
     if way == "threads":
         return nullcontext()
-    from tamrf_xr.scale.cluster import opened
+    from tamrf_xr.scale.clusters import opened
 
     return opened("local", workers=WORKERS, threads=1)
 

@@ -8,67 +8,24 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
-from affine import Affine
-from pyproj import CRS
 
 from tamrf_xr import panchromatic
-from tamrf_xr.days import check_times
 from tamrf_xr.encoding import FILL as FILL
 from tamrf_xr.encoding import SCALES as SCALES
 from tamrf_xr.encoding import floating
 from tamrf_xr.encoding import packing as packing
 from tamrf_xr.errors import CubeError
 from tamrf_xr.grid import Grid as Grid
-from tamrf_xr.sensors import FINE_GSD, LANDSAT, SENSORS, Sensor, get_sensor
+from tamrf_xr.schema import check_groups, finest
+from tamrf_xr.schema import check_nested as check_nested
+from tamrf_xr.schema import grid_of as grid_of
+from tamrf_xr.schema import grids_of as grids_of
+from tamrf_xr.schema import is_product as is_product
+from tamrf_xr.sensors import SENSORS, Sensor, get_sensor
 from tamrf_xr.spatial_ref import placed, with_spatial_ref
 from tamrf_xr.storable import ABOUT, described
 
 CUBE_VERSION = "1"
-
-
-def grid_of(group: xr.Dataset) -> Grid:
-    """Read the grid of a group off its coordinates.
-
-    Parameters
-    ----------
-    group
-        Dataset with ``y`` and ``x`` of pixel centres and a ``spatial_ref``.
-
-    Returns
-    -------
-    Grid
-        Its grid.
-
-    Raises
-    ------
-    CubeError
-        If the CRS is missing, or the coordinates are not evenly spaced, square and north up.
-    """
-    if group.rio.crs is None:
-        raise CubeError(
-            "no coordinate reference system: found no 'spatial_ref'; call "
-            ".rio.write_crs('EPSG:...') on the data, or pass crs= to as_cube"
-        )
-    steps = {}
-    for name in ("y", "x"):
-        centres = np.asarray(group[name].values, float)
-        step = np.diff(centres)
-        if step.size == 0:
-            raise CubeError(f"coordinate '{name}' has {centres.size} pixel; at least 2 are needed")
-        if not np.ptp(step) <= 1e-3 * abs(step[0]):
-            raise CubeError(
-                f"coordinate '{name}' is not evenly spaced: steps {step.min()} to {step.max()}"
-            )
-        steps[name] = (centres[-1] - centres[0]) / step.size
-    if not np.isclose(-steps["y"], steps["x"]):
-        raise CubeError(
-            f"pixels must be square and north up, found steps y {steps['y']:g}, x {steps['x']:g}; "
-            "as_cube flips south-up data"
-        )
-    gsd = round(steps["x"], 6)
-    corner = float(group["x"][0]) - gsd / 2, float(group["y"][0]) + gsd / 2
-    transform = Affine(gsd, 0, round(corner[0], 6), 0, -gsd, round(corner[1], 6))
-    return Grid(CRS(group.rio.crs), transform, (group.sizes["y"], group.sizes["x"]))
 
 
 def build_group(
@@ -225,118 +182,6 @@ def validate(cube: xr.DataTree) -> None:
     check_groups(groups)
 
 
-def check_groups(groups: Mapping[str, xr.Dataset]) -> None:
-    """Check groups as `validate` does."""
-    grids = {}
-    for name, group in groups.items():
-        _check_group(name, group)
-        grids[name] = grid_of(group)
-        _check_pixel_size(name, grids[name], fused=is_product(group))
-    check_nested(grids)
-
-
-def _check_group(name: str, group: xr.Dataset) -> None:
-    expected = {
-        "reflectance": ("time", "band", "y", "x"),
-        "valid": ("time", "y", "x"),
-        "surface_temperature": ("time", "y", "x"),
-        panchromatic.NAME: ("time", *panchromatic.AXES.values()),
-    }
-    if not {"reflectance", "surface_temperature"} & set(group.data_vars):
-        raise CubeError(f"/{name} has no 'reflectance'; found {list(map(str, group.data_vars))}")
-    for variable, dims in expected.items():
-        if variable in group and group[variable].dims != dims:
-            raise CubeError(
-                f"/{name}/{variable} has dimensions {group[variable].dims}, expected {dims}; "
-                "tamrf_xr.as_cube puts them in order"
-            )
-    if "reflectance" in group:
-        _check_bands(name, group)
-    _check_times(name, group)
-    panchromatic.check_nested(group)
-
-
-def _check_times(name: str, group: xr.Dataset) -> None:
-    kind = group["time"].dtype
-    if kind.kind != "M":
-        raise CubeError(
-            f"/{name}/time holds {kind}, expected datetime64; tamrf_xr.as_cube reads text, dates "
-            "and times with a zone, and brings them to UTC"
-        )
-    check_times(name, pd.DatetimeIndex(group["time"].values))
-
-
-def is_product(group: xr.Dataset) -> bool:
-    """Tell whether a group was made by `fuse`: its pixels are 10 m then, whatever the sensor's."""
-    return bool(group.attrs.get("processing_level") == "fused")
-
-
-def _check_pixel_size(name: str, grid: Grid, *, fused: bool) -> None:
-    # Every tile is planned with the sensor's own ratio: other pixels would be stretched unseen.
-    expected = FINE_GSD if fused else SENSORS[name].gsd
-    if not np.isclose(grid.gsd, expected, rtol=1e-5):
-        raise CubeError(
-            f"/{name} has pixels of {grid.gsd:.10g} m, expected {expected:g} m for "
-            f"{SENSORS[name].title}{' products' if fused else ''}; "
-            "tamrf_xr.as_cube(..., regrid='nested') brings them there (a product, all at 10 m, has "
-            "processing_level='fused' in the attributes of its groups)"
-        )
-
-
-def _check_bands(name: str, group: xr.Dataset) -> None:
-    known = SENSORS[name].band_names
-    found = [str(band) for band in group["band"].values]
-    if unknown := [band for band in found if band not in known]:
-        raise CubeError(
-            f"/{name} has unknown bands {', '.join(unknown)}; it may have {', '.join(known)}; "
-            "tamrf_xr.as_cube knows other names of these"
-        )
-    if len(set(found)) < len(found) or not found:
-        raise CubeError(f"/{name} must have each band once and at least one, found {found}")
-
-
-def check_nested(grids: Mapping[str, Grid]) -> None:
-    """Check that the grids of a cube have one CRS and nest exactly over one footprint.
-
-    Raises
-    ------
-    CubeError
-        If they do not.
-    """
-    if len(grids) < 2:
-        return
-    fine, coarse = grids["sentinel2"], grids["landsat"]
-    if fine.crs != coarse.crs:
-        raise CubeError(
-            f"/sentinel2 is in {_crs_name(fine.crs)}, /landsat in {_crs_name(coarse.crs)}; "
-            "tamrf_xr.as_cube(..., regrid='nested') brings Landsat to that of Sentinel-2"
-        )
-    # A product has every sensor on the fine grid; what came from satellites nests.
-    ratio = 1 if np.isclose(coarse.gsd, fine.gsd) else LANDSAT.ratio
-    if not np.isclose(coarse.gsd, ratio * fine.gsd):
-        raise CubeError(
-            f"/landsat pixels are {coarse.gsd:g} m, /sentinel2 pixels {fine.gsd:g} m: "
-            f"expected exactly {ratio} to 1 (or 1 to 1 in a product); resample one of them"
-        )
-    shift = [(a - b) / fine.gsd for a, b in zip(coarse.bounds, fine.bounds, strict=True)]
-    if any(abs(s / ratio - round(s / ratio)) > 1e-3 / ratio for s in (shift[0], shift[3])):
-        raise CubeError(
-            f"the /landsat grid is not nested in the /sentinel2 grid: their corners differ by "
-            f"{shift[0]:g}, {shift[3]:g} pixels of {fine.gsd:g} m (x, y), expected multiples of "
-            f"{ratio}; tamrf_xr.as_cube(..., regrid='nested') brings Landsat there"
-        )
-    if any(abs(s) > 1e-3 for s in shift):
-        raise CubeError(
-            f"/landsat and /sentinel2 cover different ground: bounds {coarse.bounds} and "
-            f"{fine.bounds}; cut both with tamrf_xr.clip(cube)"
-        )
-
-
-def _crs_name(crs: CRS) -> str:
-    code = crs.to_epsg()
-    return f"EPSG:{code}" if code else crs.name
-
-
 def fine_grid(cube: xr.DataTree) -> Grid:
     """Return the grid of the products of a cube: Sentinel-2's, or Landsat's cut in three.
 
@@ -346,24 +191,6 @@ def fine_grid(cube: xr.DataTree) -> Grid:
         If the cube is a product already.
     """
     return finest(grids_of(groups_of(cube)))
-
-
-def grids_of(groups: Mapping[str, xr.Dataset]) -> dict[str, Grid]:
-    """Read the grids of groups that are to be fused.
-
-    Raises
-    ------
-    CubeError
-        If they are a product already.
-    """
-    if any(map(is_product, groups.values())):
-        raise CubeError("this cube is a product of fuse already: fuse the cube it was made from")
-    return {name: grid_of(group) for name, group in groups.items()}
-
-
-def finest(grids: Mapping[str, Grid]) -> Grid:
-    """Return the grid of the products of a cube with these grids."""
-    return grids["sentinel2"] if "sentinel2" in grids else grids["landsat"].zoom(LANDSAT.ratio)
 
 
 def located(group: xr.Dataset) -> xr.Dataset:

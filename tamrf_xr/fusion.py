@@ -221,7 +221,7 @@ def run_job(
     """
     _check_workers(workers)
     if cluster is not None:
-        from tamrf_xr.scale.cluster import check_cluster
+        from tamrf_xr.scale.clusters import check_cluster
 
         check_cluster(cluster)
     how = Execution(client, cluster, workers, resume, overwrite, progress)

@@ -21,7 +21,7 @@ from tamrf_xr.ingest.ls2s2 import from_ls2s2, ingest_ls2s2
 from tamrf_xr.metrics.naturalness import read_brisque_model
 from tamrf_xr.model.checkpoint import content_hash, load_model, save_model
 from tamrf_xr.paths import is_url, local_path, readable
-from tamrf_xr.scale.cluster import opened
+from tamrf_xr.scale.clusters import opened
 from tamrf_xr.scale.ledger import job_state
 from tamrf_xr.simulate import SceneConfig, write_scene, write_scenes
 from tests.scenes import random_cube

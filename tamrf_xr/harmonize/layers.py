@@ -18,14 +18,13 @@ from tamrf_xr.harmonize.producers import (
     Producer,
     check_numbered,
     check_platform,
-    check_wavelengths,
     is_of_dea,
     plain,
     producer_of,
-    wavelengths_of,
     words_of,
 )
 from tamrf_xr.harmonize.variables import arrays_in, labels_of, names_in, plain_dims
+from tamrf_xr.harmonize.wavelengths import check_wavelengths, wavelengths_of
 from tamrf_xr.sensors import Sensor
 from tamrf_xr.spatial_ref import find_crs
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from tamrf_xr.cube import check_groups, grid_of
 from tamrf_xr.errors import CubeError
 from tamrf_xr.harmonize.asked import Asked
-from tamrf_xr.harmonize.boa_offset import DARK_SHARE, NEGATIVE, is_told_offset
+from tamrf_xr.harmonize.boa_offset import DARK_SHARE, NEGATIVE
+from tamrf_xr.harmonize.boa_statements import is_told_offset
 from tamrf_xr.harmonize.georeference import parse_crs
 from tamrf_xr.harmonize.masks import mask_role, masks_unknown
 from tamrf_xr.harmonize.producers import sensors_said, words_of
@@ -19,6 +19,7 @@ from tamrf_xr.harmonize.readings import DIMMEST
 from tamrf_xr.harmonize.units import ZEROS, question_dates, zeros
 from tamrf_xr.harmonize.values import Look, look_at
 from tamrf_xr.plausible import REFLECTANCE, TEMPERATURE, extremes, question
+from tamrf_xr.schema import check_groups, grid_of
 from tamrf_xr.spatial_ref import with_spatial_ref
 
 UNREAD = ("_FillValue", "missing_value", "nodata", "scale_factor", "add_offset", "transform")

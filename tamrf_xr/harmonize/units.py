@@ -22,12 +22,11 @@ from tamrf_xr.harmonize.boa_offset import (
     DARK_SHARE,
     NEGATIVE,
     Offsets,
-    Statements,
     decide,
     pixels_of,
     question_floats,
-    statements,
 )
+from tamrf_xr.harmonize.boa_statements import Statements, statements
 from tamrf_xr.harmonize.declared import declared
 from tamrf_xr.harmonize.layers import BAND, Layer
 from tamrf_xr.harmonize.numbers import (

@@ -311,7 +311,8 @@ class _Runner(contextlib.ExitStack):
 
             return OnClient(how.client)
         if how.cluster is not None:
-            from tamrf_xr.scale.cluster import THREADS, OnClient, opened
+            from tamrf_xr.scale.cluster import THREADS, OnClient
+            from tamrf_xr.scale.clusters import opened
 
             threads = crew_size(self._spec, min(THREADS, cores))
             cluster = opened(how.cluster, workers=how.workers, threads=threads)

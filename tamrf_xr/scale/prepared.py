@@ -11,7 +11,7 @@ import psutil
 import xarray as xr
 
 from tamrf_xr import panchromatic
-from tamrf_xr.cube import finest, grids_of, groups_of
+from tamrf_xr.cube import groups_of
 from tamrf_xr.dates import DateLike, plan_dates, tell_of_counting
 from tamrf_xr.days import SAME_DAY
 from tamrf_xr.fuser import FuserSpec
@@ -19,6 +19,7 @@ from tamrf_xr.grid import Grid
 from tamrf_xr.iso8601 import Length
 from tamrf_xr.scale.rereads import aligned, tiles_to_try
 from tamrf_xr.scale.tilework import FuseJob
+from tamrf_xr.schema import finest, grids_of
 from tamrf_xr.sensors import SENSORS
 from tamrf_xr.tiles import TileGrid, Workload, plan_tile, tile_bytes
 

@@ -10,8 +10,7 @@ import pytest
 
 import tamrf_xr
 from tamrf_xr.errors import JobError, OptionError, SourceNotFoundError
-from tamrf_xr.scale import batch
-from tamrf_xr.scale import cluster as clusters
+from tamrf_xr.scale import batch, clusters
 from tamrf_xr.scale.ledger import forget, job_state
 from tests.scenes import random_cube
 
