@@ -1,27 +1,27 @@
 """What checksums cost: bytes, and time to write and to read; and how long `verify` takes.
 
-``python benchmarks/checksums.py [--tiles 5000] [--tiny] [--keep]``. With and without are measured
+``python -m benchmarks.checksums [--tiles 5000]``. With and without are measured
 in turns, in CPU time of the process; the least of several counts, so that other work on the machine
 matters little.
 """
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import zarr
-from machine import keep
-from scenes import noise_cube
-from scheduling import SPEC, TILE
 from zarr.storage import MemoryStore
 
 import tamrf_xr
+from benchmarks.harness import Row, finish, in_turns, parse, show
+from benchmarks.scenes import noise_cube
+from benchmarks.scheduling import SPEC, TILE
 from tamrf_xr.encoding import FILL
 from tamrf_xr.packed import CODECS, pack
 from tamrf_xr.scale.damage import verify
@@ -33,51 +33,24 @@ from tamrf_xr.store import lay_out
 WAYS = {"without": CODECS[:1], "with": CODECS}
 
 
-def main(arguments: list[str] | None = None) -> dict[str, Any]:
+def main(arguments: list[str] | None = None) -> Row:
     """Measure, print, keep."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tiles", type=int, default=5000)
-    parser.add_argument("--tiny", action="store_true")
-    parser.add_argument("--keep", action="store_true", help="write benchmarks/results")
-    options = parser.parse_args(arguments)
-    size, turns, tiles = (60, 2, 9) if options.tiny else (360, 9, options.tiles)
-    found = {"codec": _codec(size, turns), "verify": _verify(tiles)}
-    codec, checked = found["codec"], found["verify"]
-    print(
-        f"checksums on {codec['megabytes']:.0f} MB of a simulated series: "
-        + ", ".join(f"{name} x {codec['ratio'][name]:.4f}" for name in codec["ratio"])
-    )
-    print(
-        f"verify of {checked['tiles']} tiles: {checked['seconds']:.2f} s; "
-        f"deep: {checked['deep_seconds']:.2f} s"
-    )
-    if options.keep:
-        keep("checksums", found)
-    return found
+    options = parse(__doc__, arguments, size=(360, 60), turns=(9, 2), tiles=(5000, 9))
+    codec, checked = _codec(options.size, options.turns), _verify(options.tiles)
+    show({"checksums": codec["ratio"], "verify": checked})
+    return finish("checksums", {"codec": codec, "verify": checked}, options)
 
 
-def _codec(size: int, turns: int) -> dict[str, Any]:
+def _codec(size: int, turns: int) -> Row:
     scene = simulate(SceneConfig(size_px=size, year=2022, seed=1))
-    pixels = pack(scene.cube["sentinel2/reflectance"].values, "reflectance")
-    rows: dict[str, list[tuple[int, float, float]]] = {way: [] for way in WAYS}
-    for _ in range(turns):
-        for way, codecs in WAYS.items():
-            rows[way].append(_once(pixels, codecs))
-    least = {
-        way: [min(column) for column in zip(*turns, strict=True)] for way, turns in rows.items()
-    }
-    names = ("bytes", "write_cpu_seconds", "read_cpu_seconds")
-    return {
-        "megabytes": pixels.nbytes / 1e6,
-        **{way: dict(zip(names, values, strict=True)) for way, values in least.items()},
-        "ratio": {
-            name: after / before
-            for name, before, after in zip(names, least["without"], least["with"], strict=True)
-        },
-    }
+    pixels = pack(np.asarray(scene.cube["sentinel2/reflectance"]), "reflectance")
+    ways = {way: partial(_once, pixels, codecs) for way, codecs in WAYS.items()}
+    rows = in_turns(ways, turns=turns)
+    ratio = {name: value / rows["without"][name] for name, value in rows["with"].items()}
+    return {"megabytes": pixels.nbytes / 1e6, **rows, "ratio": ratio}
 
 
-def _once(pixels: Any, codecs: Any) -> tuple[int, float, float]:
+def _once(pixels: Any, codecs: Any) -> Row:
     time_chunk, edge = min(len(pixels), 128), min(pixels.shape[-1], 120)
     stored: dict[str, Any] = {}
     array = zarr.create_array(
@@ -95,11 +68,14 @@ def _once(pixels: Any, codecs: Any) -> tuple[int, float, float]:
     if not np.array_equal(array[:], pixels):
         raise AssertionError("what is read is not what was written")
     read = time.process_time()
-    size = sum(len(data) for data in stored.values())
-    return size, written - start, read - written
+    return {
+        "bytes": sum(len(data) for data in stored.values()),
+        "write_cpu_seconds": written - start,
+        "read_cpu_seconds": read - written,
+    }
 
 
-def _verify(tiles: int) -> dict[str, Any]:
+def _verify(tiles: int) -> Row:
     side = max(round(tiles**0.5), 1) * TILE
     with tempfile.TemporaryDirectory() as folder:
         lay_out(noise_cube((side, side), hr=1, lr=1), Path(folder) / "in.zarr")

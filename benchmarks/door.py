@@ -1,6 +1,6 @@
 """What the door costs: seconds and memory of `as_cube`, on lazy and on loaded data.
 
-``python benchmarks/door.py [--tiny] [--against CHECKOUT]``
+``python -m benchmarks.door [--against CHECKOUT]``
 
 Lazy: 10,000 x 10,000 px of Sentinel-2 (60 dates, 10 bands, SCL, blocks of 1 x 2048 x 2048 as
 odc-stac lays them out, each made when it is read) with Landsat (45 dates) nested in it. Loaded:
@@ -10,14 +10,8 @@ loaded data, in turn with this one.
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
 import resource
-import subprocess
-import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import dask.array as da
@@ -25,60 +19,31 @@ import numpy as np
 import pandas as pd
 import rioxarray  # noqa: F401
 import xarray as xr
-from machine import keep
 
 import tamrf_xr
+from benchmarks.harness import TURNS, Row, apart, compared, finish, parse, show
 
 S2 = ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12")
 LANDSAT = ("coastal", "blue", "green", "red", "nir08", "swir16", "swir22")
-HERE = Path(__file__).resolve().parents[1]
-TURNS = 5
+RUNS = 5
 
 
-def main(arguments: list[str] | None = None) -> dict[str, Any]:
+def main(arguments: list[str] | None = None) -> Row:
     """Measure, print, keep."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tiny", action="store_true", help="a test-sized run, kept nowhere")
-    parser.add_argument("--against", type=Path, help="another checkout of the package")
-    parser.add_argument("--loaded", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--lazy", action="store_true", help=argparse.SUPPRESS)
-    options = parser.parse_args(arguments)
-    if options.loaded or options.lazy:
-        made = loaded(tiny=options.tiny) if options.loaded else lazy(tiny=options.tiny)
-        print(json.dumps(made))
-        return made
-    figures: dict[str, Any] = {"lazy": _elsewhere("--lazy", HERE, tiny=options.tiny)}
-    checkouts = {"this": HERE, **({"other": options.against} if options.against else {})}
-    for turn in range(1 if options.tiny else 3):
-        for name in checkouts if turn % 2 else reversed(checkouts):
-            runs = figures.setdefault(name, {})
-            for kind, seconds in _elsewhere("--loaded", checkouts[name], tiny=options.tiny).items():
-                runs[kind] = min(seconds, runs.get(kind, np.inf))
-    for name, row in figures.items():
-        print(name, {kind: round(value, 4) for kind, value in row.items()})
-    if options.against:
-        figures["ratio"] = {k: figures["this"][k] / figures["other"][k] for k in figures["this"]}
-        print("this / other", {kind: round(value, 2) for kind, value in figures["ratio"].items()})
-    if not options.tiny:
-        keep("door", figures)
-    return figures
+    sizes = {"lazy": ((10_000, 60, 45), (480, 4, 3)), "loaded": ((600, 40), (60, 3))}
+    options = parse(__doc__, arguments, **sizes)
+    turns = 1 if options.tiny else TURNS
+    rows = {"lazy": apart(lazy, *options.lazy)}
+    rows |= compared(loaded, *options.loaded, against=options.against, turns=turns)
+    show(rows)
+    return finish("door", rows, options)
 
 
-def _elsewhere(what: str, checkout: Path, *, tiny: bool) -> dict[str, float]:
-    """Run a part in a process of its own, with the package of a checkout."""
-    command = [sys.executable, __file__, what, *(["--tiny"] if tiny else [])]
-    environment = os.environ | {"PYTHONPATH": str(Path(checkout).resolve())}
-    said = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
-    found: dict[str, float] = json.loads(said.stdout.splitlines()[-1])
-    return found
-
-
-def lazy(*, tiny: bool) -> dict[str, float]:
+def lazy(size: int, sharp_dates: int, coarse_dates: int) -> Row:
     """Lay lazy data out, and time the door."""
-    size, dates = (480, (4, 3)) if tiny else (10_000, (60, 45))
-    fine = _lazy(S2, size - size % 3, dates[0], gsd=10.0, between=(200, 4000))
-    fine["SCL"] = _band(_blocks(size - size % 3, dates[0], (4, 6), "uint8"), 10.0)
-    coarse = _lazy(LANDSAT, size // 3, dates[1], gsd=30.0, between=(7500, 20000))
+    fine = _lazy(S2, size - size % 3, sharp_dates, gsd=10.0, between=(200, 4000))
+    fine["SCL"] = _band(_blocks(size - size % 3, sharp_dates, (4, 6), "uint8"), 10.0)
+    coarse = _lazy(LANDSAT, size // 3, coarse_dates, gsd=30.0, between=(7500, 20000))
     before = _peak()
     start = time.perf_counter()
     cube = tamrf_xr.as_cube(sentinel2=fine, landsat=coarse)
@@ -87,15 +52,14 @@ def lazy(*, tiny: bool) -> dict[str, float]:
     return {"seconds": seconds, "peak_megabytes": _peak(), "before_megabytes": before}
 
 
-def loaded(*, tiny: bool) -> dict[str, float]:
+def loaded(size: int, dates: int) -> Row:
     """Time the door on data in memory, the best of some turns."""
-    size, dates = (60, 3) if tiny else (600, 40)
     numbers = np.random.default_rng(0).integers(200, 4000, (dates, size, size)).astype("uint16")
     data = xr.Dataset({name: _band(numbers + np.uint16(i), 10.0) for i, name in enumerate(S2)})
     floats = (data.to_array("band") * np.float32(1e-4)).astype("float32")
     stack = floats.transpose("time", "band", "y", "x")
     forms = {"integers": data, "floats": stack, "cube": stack.to_dataset(name="reflectance")}
-    return {kind: min(_timed(one) for _ in range(TURNS)) for kind, one in forms.items()}
+    return {kind: min(_timed(one) for _ in range(RUNS)) for kind, one in forms.items()}
 
 
 def _timed(data: Any) -> float:

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tamrf_xr.model.network import SLOPE, SpatialEncoder, Tamrf, positional_encoding
+from tamrf_xr.model.network import SLOPE, Tamrf, positional_encoding
 
 Stage = Callable[[str], AbstractContextManager[None]]
 
@@ -85,7 +86,7 @@ class Eager(nn.Module):
         )
         return self.model.destandardise(torch.cat([lr, hr], dim=1))
 
-    def _encode(self, x: Tensor, encoder: SpatialEncoder) -> Tensor:
+    def _encode(self, x: Tensor, encoder: Any) -> Tensor:
         first = encoder.first(x)
         y = first
         for block in encoder.blocks:
@@ -114,8 +115,8 @@ class Eager(nn.Module):
         block = self.model.decoder
         with stage("attention"):
             query = self.model.queries(query_days[None]).expand(len(encoded), -1, -1)
-            found, _ = self.attention(query, encoded, encoded, need_weights=False)
-            y = block.norm1(query + found)
+            answer, _ = self.attention(query, encoded, encoded, need_weights=False)
+            y = block.norm1(query + answer)
             y = block.norm2(y + block.linear2(functional.relu(block.linear1(y))))
         with stage("decoder"):
             maps = y.reshape(*size, *y.shape[1:]).permute(2, 3, 0, 1).contiguous()

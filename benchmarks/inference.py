@@ -1,6 +1,6 @@
 """Eager PyTorch against the engine, same inputs, interleaved in one process.
 
-Run ``python benchmarks/inference.py`` (about 7 minutes on two cores), or ``--tiny`` (seconds).
+Run ``python -m benchmarks.inference`` (about 7 minutes on two cores), or ``--tiny`` (seconds).
 The table is printed, and written to ``benchmarks/results/inference-<device>-<date>.json``.
 """
 
@@ -14,19 +14,30 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import cycle
-from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
-from eager import Eager, Scene, cut, tiles
-from machine import RESULTS, keep, machine
 from torch import Tensor
 
+from benchmarks.eager import Eager, Scene, cut, tiles
+from benchmarks.harness import Row, finish, machine, parse
 from tamrf_xr.model.config import NetworkConfig
 from tamrf_xr.model.engine import Engine
 from tamrf_xr.model.network import Tamrf
 
 STAGES = ("hr encoder", "lr encoder", "transformer", "attention", "decoder")
+SIZES: dict[str, tuple[Any, Any]] = {
+    "size": (330, 150),  # pixels of a side, multiple of 3
+    "hr_dates": (20, 1),
+    "lr_dates": (12, 1),
+    "queries": (12, 1),
+    "core": (165, 99),  # of an eager tile
+    "margin": (18, 18),  # likewise
+    "threads": (2, 2),
+    "repeat": (1, 1),
+    "device": ("cpu", "cpu"),
+}
 TINY = NetworkConfig(
     latent=16, growth=8, positional=16, sensor_token=4, num_heads=2, decoder_heads=2, num_layers=2
 )
@@ -58,9 +69,9 @@ class Clock:
         return time.perf_counter()
 
 
-def main(arguments: list[str] | None = None) -> dict[str, Any]:
+def main(arguments: list[str] | None = None) -> Row:
     """Run the benchmark, print its table, write and return its results."""
-    options = _parse(arguments)
+    options = parse(__doc__, arguments, **SIZES)
     if options.threads:
         torch.set_num_threads(options.threads)
     config = TINY if options.tiny else NetworkConfig()
@@ -73,13 +84,12 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         "load_average": load,
         "threads": torch.get_num_threads(),
         "gpu": None if options.device == "cpu" else torch.cuda.get_device_name(),
-        "options": {k: v for k, v in vars(options).items() if k != "output"},
+        "options": {k: v for k, v in vars(options).items() if k not in {"results", "against"}},
         "gflop": {k: v / 1e9 for k, v in work(config, options).items()},
         **results,
     }
     _print(report)
-    keep(f"inference-{options.device}", report, folder=options.output)
-    return report
+    return finish(f"inference-{options.device}", report, options)
 
 
 def work(config: NetworkConfig, options: argparse.Namespace) -> dict[str, float]:
@@ -104,7 +114,7 @@ def work(config: NetworkConfig, options: argparse.Namespace) -> dict[str, float]
     }
 
 
-def _measure(options: argparse.Namespace, model: Tamrf, scene: Scene) -> dict[str, Any]:
+def _measure(options: argparse.Namespace, model: Tamrf, scene: Scene) -> Row:
     """Run one engine, in turn, after each eager tile, so that all see the same load."""
     device = torch.device(options.device)
     eager, scene = Eager(model).to(device), Scene(*(part.to(device) for part in _parts(scene)))
@@ -150,10 +160,9 @@ def _fastest(runs: list[dict[str, float]]) -> dict[str, float]:
 
 def _run_engine(engine: Engine, model: Tamrf, scene: Scene, runs: list[dict[str, float]]) -> Tensor:
     clock, pixels = Clock(engine.device.type), engine._pixels
-    transform, answer = pixels.transform, pixels.answer
-    pixels.transform = clock.timed("transformer", transform)
-    pixels.answer = clock.timed("attention", answer)
-    try:
+    transform = clock.timed("transformer", pixels.transform)
+    answer = clock.timed("attention", pixels.answer)
+    with mock.patch.multiple(pixels, transform=transform, answer=answer):
         with clock.stage("lr encoder"):
             lr = engine.encode_lr(model.standardise(scene.lr, "lr"))
         with clock.stage("hr encoder"):
@@ -163,8 +172,6 @@ def _run_engine(engine: Engine, model: Tamrf, scene: Scene, runs: list[dict[str,
             attended = engine.attend(series, scene.query_days)
         with clock.stage("decoder"):
             out = engine.decode(attended)
-    finally:
-        pixels.transform, pixels.answer = transform, answer
     # loading tokens is part of the transformer
     clock.seconds["transformer"] = clock.seconds.pop("all of attend") - clock.seconds["attention"]
     runs.append(dict(clock.seconds))
@@ -210,7 +217,7 @@ def _scene(options: argparse.Namespace, model: Tamrf) -> Scene:
     return Scene(lr, lr_days, hr, hr_days, asked)
 
 
-def _print(report: dict[str, Any]) -> None:
+def _print(report: Row) -> None:
     seconds, total = report["seconds"], report["total"]
     print(f"{machine()['cpu']}, {report['threads']} threads, torch {torch.__version__}")
     names = ["eager", "float32", "bfloat16"]
@@ -224,26 +231,6 @@ def _print(report: dict[str, Any]) -> None:
     print(f"load average before and after: {report['load_average']}")
     print(f"computed in: {report['computed_in']}")
     print(f"largest difference from eager: {report['max_abs_difference_from_eager']}")
-
-
-def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--size", type=int, default=330, help="pixels of a side, multiple of 3")
-    parser.add_argument("--hr-dates", type=int, default=20)
-    parser.add_argument("--lr-dates", type=int, default=12)
-    parser.add_argument("--queries", type=int, default=12)
-    parser.add_argument("--core", type=int, default=165, help="core of an eager tile")
-    parser.add_argument("--margin", type=int, default=18, help="margin of an eager tile")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--repeat", type=int, default=1)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--output", type=Path, default=RESULTS)
-    parser.add_argument("--tiny", action="store_true", help="a test's size, a reduced network")
-    options = parser.parse_args(arguments)
-    if options.tiny:
-        options.size, options.core, options.margin = 150, 99, 18
-        options.hr_dates, options.lr_dates, options.queries = 1, 1, 1
-    return options
 
 
 if __name__ == "__main__":

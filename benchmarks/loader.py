@@ -1,6 +1,6 @@
 """How fast patches are read, against threads and the chunks of the store, and what a GPU asks for.
 
-``python benchmarks/loader.py`` takes a few minutes. The rate that an H100 asks for is computed,
+``python -m benchmarks.loader`` takes a few minutes. The rate that an H100 asks for is computed,
 not measured: three times the work of a forward pass (``work`` of ``inference.py``) over an assumed
 rate.
 """
@@ -11,14 +11,13 @@ import argparse
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import xarray as xr
-from inference import work
-from machine import keep
-from scenes import cloudless_cube
 
 import tamrf_xr
+from benchmarks.harness import Row, finish, parse
+from benchmarks.inference import work
+from benchmarks.scenes import cloudless_cube
 from tamrf_xr.model.config import NetworkConfig
 from tamrf_xr.training.config import DataConfig
 from tamrf_xr.training.patches import Patches, places_of, read_ahead
@@ -27,35 +26,24 @@ H100_TFLOPS = 200.0
 """Assumed of one H100 in training, bfloat16: a fifth of its 990."""
 
 
-def main(arguments: list[str] | None = None) -> dict[str, Any]:
+def main(arguments: list[str] | None = None) -> Row:
     """Measure, print, keep."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--threads", type=int, nargs="+", default=(1, 2, 4))
-    parser.add_argument("--chunks", type=int, nargs="+", default=(60, 120, 165, 360))
-    parser.add_argument("--dates", type=int, nargs=2, default=(60, 45))
-    parser.add_argument("--samples", type=int, default=40)
-    parser.add_argument("--tiny", action="store_true", help="a test-sized run, kept nowhere")
-    options = parser.parse_args(arguments)
-    if options.tiny:
-        options.chunks, options.dates, options.samples = [120], (12, 8), 4
-    figures: dict[str, Any] = {"asked_by_one_h100": asked(), "rows": []}
+    options = parse(
+        __doc__, arguments, threads=((1, 2, 4), (1, 2)), chunks=((60, 120, 165, 360), (120,)),
+        dates=((60, 45), (12, 8)), samples=(40, 4),
+    )  # fmt: skip
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
         for chunk in options.chunks:
             path = Path(folder) / f"{chunk}.zarr"
-            _write(path, chunk, options)
+            hr, lr = options.dates
+            tamrf_xr.save_cube(cloudless_cube((720, 720), hr=hr, lr=lr), path, chunk=chunk)
             for threads in options.threads:
                 rate = measure(tamrf_xr.open_cube(path), threads, options.samples)
-                figures["rows"].append({"chunk_px": chunk, "threads": threads, "per_s": rate})
+                rows.append({"chunk_px": chunk, "threads": threads, "per_s": rate})
                 print(f"chunks of {chunk} px, {threads} threads: {rate:.1f} patches/s")
     print(f"one H100 at {H100_TFLOPS:.0f} TFLOP/s would ask for {asked():.0f} patches/s (computed)")
-    if not options.tiny:
-        keep("loader", figures)
-    return figures
-
-
-def _write(path: Path, chunk: int, options: argparse.Namespace) -> None:
-    hr, lr = options.dates
-    tamrf_xr.save_cube(cloudless_cube((720, 720), hr=hr, lr=lr), path, chunk=chunk)
+    return finish("loader", {"asked_by_one_h100": asked(), "rows": rows}, options)
 
 
 def measure(cube: xr.DataTree, threads: int, samples: int) -> float:

@@ -1,6 +1,6 @@
 """Reading, computing and writing of a job, tile by tile: what waits for what.
 
-``python benchmarks/overlap.py`` fuses a simulated scene with the default network and random weights
+``python -m benchmarks.overlap`` fuses a simulated scene with the default network and random weights
 (about two minutes on two cores), prints how much of the time the network computes, and keeps the
 figures and a picture (``docs/overlap.png``). ``--device cuda`` for a GPU.
 """
@@ -11,44 +11,38 @@ import argparse
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from unittest import mock
 
 import pandas as pd
-from machine import keep
-from scenes import noise_cube, random_model
 
 import tamrf_xr
+from benchmarks.harness import HERE, Row, finish, parse
+from benchmarks.scenes import noise_cube, random_model
 from tamrf_xr.scale import job
 from tamrf_xr.scale.progress import Progress
 from tamrf_xr.scale.worker import STAGES, Outcome, Span
 from tamrf_xr.store import lay_out
 
-PICTURE = Path(__file__).resolve().parents[1] / "docs" / "overlap.png"
+PICTURE = HERE / "docs" / "overlap.png"
 COLOURS = {"reading": "#4477aa", "computing": "#ccbb44", "writing": "#aa3377"}
 
 
-def main(arguments: list[str] | None = None) -> dict[str, Any]:
+def main(arguments: list[str] | None = None) -> Row:
     """Run a job, print, keep."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--shape", type=int, nargs=2, default=(330, 660), help="10 m pixels (y, x)")
-    parser.add_argument("--tile", type=int, default=165)
-    parser.add_argument("--dates", type=int, nargs=2, default=(20, 12), help="of each sensor")
-    parser.add_argument("--queries", type=int, default=12)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--method", default="tamrf")
-    parser.add_argument("--tiny", action="store_true", help="a test-sized run, kept nowhere")
-    options = parser.parse_args(arguments)
+    options = parse(
+        __doc__, arguments, shape=((330, 660), (60, 120)), tile=(165, 60), dates=((20, 12), (4, 3)),
+        queries=(12, 2), device=("cpu", "cpu"), method=("tamrf", "linear"),
+    )  # fmt: skip
     outcomes = _run(options)
-    figures = {**vars(options), **summarize(outcomes)}
+    figures = vars(options) | summarize(outcomes)
     print(
         f"{figures['tiles']} tiles in {figures['seconds']:.1f} s: computing "
         f"{figures['computing_share']:.1%} of the time; of reading and writing "
         f"{figures['hidden_share']:.1%} went on beside it"
     )
     if not options.tiny:
-        keep(f"overlap-{options.method}-{options.device}", figures)
         draw(outcomes, PICTURE)
-    return figures
+    return finish(f"overlap-{options.method}-{options.device}", figures, options)
 
 
 class _Recorder(Progress):
@@ -63,8 +57,8 @@ class _Recorder(Progress):
 
 def _run(options: argparse.Namespace) -> list[Outcome]:
     _Recorder.outcomes = []
-    job.Progress = _Recorder  # type: ignore[misc]  (run_job gives sums alone)
-    with tempfile.TemporaryDirectory() as folder:
+    recorded = mock.patch.object(job, "Progress", _Recorder)  # run_job gives sums alone
+    with recorded, tempfile.TemporaryDirectory() as folder:
         hr, lr = options.dates
         lay_out(noise_cube(options.shape, hr=hr, lr=lr), Path(folder) / "in.zarr").compute()
         tamrf_xr.run_job(
@@ -80,7 +74,7 @@ def _run(options: argparse.Namespace) -> list[Outcome]:
     return _Recorder.outcomes
 
 
-def summarize(outcomes: Iterable[Outcome]) -> dict[str, Any]:
+def summarize(outcomes: Iterable[Outcome]) -> Row:
     """Return seconds of each stage, and how they lie beside each other."""
     spans = [span for outcome in outcomes for span in outcome.spans]
     by_stage = {stage: [span for span in spans if span.stage == stage] for stage in STAGES}

@@ -1,19 +1,18 @@
 """What a tile costs against its query dates and its acquisitions, and the machine's own peak.
 
-``python benchmarks/scaling.py`` takes a few minutes on two cores; keep the machine quiet.
+``python -m benchmarks.scaling`` takes a few minutes on two cores; keep the machine quiet.
 """
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable
 from typing import Any
 
 import torch
-from machine import keep
 from torch.nn import functional
 
+from benchmarks.harness import Row, finish, parse
 from tamrf_xr.model.config import NetworkConfig
 from tamrf_xr.model.engine import Engine
 from tamrf_xr.model.network import Tamrf
@@ -26,15 +25,11 @@ YEAR = (60, 45)
 TINY = NetworkConfig(latent=16, growth=8, positional=16, sensor_token=4, num_layers=1)
 
 
-def main(arguments: list[str] | None = None) -> dict[str, Any]:
+def main(arguments: list[str] | None = None) -> Row:
     """Measure, print, keep."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--size", type=int, default=165, help="pixels of a side, multiple of 3")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--tiny", action="store_true", help="a test-sized run, kept nowhere")
-    options = parser.parse_args(arguments)
+    options = parse(__doc__, arguments, size=(165, 30), threads=(2, 2))
     torch.set_num_threads(options.threads)
-    size = 30 if options.tiny else options.size
+    size = options.size
     config = TINY if options.tiny else NetworkConfig()
     engine = Engine(Tamrf(config, generator=torch.Generator().manual_seed(1)).eval())
     figures = {
@@ -49,9 +44,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         "year": [_run(engine, size, YEAR, 24)],
     }
     _show(figures)
-    if not options.tiny:
-        keep("scaling-cpu", figures)
-    return figures
+    return finish("scaling-cpu", figures, options)
 
 
 def peak(kind: torch.dtype, *, edge: int) -> dict[str, float]:
@@ -79,7 +72,7 @@ def _seconds(call: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def _run(engine: Engine, size: int, dates: tuple[int, int], queries: int) -> dict[str, Any]:
+def _run(engine: Engine, size: int, dates: tuple[int, int], queries: int) -> Row:
     """Time encoding apart from what each query date adds."""
     hr_dates, lr_dates = dates
     draw = torch.Generator().manual_seed(2)
@@ -106,9 +99,9 @@ def _run(engine: Engine, size: int, dates: tuple[int, int], queries: int) -> dic
     }
 
 
-def _show(figures: dict[str, Any]) -> None:
-    for kind, found in figures["peak_gflops"].items():
-        print(kind, ", ".join(f"{name} {value:.0f} GFLOP/s" for name, value in found.items()))
+def _show(figures: Row) -> None:
+    for kind, row in figures["peak_gflops"].items():
+        print(kind, ", ".join(f"{name} {value:.0f} GFLOP/s" for name, value in row.items()))
     for row in figures["queries"] + figures["dates"] + figures["year"]:
         print(
             f"{row['hr_dates']:3} + {row['lr_dates']:2} dates, {row['queries']:3} queries: "

@@ -1,15 +1,11 @@
 """What a job costs beside its work: a dummy fuser, 10,000 tiles of one chunk each.
 
-``python benchmarks/scheduling.py [--tiles 10000] [--keep]`` takes a few minutes on two cores; each
+``python -m benchmarks.scheduling [--tiles 10000]`` takes a few minutes on two cores; each
 way to run is measured in a process of its own.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import subprocess
-import sys
 import tempfile
 import threading
 from contextlib import nullcontext, suppress
@@ -19,10 +15,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import psutil
-from machine import keep
-from scenes import noise_cube
 
 import tamrf_xr
+from benchmarks.harness import Row, apart, finish, parse, show
+from benchmarks.scenes import noise_cube
 from tamrf_xr.fuser import FuserSpec
 from tamrf_xr.scale.job import Execution, run_tiles
 from tamrf_xr.scale.prepared import Job
@@ -43,43 +39,28 @@ def dummy(makes: dict[str, tuple[str, ...]]) -> Any:
     return fuse
 
 
-SPEC = FuserSpec("dummy", "scheduling:dummy", makes=(("sentinel2", ("B02",)),))
+SPEC = FuserSpec("dummy", "benchmarks.scheduling:dummy", makes=(("sentinel2", ("B02",)),))
 
 
-def main(arguments: list[str] | None = None) -> dict[str, Any]:
+def main(arguments: list[str] | None = None) -> Row:
     """Measure each way in a process of its own, print, keep."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tiles", type=int, default=10_000)
-    parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS)
-    parser.add_argument("--keep", action="store_true", help="write benchmarks/results")
-    parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
-    options = parser.parse_args(arguments)
-    if options.one:
-        print(json.dumps(_measure(options.one, options.ways[0])))
-        return {}
-    figures = {way: _apart(way, options.tiles) for way in options.ways}
-    for way, row in figures.items():
-        print(
-            f"{way:12} {row['tiles']} tiles: {row['wall_ms_per_tile']:.2f} ms a tile, of which "
-            f"{row['scheduling_ms_per_tile']:.2f} ms neither reads, computes nor writes; "
-            f"memory {row['rss_growth_mib']:+.0f} MiB from a fifth of the tiles to the last"
-        )
-    if options.keep:
-        keep("scheduling", {"tile_px": TILE, "workers": WORKERS, **figures})
-    return figures
+    options = parse(__doc__, arguments, tiles=(10_000, 9), ways=(WAYS, WAYS[:1]))
+    rows = {way: _apart(way, options.tiles) for way in options.ways}
+    show(rows)
+    return finish("scheduling", {"tile_px": TILE, "workers": WORKERS, **rows}, options)
 
 
-def _apart(way: str, tiles: int) -> dict[str, Any]:
+def _apart(way: str, tiles: int) -> Row:
     side = max(round(tiles**0.5), 1) * TILE
     with tempfile.TemporaryDirectory() as folder:
         lay_out(noise_cube((side, side), hr=1, lr=1), Path(folder) / "in.zarr")
-        command = [sys.executable, __file__, "--one", folder, "--ways", way]
-        said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    found: dict[str, Any] = json.loads(said)
-    return found
+        row: Row = apart(measure, folder, way)
+    return row
 
 
-def _measure(folder: Path, way: str) -> dict[str, Any]:
+def measure(place: str, way: str) -> Row:
+    """Run the job; what it takes beside reading, computing and writing is scheduling."""
+    folder = Path(place)
     cube = tamrf_xr.open_cube(folder / "in.zarr")
     with _cluster(way) as client, Sampler() as sampler:  # the sampler ends before the workers
         summary = run_tiles(

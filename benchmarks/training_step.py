@@ -1,25 +1,23 @@
 """What a training step of the paper's patches gains by not predicting the border no loss sees.
 
-``python benchmarks/training_step.py`` takes minutes on two cores: steps with and without the border
+``python -m benchmarks.training_step`` takes minutes on two cores: steps with and without the border
 in turn, on the same samples. Of 16 dates, not 50, which take more than 24 GiB with the border; the
 perceptual loss is ``smooth_l1``, which needs no file.
 """
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
 import torch
-from machine import keep
-from scenes import cloudless_cube
 
 import tamrf_xr
+from benchmarks.harness import Row, finish, parse
+from benchmarks.scenes import cloudless_cube
 from tamrf_xr.training import loop
 from tamrf_xr.training.config import override
 from tamrf_xr.training.losses import spare_border
@@ -29,15 +27,11 @@ from tamrf_xr.training.recipes import recipe
 from tamrf_xr.training.running import build
 
 
-def main(arguments: list[str] | None = None) -> dict[str, Any]:
+def main(arguments: list[str] | None = None) -> Row:
     """Measure, print, keep."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--samples", type=int, default=3)
-    parser.add_argument("--tiny", action="store_true", help="a test-sized run, kept nowhere")
-    options = parser.parse_args(arguments)
+    options = parse(__doc__, arguments, samples=(3, 1))
     words = ["loss.perceptual=smooth_l1", "data.dates=16"]
     if options.tiny:
-        options.samples = 1
         words += ["data.patch_m=600", "data.dates=4", "model.latent=8", "model.growth=4"]
     config = override(recipe("published"), words)
     with tempfile.TemporaryDirectory() as folder:
@@ -59,9 +53,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         f"a step of {figures['patch_px']} px: {whole:.1f} s with the border, {spared:.1f} s "
         f"without {figures['spare_px']} px of it, {figures['ratio']:.2f} times as fast"
     )
-    if not options.tiny:
-        keep("training-step", figures)
-    return figures
+    return finish("training-step", figures, options)
 
 
 def step(trainer: loop.Trainer, sample: Sample, *, whole: bool = False) -> float:

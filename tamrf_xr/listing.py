@@ -15,7 +15,7 @@ from typing import Any
 
 from tamrf_xr.encoding import SCALES
 from tamrf_xr.errors import JobError
-from tamrf_xr.replacing import LISTING
+from tamrf_xr.replacing import LISTING, fresh_file
 
 PIXELS = {*SCALES, "valid"}
 """Arrays that are large."""
@@ -49,16 +49,15 @@ def write_listing(store: Path) -> None:
     if "zarr.json" not in documents:
         # A process that is asleep for long is taken for dead, and its leftovers are removed.
         raise JobError(f"{store} was taken away while it was written; run again")
-    partial = store / f"{LISTING}.partial"
-    partial.write_text(json.dumps({"chunks": chunks, "documents": documents}) + "\n")
-    partial.replace(store / LISTING)
+    with fresh_file(store / LISTING) as partial:
+        partial.write_text(json.dumps({"chunks": chunks, "documents": documents}) + "\n")
 
 
 def read_listing(store: Path) -> Listing | None:
     """Return what a store was written with; None where it does not say."""
     try:
-        found: dict[str, Any] = json.loads((store / LISTING).read_text())
-        return Listing(found["chunks"], found["documents"])
+        document: dict[str, Any] = json.loads((store / LISTING).read_text())
+        return Listing(document["chunks"], document["documents"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -68,12 +67,12 @@ def check_listing(store: Path, listing: Listing) -> list[str]:
     wrong = []
     for name, size in listing.chunks.items():
         try:
-            found = (store / name).stat().st_size
+            size_now = (store / name).stat().st_size
         except FileNotFoundError:
             wrong.append(f"{name} is missing")
         else:
-            if found != size:
-                wrong.append(f"{name} has {found} bytes, was written with {size}")
+            if size_now != size:
+                wrong.append(f"{name} has {size_now} bytes, was written with {size}")
     for name, digest in listing.documents.items():
         path = store / name
         if not path.exists():

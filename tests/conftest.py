@@ -1,4 +1,4 @@
-"""Hypothesis profiles: `ci` draws more, both without deadlines since machines differ."""
+"""Hypothesis profiles: `ci` draws more, `quick` less, without deadlines since machines differ."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 quiet = [HealthCheck.too_slow, HealthCheck.data_too_large]
 settings.register_profile("dev", max_examples=15, deadline=None, suppress_health_check=quiet)
 settings.register_profile("ci", max_examples=40, deadline=None, suppress_health_check=quiet)
+settings.register_profile("quick", max_examples=4, deadline=None, suppress_health_check=quiet)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 

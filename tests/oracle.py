@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
-_BESIDE_THE_CHECKOUT = Path(__file__).resolve().parents[2] / "shared"
+from studies import shared as folder
 
 
 def shared(relative: str) -> Path:
-    """Return a path inside the shared folder (`TAMRF_SHARED`, or `shared/` beside the checkout)."""
-    path = Path(os.environ.get("TAMRF_SHARED", _BESIDE_THE_CHECKOUT)) / relative
-    if not path.exists():
-        pytest.skip(f"oracle file {path} is absent; set TAMRF_SHARED to the shared folder")
-    return path
+    """Return a path inside the shared folder, or skip the test."""
+    try:
+        return folder.shared(relative)
+    except FileNotFoundError as error:
+        pytest.skip(str(error))

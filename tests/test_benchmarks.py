@@ -1,33 +1,71 @@
-"""Benchmarks run at tiny size, so that none rots; their figures are not looked at."""
+"""Benchmarks and studies run at tiny size, so that none rots; their figures are not looked at."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+from benchmarks import harness
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(module: str, *words: object) -> str:
+    command = [sys.executable, "-m", module, "--tiny", *map(str, words)]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT).stdout
 
 
 @pytest.mark.parametrize(
-    "words",
+    "module",
     [
-        ["door.py", "--tiny"],
-        ["io.py", "--tiny"],
-        ["checksums.py", "--tiny"],
-        ["laziness.py", "--tiny"],
-        ["memory.py", "--method", "linear", "--widths", "60", "--height", "60"],
-        ["overlap.py", "--tiny", "--method", "linear", "--shape", "60", "120", "--tile", "60"],
-        ["learning.py", "--tiny"],
-        ["loader.py", "--tiny"],
-        ["precision.py", "--tiny"],
-        ["scaling.py", "--tiny"],
-        ["training_step.py", "--tiny"],
+        *(f"benchmarks.{name}" for name in (
+            "checksums", "door", "io", "laziness", "loader", "memory", "overlap", "scaling",
+            "scheduling", "training_step",
+        )),
+        "studies.learning",
+        "studies.precision",
     ],
-)
-def test_benchmark_runs(words):
-    command = [sys.executable, str(BENCHMARKS / words[0]), *words[1:]]
-    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    assert said.strip()
+)  # fmt: skip
+def test_it_runs_at_tiny_size(module):
+    assert run(module).strip()
+
+
+def test_inference_agrees_with_eager_and_is_kept(tmp_path):
+    assert "times eager" in run("benchmarks.inference", "--threads", 0, "--results", tmp_path)
+    (kept,) = tmp_path.iterdir()
+    assert kept.name.startswith("inference-cpu-")
+    report = json.loads(kept.read_text())
+    assert set(report["seconds"]) == {"eager", "float32", "bfloat16"}
+    assert report["max_abs_difference_from_eager"]["float32"] < 1e-4
+
+
+@pytest.mark.parametrize("what", ["speed", "compare", "scene"])
+def test_simulation_runs(what, tmp_path):
+    assert run("studies.simulation", what, "--figure", tmp_path / "figure.png").strip()
+    assert (tmp_path / "figure.png").exists() == (what != "speed")
+
+
+def test_another_checkout_runs_its_own_package(tmp_path):
+    (tmp_path / "tamrf_xr").mkdir()
+    (tmp_path / "tamrf_xr" / "__init__.py").touch()
+    here, there = (harness.apart(where, checkout=place) for place in (ROOT, tmp_path))
+    assert here == [str(ROOT / "tamrf_xr/__init__.py"), str(Path(__file__))]
+    assert there == [str(tmp_path / "tamrf_xr/__init__.py"), str(Path(__file__))]
+
+
+def where() -> list[str]:
+    import tamrf_xr
+
+    return [str(tamrf_xr.__file__), __file__]
+
+
+def test_turns_go_there_and_back_and_keep_the_least():
+    order: list[str] = []
+    times = iter([3.0, 5.0, 4.0, 6.0])
+    ways = {name: lambda name=name: order.append(name) or {"s": next(times)} for name in "ab"}
+    assert harness.in_turns(ways, turns=2) == {"b": {"s": 3.0}, "a": {"s": 4.0}}
+    assert order == ["b", "a", "a", "b"]

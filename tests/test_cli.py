@@ -66,7 +66,7 @@ def test_simulate_fuse_and_look(tmp_path):
 
 def test_ingest_the_real_pair(tmp_path):
     shared("real/pair_31UDS")
-    from tests.real_pair import write_real_pair
+    from studies.real_pair import write_real_pair
 
     folder = write_real_pair(tmp_path / "31UDS")
     assert run("ingest", "ls2s2", folder, tmp_path / "pair.zarr", "--quiet") == 0
@@ -116,8 +116,11 @@ def test_every_command_has_examples():
     for words in (
         ["fuse"],
         ["info"],
+        ["verify"],
         ["simulate"],
         ["quicklook"],
+        ["adapt"],
+        ["evaluate"],
         ["ingest", "ls2s2"],
         ["weights", "convert"],
     ):
@@ -197,3 +200,12 @@ def test_a_cluster_that_cannot_be_leaves_nothing(scene, tmp_path, capsys):
 def test_adapt_looks_at_its_output_first(scene, tmp_path, capsys, out):
     assert run("adapt", scene, tmp_path / out, "--steps", 10**6) == 1
     assert "safetensors" in (said := capsys.readouterr().err) or "does not exist" in said
+
+
+def test_the_help_imports_no_network_and_the_package_no_command():
+    code = (
+        "import sys, tamrf_xr.cli as cli; assert 'tamrf_xr.cli.fuse' not in sys.modules; "
+        "cli.build_parser(); assert not {'torch', 'matplotlib', 'tamrf_xr.evaluation'} & "
+        "sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

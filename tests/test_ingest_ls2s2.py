@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 from pyproj import CRS, Transformer
 
 import tamrf_xr
+from studies.ls2s2_folder import NODATA, Scenes, write_ls2s2, write_raster
+from studies.real_pair import clear_fraction, open_pair, write_real_pair
 from tamrf_xr import nesting
 from tamrf_xr.cube import grid_of, groups_of
 from tamrf_xr.errors import IngestError, OptionError, OutputExistsError, SourceNotFoundError
@@ -26,17 +28,8 @@ from tamrf_xr.ingest.batch import _Watch
 from tamrf_xr.sensors import SENTINEL2
 from tamrf_xr.store import open_cube, save_cube
 from tests.ingest_tests import Case, IngestTests, as_stored, reads  # noqa: F401
-from tests.ls2s2_folder import (
-    DATES,
-    NODATA,
-    Scenes,
-    both,
-    coarse,
-    scenes,
-    write_ls2s2,
-    write_raster,
-)
-from tests.real_pair import clear_fraction, open_pair, write_real_pair
+from tests.ls2s2_folder import DATES, both, coarse, scenes
+from tests.oracle import shared
 from tests.scenes import grid
 
 
@@ -707,6 +700,7 @@ def test_folders_and_stores_must_be_named_apart(tmp_path):
 
 @pytest.fixture(scope="module")
 def real_folder(tmp_path_factory):
+    shared("real/pair_31UDS")
     return write_real_pair(tmp_path_factory.mktemp("real") / "31UDS")
 
 

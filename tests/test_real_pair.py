@@ -12,10 +12,10 @@ import rasterio.windows
 import xarray as xr
 
 import tamrf_xr
+from studies.real_pair import clear_fraction, write_real_pair
 from tamrf_xr.cli import main
 from tamrf_xr.cube import build_cube, groups_of
 from tests.oracle import shared
-from tests.real_pair import clear_fraction, write_real_pair
 
 pytestmark = pytest.mark.real
 
@@ -28,6 +28,7 @@ DATES = [f"{year}-{month:02d}-15" for year, month in [(2017, 9), (2017, 11)]] + 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
+    shared("real/pair_31UDS")
     return write_real_pair(tmp_path_factory.mktemp("pair") / "31UDS")
 
 

@@ -72,9 +72,9 @@ def by_day(cube: xr.DataTree) -> xr.DataTree:
     if all(index.equals(times[name].floor("D")) for name, index in days.items()):
         return cube
     dated = {name: group.assign_coords(time=days[name]) for name, group in groups.items()}
-    made = xr.DataTree.from_dict({"/": cube.to_dataset(), **dated}, name=cube.name)
-    made.encoding = cube.encoding
-    return made
+    tree = xr.DataTree.from_dict({"/": cube.to_dataset(), **dated}, name=cube.name)
+    tree.encoding = cube.encoding
+    return tree
 
 
 def days_of(group: xr.Dataset) -> pd.DatetimeIndex:

@@ -76,5 +76,5 @@ def compensate(prediction: Pixels, observed: Scene, sensor: str) -> Pixels:
     ratio = prediction.shape[-1] // observed.pixels.shape[-1]
     seen = degrade(prediction, sensor, observed.bands, ratio=ratio)
     residual = np.where(observed.valid, observed.pixels - seen, 0)
-    known = np.nan_to_num(residual).astype(np.float32)
-    return prediction + (upsample(known, ratio) if ratio > 1 else known)
+    finite = np.nan_to_num(residual).astype(np.float32)
+    return prediction + (upsample(finite, ratio) if ratio > 1 else finite)

@@ -53,11 +53,11 @@ def views_of(sensor: str, bands: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
     views = VIEWS[sensor]
     if "B08" not in bands:  # the six bands that both sensors have hold the narrow one
         views = {name: tuple(NARROW.get(b, b) for b in view) for name, view in views.items()}
-    made = {name: view for name, view in views.items() if set(view) <= set(bands)}
+    possible = {name: view for name, view in views.items() if set(view) <= set(bands)}
     # The third one is for the bands of 20 m, which make none of the others.
-    if "false colour" in made:
-        made.pop("SWIR, NIR, red edge", None)
-    return made or {bands[0]: bands[:1]}
+    if "false colour" in possible:
+        possible.pop("SWIR, NIR, red edge", None)
+    return possible or {bands[0]: bands[:1]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +76,9 @@ class Painter:
         ]
         if len(view) == 1:
             return encode(_coloured(scaled[0], "inferno"))
-        known = np.asarray(np.isfinite(image).all(0))
+        finite = np.asarray(np.isfinite(image).all(0))
         rgb = (255 * np.nan_to_num(np.stack(scaled, -1))).round().astype(np.uint8)
-        return encode(np.where(known[..., None], rgb, UNKNOWN))
+        return encode(np.where(finite[..., None], rgb, UNKNOWN))
 
     def _span(self, sensor: str, band: str) -> Span:
         return self.spans.get((sensor, band), SPANS[THERMAL if band == THERMAL else "reflectance"])
@@ -95,8 +95,8 @@ def painter_of(cube: xr.DataTree) -> Painter:
         samples = list(_samples(group))
         for place, band in enumerate(bands_of(group)):
             values = [scene.pixels[place][scene.valid] for scene in samples]
-            known = [found[np.isfinite(found)] for found in values]
-            ends = np.array([np.percentile(found, (2, 98)) for found in known if found.size])
+            finite = [image[np.isfinite(image)] for image in values]
+            ends = np.array([np.percentile(image, (2, 98)) for image in finite if image.size])
             if ends.size:
                 tail = 5 if band == THERMAL else 25
                 low, high = np.percentile(ends[:, 0], tail), np.percentile(ends[:, 1], 100 - tail)

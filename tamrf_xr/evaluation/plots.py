@@ -146,5 +146,5 @@ def _grid(frequencies: pd.Series) -> Float64:
 def _mean(rows: pd.DataFrame, column: str, grid: Float64) -> Float64:
     pairs = zip(rows["frequencies"], rows[column], strict=True)
     profiles = [np.interp(grid, frequencies, values) for frequencies, values in pairs]
-    known = [profile for profile in profiles if np.isfinite(profile).all()]
-    return np.mean(known, axis=0) if known else np.full(STEPS, np.nan)
+    finite = [profile for profile in profiles if np.isfinite(profile).all()]
+    return np.mean(finite, axis=0) if finite else np.full(STEPS, np.nan)

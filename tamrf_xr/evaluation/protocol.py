@@ -142,29 +142,19 @@ def evaluate(
     named = _named(cubes)
     read = (cube for cube in named.values() if not isinstance(cube, xr.DataTree))
     place = check_around(out, "folder of the report", inputs=read)
-    found = find_task(task)
+    chosen_task = find_task(task)
     check_strategy(strategy)
-    chosen = check_methods(methods, found)
+    chosen = check_methods(methods, chosen_task)
     options = _options(method_options or {}, chosen)
     require_parquet()
-    if unknown := [name for name in fusing if name not in FUSING]:
-        raise OptionError(f"no option {', '.join(unknown)}; fuse takes {', '.join(FUSING)}")
     _check_values(fusing, viewer_dates)
     scoring = scoring or Scoring()
-    kept = tuple(name for name in found.metrics if name in scoring.metrics)
-    plan = Plan(
-        found,
-        settings or found.settings,
-        replace(scoring, metrics=kept),
-        fusing,
-        options,
-        write_images,
-        viewer_dates,
-    )
+    kept = tuple(name for name in chosen_task.metrics if name in scoring.metrics)
+    scoring, settings = replace(scoring, metrics=kept), settings or chosen_task.settings
+    plan = Plan(chosen_task, settings, scoring, fusing, options, write_images, viewer_dates)
+    runs = chosen_task.runs(chosen, strategy=strategy, compensate=compensate)
     subjects = tuple(_subject(name, cube, plan) for name, cube in named.items())
-    study = Study(
-        plan, found.runs(chosen, strategy=strategy, compensate=compensate), subjects, place
-    )
+    study = Study(plan, runs, subjects, place)
     jobs = [_job(subject, run, study) for subject in subjects for run in study.runs]
     if methods is not None:
         _check_possible(jobs)
@@ -173,6 +163,8 @@ def evaluate(
 
 def _check_values(fusing: Mapping[str, Any], viewer_dates: int) -> None:
     """Check what each method would refuse, cube after cube."""
+    if unknown := [name for name in fusing if name not in FUSING]:
+        raise OptionError(f"no option {', '.join(unknown)}; fuse takes {', '.join(FUSING)}")
     if fusing.get("window") is not None:
         read_length(fusing["window"], "window")
     check_device(fusing.get("device", "auto"), here=True)
@@ -338,11 +330,11 @@ def _made(job: Job, near: Subject, plan: Plan, *, step: Any) -> Result:
     try:
         held = brought_to(cast("Held", job.held), near.cube)  # what has none has its row already
         with fresh_folder(job.place) as folder:
-            made = run_method(held, folder=folder, subject=near, step=step)
+            outcome = run_method(held, folder=folder, subject=near, step=step)
             result = Result(
-                _labelled(made.table, job, plan.task).assign(failed=""),
-                _labelled(made.profiles, job, plan.task),
-                made.pictures,
+                _labelled(outcome.table, job, plan.task).assign(failed=""),
+                _labelled(outcome.profiles, job, plan.task),
+                outcome.pictures,
             )
             write_result(folder, result, _parameters(job, plan))
     except FAILURES as error:

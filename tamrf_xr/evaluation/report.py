@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import base64
-import html
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from jinja2 import Environment, StrictUndefined, Template
 
 from tamrf_xr.cube import groups_of
 from tamrf_xr.evaluation import summary
@@ -84,22 +83,27 @@ def write_report(study: Study, results: Results) -> pd.DataFrame:
 def page(
     study: Study, results: Results, table: pd.DataFrame, *, figures_svg: Mapping[str, str]
 ) -> str:
-    """Return the page as text: summary, figures and viewer, all inside."""
-    template = (files("tamrf_xr.evaluation") / "report.html").read_text(encoding="utf-8")
-    data = json.dumps(_viewer(study, results), separators=(",", ":"), default=str)
-    parts = {
-        "<!--TITLE-->": html.escape(study.plan.task.name.replace("-", " ")),
-        "<!--ABOUT-->": html.escape(study.plan.task.about),
-        "<!--FACTS-->": "".join(_facts(study, table)),
-        "<!--FAILURES-->": _failures(table),
-        "<!--SUMMARY-->": "".join(_summary(table)),
-        "<!--FIGURES-->": "".join(_figure(name, text) for name, text in figures_svg.items()),
-        # A tag inside a string would end the script, or open another.
-        '"<!--DATA-->"': data.replace("<", "\\u003c").replace(">", "\\u003e"),
-    }
-    for mark, text in parts.items():
-        template = template.replace(mark, text)
-    return template
+    """Return the page as text: summary, figures and viewer, all inside; every name escaped."""
+    failures = summary.failures(table).to_dict("records")
+    encoded = {name: base64.b64encode(text.encode()).decode() for name, text in figures_svg.items()}
+    return _template().render(
+        title=study.plan.task.name.replace("-", " "),
+        about=study.plan.task.about,
+        facts=_facts(study, table),
+        failures=failures,
+        tables=_summary(table),
+        figures=encoded,
+        data=_viewer(study, results),
+    )
+
+
+def _template() -> Template:
+    options: Any = {"trim_blocks": True, "lstrip_blocks": True, "undefined": StrictUndefined}
+    environment = Environment(autoescape=True, **options)
+    # `tojson` writes < > & ' as \u003c ...: a tag inside a string would end the script.
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "default": str}
+    text = (files("tamrf_xr.evaluation") / "report.html").read_text(encoding="utf-8")
+    return environment.from_string(text)
 
 
 def _named(table: pd.DataFrame, run: str) -> pd.DataFrame:
@@ -128,7 +132,7 @@ def _write(path: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
-def _facts(study: Study, table: pd.DataFrame) -> Iterator[str]:
+def _facts(study: Study, table: pd.DataFrame) -> dict[str, str]:
     plan = study.plan
     strategies = dict.fromkeys(run.strategy for run in study.runs)
     frr = f"FRR on dates at least {plan.scoring.frr_clear_rate:.0%} clear"
@@ -145,58 +149,29 @@ def _facts(study: Study, table: pd.DataFrame) -> Iterator[str]:
         facts["not computed"] = f"{', '.join(absent)} (its model is not installed)"
     if any(run.leaves_one_out for run in study.runs):
         facts["left out"] = "under ALL2CONJHR, each image while it is asked, and only then"
-    for name, value in facts.items():
-        yield f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd></div>"
+    return facts
 
 
-def _failures(table: pd.DataFrame) -> str:
-    rows = summary.failures(table)
-    if rows.empty:
-        return ""
-    items = "".join(
-        f"<li><b>{html.escape(row['run'])}</b> on {html.escape(row['cubes'])}: "
-        f"{html.escape(row['reason'])}</li>"
-        for _, row in rows.iterrows()
-    )
-    return f'<section class="failures"><h2>Left out</h2><ul>{items}</ul></section>'
-
-
-def _summary(table: pd.DataFrame) -> Iterator[str]:
-    yield from _tables(table, "all")
+def _summary(table: pd.DataFrame) -> list[dict[str, Any]]:
     common = summary.common_dates(table) if "rmse" in table.columns else table[:0]
+    shown = {"all": table}
     if 0 < len(common) < int((table["failed"] == "").sum()):
-        yield from _tables(common, "common")
+        shown["common"] = common
+    return [_table(block, dates) for dates, part in shown.items() for block in summary.blocks(part)]
 
 
-def _tables(table: pd.DataFrame, dates: str) -> Iterator[str]:
-    for block in summary.blocks(table):
-        kind = "left out" if block.dates == "masked" else "given"
-        caption = f"{SENSORS[block.sensor].title}, {block.dates} dates <small>({kind})</small>"
-        head = "".join(f"<th>{html.escape(str(name))}</th>" for name in block.values)
-        body = "".join(_rows(block))
-        yield (
-            f'<div class="tablebox" data-metric="{block.metric}" data-dates="{dates}"><table>'
-            f"<caption>{caption}</caption><thead><tr><th>{summary.TITLES[block.metric]}</th>"
-            f'{head}<th class="n">asked</th><th class="n">scored</th><th class="n">cloudy</th>'
-            f"</tr></thead><tbody>{body}</tbody></table></div>"
-        )
-
-
-def _rows(block: summary.Block) -> Iterator[str]:
-    best, counts = block.best.to_dict("index"), block.counts.to_dict("index")
-    for run, values in block.values.to_dict("index").items():
-        cells = "".join(
-            f"<td{' class=best' if best[run][band] else ''}>"
-            f"{summary.shown(float(value), block.metric, str(band))}</td>"
-            for band, value in values.items()
-        )
-        numbers = "".join(f'<td class="n">{number}</td>' for number in counts[run].values())
-        yield f"<tr><th>{html.escape(str(run))}</th>{cells}{numbers}</tr>"
-
-
-def _figure(name: str, text: str) -> str:
-    data = base64.b64encode(text.encode()).decode("ascii")
-    return f'<img alt="{name}" src="data:image/svg+xml;base64,{data}">'
+def _table(block: summary.Block, dates: str) -> dict[str, Any]:
+    bands = [str(band) for band in block.values.columns]
+    cells = summary.cells(block, bands)
+    return {
+        "block": block,
+        "dates": dates,
+        "title": SENSORS[block.sensor].title,
+        "kind": "left out" if block.dates == "masked" else "given",
+        "metric": summary.TITLES[block.metric],
+        "bands": bands,
+        "rows": list(zip(cells.index, cells.to_numpy(), block.counts.to_numpy(), strict=True)),
+    }
 
 
 def _viewer(study: Study, results: Results) -> dict[str, Any]:
@@ -265,11 +240,11 @@ def _scores(name: str, results: Results) -> dict[str, Any]:
         rows = result.table.assign(date=result.table["date"].dt.strftime("%Y-%m-%d"))
         thermal = rows["band"] == THERMAL
         columns = columns_of(rows)
-        found = {}
+        means_of = {}
         for part, label in ((rows[~thermal], ""), (rows[thermal], f"|{THERMAL}")):
             means = part.groupby(["sensor", "date"])[[*columns, "is_input"]].mean()
             for key, values in zip(means.index, means.to_dict("records"), strict=True):
-                known = {name: round(float(v), 5) for name, v in values.items() if v == v}
-                found["|".join(key) + label] = known
-        scores[run.slug] = found
+                finite = {name: round(float(v), 5) for name, v in values.items() if v == v}
+                means_of["|".join(key) + label] = finite
+        scores[run.slug] = means_of
     return scores

@@ -196,12 +196,12 @@ def brought_to(held: Held, cube: xr.DataTree) -> Held:
 def _nothing_to_score(
     run: Run, task: Task, asked: Dates, makes: Mapping[str, tuple[str, ...]]
 ) -> str:
-    made = "; ".join(f"{name} {' '.join(bands)}" for name, bands in makes.items()) or "nothing"
+    own = "; ".join(f"{name} {' '.join(bands)}" for name, bands in makes.items()) or "nothing"
     wanted = " and ".join(name for name in task.sensors if name in asked) or "no sensor of the cube"
     bands = f" ({' '.join(task.bands)})" if task.bands else ""
     return (
         f"task {task.name} with strategy {run.strategy} asks {wanted}{bands}, of which method "
-        f"{run.method!r} makes none that the cube has: it makes {made}"
+        f"{run.method!r} makes none that the cube has: it makes {own}"
     )
 
 
@@ -230,12 +230,18 @@ def run_method(held: Held, *, folder: Path, subject: Subject, step: Callable[[],
     album = Album(painter, held.asked, plan.viewer_dates)
     grid = fine_grid(held.cube)
     parts: list[Scores] = []
-    for made, truth in predictions(held):
-        parts.append(scorer.date((made.sensor, made.day), made.made, truth, given=made.given))
-        album.add(made, truth)
+    for prediction, truth in predictions(held):
+        parts.append(
+            scorer.date(
+                (prediction.sensor, prediction.day), prediction.made, truth, given=prediction.given
+            )
+        )
+        album.add(prediction, truth)
         if plan.write_images:
-            name = f"{made.sensor}_{made.day:%Y-%m-%d}.tif"
-            write_cog(made.made.pixels, made.made.bands, grid, folder / PREDICTIONS / name)
+            name = f"{prediction.sensor}_{prediction.day:%Y-%m-%d}.tif"
+            write_cog(
+                prediction.made.pixels, prediction.made.bands, grid, folder / PREDICTIONS / name
+            )
         step()
     scores = join(parts)
     return Result(scores.table, scores.profiles, album.pictures)
@@ -250,10 +256,10 @@ def predictions(held: Held) -> Iterator[tuple[Prediction, Scene | None]]:
             group = groups_of(fused)[sensor].load()
             kept = days_given(given)
             for position, day in enumerate(days[batch]):
-                made, truth = predicted(group, position), reader.read(day)
+                answer, truth = predicted(group, position), reader.read(day)
                 if held.run.compensated and truth is not None and day in kept.get(sensor, ()):
-                    made = _compensated(made, truth, sensor)
-                yield Prediction(sensor, day, made, kept), truth
+                    answer = _compensated(answer, truth, sensor)
+                yield Prediction(sensor, day, answer, kept), truth
 
 
 def _job_on(held: Held, given: xr.DataTree, days: pd.DatetimeIndex, sensor: str) -> Job:
@@ -292,9 +298,9 @@ def _check_compensable(held: Held) -> None:
         )
 
 
-def _compensated(made: Scene, observed: Scene, sensor: str) -> Scene:
-    pixels = compensate(made.pixels, observed.select(made.bands), sensor)
-    return Scene(pixels, made.valid, made.bands)
+def _compensated(answer: Scene, observed: Scene, sensor: str) -> Scene:
+    pixels = compensate(answer.pixels, observed.select(answer.bands), sensor)
+    return Scene(pixels, answer.valid, answer.bands)
 
 
 class Album:
@@ -306,17 +312,17 @@ class Album:
         self._painter = painter
         self._days = {name: spread(days, count) for name, days in asked.items()}
 
-    def add(self, made: Prediction, truth: Scene | None) -> None:
+    def add(self, prediction: Prediction, truth: Scene | None) -> None:
         """Paint a prediction, if its date is among the chosen ones."""
-        if made.day not in self._days[made.sensor]:
+        if prediction.day not in self._days[prediction.sensor]:
             return
-        near = None if truth is None else _on_grid_of(truth, made)
-        for name, view in views_of(made.sensor, made.made.bands).items():
-            key = f"{made.sensor}|{name}|{made.day:%Y-%m-%d}"
+        near = None if truth is None else _on_grid_of(truth, prediction)
+        for name, view in views_of(prediction.sensor, prediction.made.bands).items():
+            key = f"{prediction.sensor}|{name}|{prediction.day:%Y-%m-%d}"
             self.pictures[key] = {
-                "prediction": self._painter.paint(made.sensor, made.made, view),
+                "prediction": self._painter.paint(prediction.sensor, prediction.made, view),
                 "difference": _difference(near, truth, view),
-                "closest": _closest(made),
+                "closest": _closest(prediction),
             }
 
 
@@ -324,16 +330,16 @@ def _difference(near: Scene | None, truth: Scene | None, view: tuple[str, ...]) 
     return None if near is None or truth is None else paint_difference(near, truth, view)
 
 
-def _on_grid_of(truth: Scene, made: Prediction) -> Scene:
-    ratio = made.made.pixels.shape[-1] // truth.pixels.shape[-1]
-    near = degrade(made.made.pixels, made.sensor, made.made.bands, ratio=ratio)
-    return Scene(near, truth.valid, made.made.bands)
+def _on_grid_of(truth: Scene, prediction: Prediction) -> Scene:
+    ratio = prediction.made.pixels.shape[-1] // truth.pixels.shape[-1]
+    near = degrade(prediction.made.pixels, prediction.sensor, prediction.made.bands, ratio=ratio)
+    return Scene(near, truth.valid, prediction.made.bands)
 
 
-def _closest(made: Prediction) -> dict[str, str]:
+def _closest(prediction: Prediction) -> dict[str, str]:
     """Return the given day closest to the date, per sensor."""
     return {
-        sensor: f"{days[int(np.argmin(np.abs(days - made.day)))]:%Y-%m-%d}"
-        for sensor, days in made.given.items()
+        sensor: f"{days[int(np.argmin(np.abs(days - prediction.day)))]:%Y-%m-%d}"
+        for sensor, days in prediction.given.items()
         if len(days)
     }

@@ -156,28 +156,28 @@ def score(
         reader = None if observed is None else SceneReader(observed, asked[sensor])
         for position, day in enumerate(asked[sensor]):
             truth = None if reader is None else reader.read(day)
-            made = predicted(group, position).select(bands)
-            parts.append(scorer.date((sensor, day), made, truth))
+            prediction = predicted(group, position).select(bands)
+            parts.append(scorer.date((sensor, day), prediction, truth))
     return join(parts)
 
 
 def _days_asked(fused: xr.DataTree, reference: xr.DataTree) -> dict[str, pd.DatetimeIndex]:
     """Return the days of a product's dates, as the acquisitions of the reference count them."""
-    made, taken = (
+    answered, taken = (
         {name: pd.DatetimeIndex(group["time"].values) for name, group in groups_of(tree).items()}
         for tree in (fused, reference)
     )
     counted = count_days(taken)
-    return {name: days_asked(index, taken, counted) for name, index in made.items()}
+    return {name: days_asked(index, taken, counted) for name, index in answered.items()}
 
 
 def join(parts: list[Scores]) -> Scores:
     """Put the scores of several dates together."""
     tables, profiles = [part.table for part in parts], [part.profiles for part in parts]
-    found = [profile for profile in profiles if len(profile)]
+    filled = [profile for profile in profiles if len(profile)]
     return Scores(
         pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(),
-        pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=list(KEYS)),
+        pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=list(KEYS)),
     )
 
 
@@ -219,7 +219,7 @@ class Scorer:
     def date(
         self,
         key: tuple[str, pd.Timestamp],
-        made: Scene,
+        prediction: Scene,
         truth: Scene | None,
         *,
         given: Mapping[str, pd.DatetimeIndex] | None = None,
@@ -230,15 +230,15 @@ class Scorer:
         ----------
         key
             Sensor and day.
-        made
-            The prediction, on the 10 m grid.
+        prediction
+            On the 10 m grid.
         truth
-            The reference, on its own grid, with at least the bands of `made`; or None.
+            The reference, on its own grid, with at least the bands of `prediction`; or None.
         given
             Days given per sensor, where they differ from those of the scorer.
         """
         sensor, day = key
-        bands = made.bands
+        bands = prediction.bands
         columns: Columns = {"sensor": sensor, "band": list(bands), "date": day}
         columns |= _context(sensor, day, self._given if given is None else given)
         columns["has_reference"] = truth is not None
@@ -246,88 +246,90 @@ class Scorer:
         if truth is None:
             columns |= {"clear_rate": np.nan, "coverage": np.nan}
             columns |= dict.fromkeys(self._columns(), np.nan)
-            columns |= self._naturalness(key, made, None)
+            columns |= self._naturalness(key, prediction, None)
         else:
             aligned = truth.select(bands)
             columns["clear_rate"] = float(metrics.clear_rate(aligned.valid))
-            columns |= self._errors(sensor, made, aligned)
-            found = self._frequencies(made, aligned) if "frr" in self._scoring.metrics else None
-            columns |= self._naturalness(key, made, aligned)
+            columns |= self._errors(sensor, prediction, aligned)
+            spectra = (
+                self._frequencies(prediction, aligned) if "frr" in self._scoring.metrics else None
+            )
+            columns |= self._naturalness(key, prediction, aligned)
             if "frr" in self._scoring.metrics:
-                columns["frr"] = np.nan if found is None else found.restoration
-            if found is not None:
-                profiles = _profile_rows(sensor, bands, day, found)
+                columns["frr"] = np.nan if spectra is None else spectra.restoration
+            if spectra is not None:
+                profiles = _profile_rows(sensor, bands, day, spectra)
         return Scores(pd.DataFrame(columns, index=range(len(bands))), profiles)
 
     def _columns(self) -> list[str]:
         return [name for name in METRICS[:4] if name in self._scoring.metrics]
 
-    def _errors(self, sensor: str, made: Scene, truth: Scene) -> Columns:
-        ratio = made.pixels.shape[-1] // truth.pixels.shape[-1]
+    def _errors(self, sensor: str, prediction: Scene, truth: Scene) -> Columns:
+        ratio = prediction.pixels.shape[-1] // truth.pixels.shape[-1]
         if self._scoring.degrade:
-            near = degrade(made.pixels, sensor, made.bands, ratio=ratio)
+            near = degrade(prediction.pixels, sensor, prediction.bands, ratio=ratio)
         else:
-            near = made.pixels
+            near = prediction.pixels
         images = [near, truth.pixels, truth.valid]
         near, wanted, valid = (metrics.crop(image, self._scoring.margin) for image in images)
-        known = (np.isfinite(near) & valid).sum((-2, -1))
+        finite = (np.isfinite(near) & valid).sum((-2, -1))
         columns: Columns = {
-            "coverage": known / valid.sum() if valid.any() else np.nan,
+            "coverage": finite / valid.sum() if valid.any() else np.nan,
             "rmse": metrics.rmse(near, wanted, valid),
             "nrmse": metrics.nrmse(near, wanted, valid),
         }
         if "sam" in self._scoring.metrics:
             if self._scoring.degrade and ratio == 1:
-                wanted = degrade(truth.pixels, sensor, made.bands, ratio=1)
+                wanted = degrade(truth.pixels, sensor, prediction.bands, ratio=1)
                 wanted = metrics.crop(wanted, self._scoring.margin)
-            columns["sam"] = _angle(made.bands, near, wanted, valid)
+            columns["sam"] = _angle(prediction.bands, near, wanted, valid)
         wanted_columns = ("coverage", *self._scoring.metrics)
         return {name: value for name, value in columns.items() if name in wanted_columns}
 
-    def _frequencies(self, made: Scene, truth: Scene) -> metrics.FrequencyProfiles | None:
+    def _frequencies(self, prediction: Scene, truth: Scene) -> metrics.FrequencyProfiles | None:
         clear = metrics.clear_rate(truth.valid)
         if clear == 0 or clear < self._scoring.frr_clear_rate:
             return None
-        ratio = made.pixels.shape[-1] // truth.pixels.shape[-1]
+        ratio = prediction.pixels.shape[-1] // truth.pixels.shape[-1]
         wanted = upsample(truth.pixels, ratio) if ratio > 1 else truth.pixels
-        near, wanted = (metrics.crop(i, self._scoring.margin) for i in (made.pixels, wanted))
+        near, wanted = (metrics.crop(i, self._scoring.margin) for i in (prediction.pixels, wanted))
         return metrics.frequency_profiles(near, wanted)
 
     def _naturalness(
-        self, key: tuple[str, pd.Timestamp], made: Scene, truth: Scene | None
+        self, key: tuple[str, pd.Timestamp], prediction: Scene, truth: Scene | None
     ) -> Columns:
         if self._support is None:
             return {}
-        low, high = _ends(made.bands, made if truth is None else truth)
-        inside = metrics.crop(made.pixels, self._scoring.margin)
+        low, high = _ends(prediction.bands, prediction if truth is None else truth)
+        inside = metrics.crop(prediction.pixels, self._scoring.margin)
         columns: Columns = {"brisque": _scores(inside, self._support, low, high)}
         if truth is None:
             return columns | {"brisque_reference": np.nan}
         # The same for every method, and half of the time that scoring takes.
-        known = (*key, made.bands)
-        if known not in self._known:
-            self._known[known] = _scores(truth.pixels, self._support, low, high)
-        return columns | {"brisque_reference": self._known[known]}
+        image = (*key, prediction.bands)
+        if image not in self._known:
+            self._known[image] = _scores(truth.pixels, self._support, low, high)
+        return columns | {"brisque_reference": self._known[image]}
 
 
 def _common(group: xr.Dataset, observed: xr.Dataset | None) -> tuple[str, ...]:
-    made = bands_of(group)
+    own = bands_of(group)
     if observed is None:
-        return made
-    return tuple(band for band in made if band in bands_of(observed))
+        return own
+    return tuple(band for band in own if band in bands_of(observed))
 
 
 def _context(sensor: str, day: pd.Timestamp, given: Mapping[str, pd.DatetimeIndex]) -> Columns:
     days = {name: (index - day).days.to_numpy() for name, index in given.items()}
     none = np.array([], np.int64)
     other = [values for name, values in days.items() if name != sensor]
-    found = metrics.context([0], days.get(sensor, none), np.concatenate([none, *other]))
+    context = metrics.context([0], days.get(sensor, none), np.concatenate([none, *other]))
     return {
-        "is_input": bool(found.given[0]),
-        "days_to_closest": found.closest[0],
-        "days_to_closest_either": found.closest_either[0],
-        "density": found.density[0],
-        "density_either": found.density_either[0],
+        "is_input": bool(context.given[0]),
+        "days_to_closest": context.closest[0],
+        "days_to_closest_either": context.closest_either[0],
+        "density": context.density[0],
+        "density_either": context.density_either[0],
     }
 
 
@@ -351,14 +353,16 @@ def _ends(bands: tuple[str, ...], scene: Scene) -> tuple[Float64, Float64]:
 def _scores(images: Pixels, support: SupportVectors, low: Float64, high: Float64) -> Float64:
     """Return BRISQUE per band; NaN where black is white, or where images are too small."""
     scores = np.full(len(images), np.nan)
-    known = high > low
-    if min(images.shape[-2:]) >= SMALLEST and known.any():
-        scores[known] = metrics.brisque(images[known], support, low=low[known], high=high[known])
+    graded = high > low
+    if min(images.shape[-2:]) >= SMALLEST and graded.any():
+        scores[graded] = metrics.brisque(
+            images[graded], support, low=low[graded], high=high[graded]
+        )
     return scores
 
 
 def _profile_rows(
-    sensor: str, bands: tuple[str, ...], day: pd.Timestamp, found: metrics.FrequencyProfiles
+    sensor: str, bands: tuple[str, ...], day: pd.Timestamp, spectra: metrics.FrequencyProfiles
 ) -> pd.DataFrame:
     rows = range(len(bands))
     return pd.DataFrame(
@@ -366,9 +370,9 @@ def _profile_rows(
             "sensor": sensor,
             "band": list(bands),
             "date": day,
-            "frequencies": [found.frequencies.astype(np.float32)] * len(bands),
-            "prediction": [found.prediction[row].astype(np.float32) for row in rows],
-            "reference": [found.reference[row].astype(np.float32) for row in rows],
+            "frequencies": [spectra.frequencies.astype(np.float32)] * len(bands),
+            "prediction": [spectra.prediction[row].astype(np.float32) for row in rows],
+            "reference": [spectra.reference[row].astype(np.float32) for row in rows],
         },
         index=rows,
     )

@@ -131,10 +131,10 @@ def read_settings(settings: Mapping[str, Any]) -> SplitSettings:
     OptionError
         If there is no such setting.
     """
-    known = [field.name for field in fields(SplitSettings)]
-    if unknown := [name for name in settings if name not in known]:
+    names = [field.name for field in fields(SplitSettings)]
+    if unknown := [name for name in settings if name not in names]:
         raise OptionError(
-            f"strategies have no setting {', '.join(unknown)}; they have {', '.join(known)}"
+            f"strategies have no setting {', '.join(unknown)}; they have {', '.join(names)}"
         )
     return SplitSettings(**settings)
 

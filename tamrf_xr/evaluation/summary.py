@@ -101,8 +101,8 @@ def _long(block: Block) -> Iterator[dict[str, object]]:
     counts = block.counts.to_dict("index")
     for run, values in block.values.to_dict("index").items():
         for band, value in values.items():
-            told = {str(name): count for name, count in counts[run].items()}
-            yield {"run": run, **head, "band": band, "value": value, **told}
+            tally = {str(name): count for name, count in counts[run].items()}
+            yield {"run": run, **head, "band": band, "value": value, **tally}
 
 
 def common_dates(table: pd.DataFrame) -> pd.DataFrame:
@@ -177,14 +177,14 @@ def summary_text(table: pd.DataFrame, *, style: Sequence[str] = (BOLD, PLAIN)) -
     groups: dict[tuple[str, str], list[Block]] = {}
     for block in blocks(table):
         groups.setdefault((block.sensor, block.dates), []).append(block)
-    for (sensor, dates), found in groups.items():
-        asked, cloudy = found[0].counts["asked"].max(), found[0].counts["cloudy"].max()
+    for (sensor, dates), group in groups.items():
+        asked, cloudy = group[0].counts["asked"].max(), group[0].counts["cloudy"].max()
         kind = "left out" if dates == DATES[False] else "given"
         title = f"{SENSORS[sensor].title}, {dates} dates ({kind}): {asked} asked"
         lines += [
             title + (f", {cloudy} of them fully cloudy" if cloudy else ""),
-            *_lines(found, style),
-            *([UNLIKE] if found[0].counts["scored"].nunique() > 1 else []),
+            *_lines(group, style),
+            *([UNLIKE] if group[0].counts["scored"].nunique() > 1 else []),
             "",
         ]
     lines += [
@@ -193,20 +193,20 @@ def summary_text(table: pd.DataFrame, *, style: Sequence[str] = (BOLD, PLAIN)) -
     return "\n".join(lines).rstrip()
 
 
-def _lines(found: list[Block], style: Sequence[str]) -> list[str]:
+def _lines(group: list[Block], style: Sequence[str]) -> list[str]:
     parts = [
-        _cells(block, [AVERAGE if AVERAGE in block.values else THERMAL]).set_axis(
+        cells(block, [AVERAGE if AVERAGE in block.values else THERMAL]).set_axis(
             [TITLES[block.metric]], axis=1
         )
-        for block in found
+        for block in group
     ]
-    bands = [str(band) for band in found[0].values if band != AVERAGE]
-    parts.append(_cells(found[0], bands))
-    scored = found[0].counts["scored"].map(str).to_frame("dates").map(lambda text: (text, False))
+    bands = [str(band) for band in group[0].values if band != AVERAGE]
+    parts.append(cells(group[0], bands))
+    scored = group[0].counts["scored"].map(str).to_frame("dates").map(lambda text: (text, False))
     return _aligned(pd.concat([scored, *parts], axis=1), style)
 
 
-def _cells(block: Block, columns: list[str]) -> pd.DataFrame:
+def cells(block: Block, columns: list[str]) -> pd.DataFrame:
     """Return per run and column the figure as it is written, and whether it is the best."""
     best = block.best
     cells = {

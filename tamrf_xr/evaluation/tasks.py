@@ -210,13 +210,13 @@ def check_methods(methods: Sequence[str] | None, task: Task) -> tuple[str, ...]:
     MethodError
         If one does not exist, or none is left.
     """
-    known = ", ".join(METHODS)
+    names = ", ".join(METHODS)
     if methods is None:
         methods = [name for name in task.methods if name in METHODS]
     if unknown := [name for name in methods if name not in METHODS]:
-        raise MethodError(f"unknown method {', '.join(unknown)}; the methods are: {known}")
+        raise MethodError(f"unknown method {', '.join(unknown)}; the methods are: {names}")
     if not methods:
-        raise MethodError(f"no method to compare; name some of: {known}")
+        raise MethodError(f"no method to compare; name some of: {names}")
     return tuple(dict.fromkeys(methods))
 
 

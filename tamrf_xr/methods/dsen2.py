@@ -12,7 +12,7 @@ PyPI, ``remote-sensing-processor`` 0.2.2, under GPL-3; they are found where that
 at the path given. Their tensors are read, and none of the code around them runs. The order of the
 10 m bands they want is not written down anywhere. On two real scenes degraded by two, B04 B03 B02
 B08 is off by 49 and 101 (root mean square, x 1e-4), B02 B03 B04 B08 by 53 and 105, bicubic
-interpolation by 80 and 164: ``python -m benchmarks.sharpening``.
+interpolation by 80 and 164: ``python -m studies.sharpening``.
 """
 
 from __future__ import annotations

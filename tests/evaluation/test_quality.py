@@ -7,13 +7,15 @@ import json
 import pandas as pd
 import pytest
 
-from benchmarks import quality
+from studies import quality
 from tamrf_xr.methods.tamrf import resolve
+from tests.oracle import shared
 
 
 @pytest.mark.slow
 @pytest.mark.real
 def test_quality_is_measured_on_real_and_simulated_scenes(tmp_path, monkeypatch):
+    shared("real/pair_31UDS")
     monkeypatch.setattr("tamrf_xr.evaluation.report.figures", lambda *tables: ())
     results = tmp_path / "quality.json"
     quality.main(["--tiny", "--out", str(tmp_path), "--results", str(results)])
@@ -41,5 +43,5 @@ def test_ratios_are_taken_on_dates_that_both_answered():
 
 
 def test_figures_that_are_kept_are_of_the_weights_that_ship():
-    told = json.loads(quality.RESULTS.read_text())
+    told = json.loads(quality.KEPT.read_text())
     assert told["sha256 of the weights"] == resolve("default")[1]

@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import tamrf_xr
+from studies.ls2s2_folder import write_ls2s2
 from tamrf_xr.replacing import is_ours, remove_abandoned
 from tamrf_xr.scale.damage import verify
 from tamrf_xr.scale.ledger import lock_of, read_done
 from tests.fuzz import calls
 from tests.jobs.run import contents
-from tests.ls2s2_folder import coarse, scenes, write_ls2s2
+from tests.ls2s2_folder import coarse, scenes
 from tests.scenes import grid, random_cube
 
 WAYS = (

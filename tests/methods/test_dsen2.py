@@ -19,6 +19,7 @@ from tamrf_xr.methods.registry import Request, plan_method
 from tamrf_xr.model.foreign import read_tensors
 from tests.fuser_tests import FuserTests, bands_of, paired_cube, run, series_of
 from tests.methods.synthetic import drawn, write_torchscript_constants
+from tests.oracle import shared
 
 GIVEN = {"sentinel2": SHARP + COARSE_BANDS}
 REAL = {"weights": os.environ.get("TAMRF_DSEN2", "installed")}
@@ -101,12 +102,13 @@ def test_input_is_scaled_and_ordered(weights, monkeypatch):
 
 
 def test_real_weights_beat_bicubic_on_real_images():
-    from benchmarks.sharpening import errors, pair, predictions
+    from studies.sharpening import errors, pair, predictions
 
     try:
         (path,) = dict(plan_method("dsen2", Request(GIVEN, options=REAL)).options)["weights"]
     except ModelError as error:
         pytest.skip(f"{error}; or name them in TAMRF_DSEN2")
+    shared("real/pair_31UDS")
     sharp, coarse = (images[::10] for images in pair())
     found = {way: errors(made, coarse) for way, made in predictions(sharp, coarse, path)}
     ours = found["dsen2, B04 B03 B02 B08"]
@@ -116,7 +118,7 @@ def test_real_weights_beat_bicubic_on_real_images():
 
 
 def test_benchmark_runs_on_made_up_images(weights):
-    from benchmarks.sharpening import errors, predictions
+    from studies.sharpening import errors, predictions
 
     rng = np.random.default_rng(0)
     sharp, coarse = (rng.random((1, b, s, s), np.float32) for b, s in ((4, 48), (6, 24)))

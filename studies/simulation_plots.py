@@ -10,7 +10,8 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from PIL import Image
-from simulation_series import EDGES, Series, amplitude, spectra
+
+from studies.simulation_series import EDGES, Series, amplitude, spectra
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
@@ -56,12 +57,12 @@ def _reflectance(ax: Axes, table: dict[str, dict[str, Any]]) -> None:
     shown = [name for name in table if "L1C" not in name]
     for place, name in enumerate(shown):
         for at, band in enumerate(BANDS):
-            found = table[name]["reflectance"].get(band)
-            if found:
+            levels = table[name]["reflectance"].get(band)
+            if levels:
                 x = at + 0.8 * (place + 0.5) / len(shown) - 0.4
-                ax.plot([x, x], [found[0], found[4]], color=COLOURS[name], lw=1)
-                ax.plot([x, x], [found[1], found[3]], color=COLOURS[name], lw=4)
-                ax.plot(x, found[2], "_", color="white", ms=5)
+                ax.plot([x, x], [levels[0], levels[4]], color=COLOURS[name], lw=1)
+                ax.plot([x, x], [levels[1], levels[3]], color=COLOURS[name], lw=4)
+                ax.plot(x, levels[2], "_", color="white", ms=5)
     ax.set_xticks(range(len(BANDS)), BANDS, rotation=40)
 
 
@@ -84,7 +85,7 @@ def _amplitudes(ax: Axes, kinds: dict[str, list[Series]]) -> None:
             values = np.concatenate([amplitude(one.ndvi) for one in series if "nir" in one.bands])
             if values.size:
                 ax.hist(
-                    values, np.arange(0, 1.01, 0.04), density=True, histtype="step",
+                    values, np.arange(0, 1.01, 0.04).tolist(), density=True, histtype="step",
                     color=COLOURS[name],
                 )  # fmt: skip
 
@@ -111,10 +112,10 @@ def _temperature(ax: Axes, kinds: dict[str, list[Series]]) -> None:
 def _changes(ax: Axes, table: dict[str, dict[str, Any]], band: str) -> None:
     ax.set(title=f"Root mean square change of {band} / mean", xlabel="days between clear dates")
     for name, row in table.items():
-        found = row.get(f"change with days between dates, {band}", {})
-        middle = [np.mean([float(v) for v in key.split("-")]) for key in found]
-        if len(found) > 1:
-            ax.plot(middle, list(found.values()), color=COLOURS[name], marker="o", ms=3)
+        change = row.get(f"change with days between dates, {band}", {})
+        middle = [np.mean([float(v) for v in key.split("-")]) for key in change]
+        if len(change) > 1:
+            ax.plot(middle, list(change.values()), color=COLOURS[name], marker="o", ms=3)
     ax.set(xscale="log", ylim=(0, None))
 
 
@@ -151,7 +152,7 @@ def draw_scene(seed: int, size: int, figure: Path) -> None:
             _acquisition(drawing.add_subplot(grid[row, column]), scene, sensor, place)
     days = ("02-15", "04-15", "06-01", "07-15", "09-01", "11-15")
     truth = scene.truth([f"{scene.config.year}-{day}" for day in days])
-    order = np.argsort(truth["sentinel2"]["time"].values)
+    order = np.argsort(truth["sentinel2"].to_dataset()["time"].values)
     for column, place in enumerate(order):
         _truth(drawing.add_subplot(grid[2, column]), truth["sentinel2"], place)
         _warmth(drawing.add_subplot(grid[3, column]), truth["landsat"], place)

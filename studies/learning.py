@@ -1,38 +1,29 @@
 """Does it learn: simulated cubes, ``--config-name quick``, and the curve of its losses.
 
-``python benchmarks/learning.py`` takes about a quarter of an hour on two cores, simulation
+``python -m studies.learning`` takes about a quarter of an hour on two cores, simulation
 included; it keeps the figures and ``docs/learning.png``.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
-from machine import keep
-
+from benchmarks.harness import HERE, Row, finish, parse
+from studies import RESULTS
 from tamrf_xr.simulate import write_scenes
 from tamrf_xr.training.config import override
 from tamrf_xr.training.recipes import recipe
 from tamrf_xr.training.running import train
 
-PICTURE = Path(__file__).resolve().parents[1] / "docs" / "learning.png"
+PICTURE = HERE / "docs" / "learning.png"
 
 
-def main(arguments: list[str] | None = None) -> dict[str, Any]:
+def main(arguments: list[str] | None = None) -> Row:
     """Simulate, train, print, draw, keep."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scenes", type=int, default=12)
-    parser.add_argument("--size", type=int, default=180, help="10 m pixels of a scene")
-    parser.add_argument("--steps", type=int, help="of the recipe, if not its own")
-    parser.add_argument("--tiny", action="store_true", help="a test-sized run, kept nowhere")
-    options = parser.parse_args(arguments)
-    if options.tiny:
-        options.scenes, options.size, options.steps = 1, 60, 2
+    options = parse(__doc__, arguments, scenes=(12, 1), size=(180, 60), steps=(0, 2))
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         cubes = write_scenes(Path(folder) / "cubes", range(options.scenes), size_px=options.size)
@@ -62,9 +53,8 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         f"{checks[0][1]:.3f} to {checks[-1][1]:.3f}"
     )
     if not options.tiny:
-        keep("learning-quick", figures)
         draw(steps, checks, PICTURE)
-    return figures
+    return finish("learning-quick", figures, options, folder=RESULTS)
 
 
 def _mean(points: list[tuple[int, float]]) -> float:

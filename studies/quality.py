@@ -1,9 +1,9 @@
 """Errors of methods on real pixels and on simulated truth: the line that weights must beat.
 
-Run ``python -m benchmarks.quality`` from the root of the checkout (minutes on two cores), with the
+Run ``python -m studies.quality`` from the root of the checkout (minutes on two cores), with the
 shared real data beside it or in ``TAMRF_SHARED``; ``--model WEIGHTS`` adds tamrf with those, as
 they are and fine-tuned (``adapt``).
-Figures go to ``benchmarks/results/quality.json``, the reports with their HTML pages to ``--out``.
+Figures go to ``studies/results/quality.json``, the reports with their HTML pages to ``--out``.
 
 - pair: Landsat-8 and Sentinel-2 near Kortrijk, 57 x 60 pixels, the dates that are at least 90 %
   usable and no cloud that the mask missed: gap-filling (GAPS 30 days), spatio-temporal fusion
@@ -12,7 +12,7 @@ Figures go to ``benchmarks/results/quality.json``, the reports with their HTML p
 - belgium: 20 monthly Sentinel-2 composites, every third one left out.
 - adapted: on both, the weights fine-tuned on the cube without the dates left out.
 - simulated: gap-filling on scenes of `draw_config` whose seeds no training takes, against what
-  was observed (as everywhere else), and against the truth (`benchmarks.quality_truth`).
+  was observed (as everywhere else), and against the truth (`studies.quality_truth`).
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from benchmarks.quality_truth import against_truth
+from studies import RESULTS
+from studies.quality_truth import against_truth
+from studies.real_pair import write_real_pair
+from studies.shared import shared
 from tamrf_xr import open_cube, save_cube, save_model
 from tamrf_xr.cube import Grid, build_cube, build_group, groups_of
 from tamrf_xr.errors import TimingWarning
@@ -42,10 +45,8 @@ from tamrf_xr.evaluation.tasks import find_task
 from tamrf_xr.ingest.ls2s2 import ingest_ls2s2
 from tamrf_xr.methods.tamrf import resolve
 from tamrf_xr.simulate import draw_config, simulate
-from tests.oracle import shared
-from tests.real_pair import write_real_pair
 
-RESULTS = Path(__file__).resolve().parent / "results" / "quality.json"
+KEPT = RESULTS / "quality.json"
 USABLE = 0.9
 """Share of a date that must be usable for it to be in the series."""
 
@@ -147,7 +148,7 @@ class Options:
 
     def evaluate_all(self, stores: Mapping[str, Path], **options: Any) -> pd.DataFrame:
         """Evaluate on several cubes, likewise."""
-        fixed = {"scoring": Scoring(margin=MARGIN), "progress": False}
+        fixed: dict[str, Any] = {"scoring": Scoring(margin=MARGIN), "progress": False}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", TimingWarning)  # what a user gets who chooses nothing
             return evaluate(
@@ -159,7 +160,7 @@ def real(folder: Path, how: Options) -> dict[str, pd.DataFrame]:
     """Evaluate on real pixels, and return the tables by name of the study."""
     clear, clouded = pair(folder)
     if how.tiny:
-        first = clear["sentinel2"]["time"].values[-8]
+        first = clear["sentinel2"].to_dataset()["time"].values[-8]
         clear, clouded = _since(clear, first), _since(clouded, first)
     cubes = {"pair": clear, "clouded": clouded, "belgium": belgium()}
     stores = {name: folder / f"{name}-given.zarr" for name in cubes}
@@ -182,8 +183,8 @@ def real(folder: Path, how: Options) -> dict[str, pd.DataFrame]:
         tables[study] = how.evaluate(name, stores[name], methods=methods, **options)
         if how.model and name != "clouded":
             options["model"] = how.adapted(name, cubes[name], dates)
-            told = f"{name}-adapted"
-            tables[f"{study}, adapted"] = how.evaluate(told, stores[name], methods=two, **options)
+            label = f"{name}-adapted"
+            tables[f"{study}, adapted"] = how.evaluate(label, stores[name], methods=two, **options)
     return tables
 
 
@@ -194,7 +195,7 @@ def _since(cube: xr.DataTree, first: np.datetime64) -> xr.DataTree:
 
 
 def _third(cube: xr.DataTree) -> pd.DatetimeIndex:
-    return pd.DatetimeIndex(cube["sentinel2"]["time"].values)[1::3]
+    return pd.DatetimeIndex(cube["sentinel2"].to_dataset()["time"].values)[1::3]
 
 
 def _left_out(dates: pd.DatetimeIndex) -> dict[str, Any]:
@@ -253,43 +254,43 @@ def _means(table: pd.DataFrame) -> dict[str, dict[str, object]]:
     summary = summarize(table)
     if summary.empty:
         return {}
-    found: dict[str, dict[str, object]] = {}
+    means: dict[str, dict[str, object]] = {}
     masked = summary[summary["dates"] == "masked"]
     for (run, sensor), rows in masked.groupby(["run", "sensor"], sort=False):
-        told: dict[str, object] = {"dates": int(rows["scored"].max())}
+        row: dict[str, object] = {"dates": int(rows["scored"].max())}
         for metric, part in rows.groupby("metric", sort=False):
             values = dict(zip(part["band"], part["value"].round(5), strict=True))
-            told[str(metric)] = {band: value for band, value in values.items() if value == value}
-        found[f"{run}, {sensor}"] = told
-    return found
+            row[str(metric)] = {band: value for band, value in values.items() if value == value}
+        means[f"{run}, {sensor}"] = row
+    return means
 
 
-def _said(parser: argparse.ArgumentParser, told: argparse.Namespace) -> list[str]:
+def _said(parser: argparse.ArgumentParser, options: argparse.Namespace) -> list[str]:
     """Return the options that figures depend on, where they are not the default."""
-    values = {name: vars(told)[name] for name in ("model", "scenes", "size", "steps")}
+    values = {name: vars(options)[name] for name in ("model", "scenes", "size", "steps")}
     return [f"--{n} {value}" for n, value in values.items() if value != parser.get_default(n)]
 
 
 def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, help="keep the reports here")
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--results", type=Path, default=KEPT)
     parser.add_argument("--model", help="weights of tamrf")
     parser.add_argument("--scenes", type=int, default=Options.scenes, help="simulated ones")
     parser.add_argument("--size", type=int, default=Options.size, help="their pixels across")
     parser.add_argument("--tiny", action="store_true", help="few dates, to see that it runs")
     parser.add_argument("--steps", type=int, default=Options.steps, help="of the fine-tuning")
-    told = parser.parse_args(words)
+    options = parser.parse_args(words)
     with tempfile.TemporaryDirectory() as folder:
-        out = told.out or Path(folder) / "out"
-        how = Options(out, told.model, told.scenes, told.size, told.steps, told.tiny)
+        out = options.out or Path(folder) / "out"
+        how = Options(out, options.model, options.scenes, options.size, options.steps, options.tiny)
         tables = real(Path(folder), how)
         tables["simulated, gap-filling"], truth = simulated(Path(folder), how)
     for name, table in tables.items():
         print(f"== {name}\n{summary_text(table, style=('*', ''))}\n")
     print(json.dumps(truth, indent=1))
     kept = {
-        "command": " ".join(["python -m benchmarks.quality", *_said(parser, told)]),
+        "command": " ".join(["python -m studies.quality", *_said(parser, options)]),
         "sha256 of the weights": resolve(how.model)[1] if how.model else None,
         "margin": MARGIN,
         "scenes": f"{how.scenes} of {how.size} px, seeds from {SEEDS}",
@@ -297,8 +298,8 @@ def main(words: Sequence[str] | None = None) -> None:
         **{name: figures(table) for name, table in tables.items()},
         "simulated, against the truth": truth,
     }
-    told.results.parent.mkdir(parents=True, exist_ok=True)
-    told.results.write_text(json.dumps(kept, indent=1) + "\n")
+    options.results.parent.mkdir(parents=True, exist_ok=True)
+    options.results.write_text(json.dumps(kept, indent=1) + "\n")
 
 
 if __name__ == "__main__":

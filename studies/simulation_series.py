@@ -81,8 +81,8 @@ def _by_month(series: list[Series]) -> dict[int, list[float]]:
         months = one.days.astype("M8[D]").astype("M8[M]").astype(int) % 12 + 1
         for month, image in zip(months.tolist(), one.ndvi, strict=True):
             by_month.setdefault(month, []).append(image)
-    found = {month: _quantiles(by_month[month]) for month in sorted(by_month)}
-    return {month: row for month, row in found.items() if row}
+    quantiles = {month: _quantiles(by_month[month]) for month in sorted(by_month)}
+    return {month: row for month, row in quantiles.items() if row}
 
 
 def amplitude(values: np.ndarray) -> np.ndarray:
@@ -141,8 +141,8 @@ def _power(part: np.ndarray) -> np.ndarray:
 def spectra(series: list[Series], name: str) -> np.ndarray:
     """Return the spectrum of every clear date: (dates, classes of frequency)."""
     images = [image for one in series for image in one.bands.get(name, ())]
-    found = [spectrum(image) for image in images if np.isfinite(image).mean() > 1 - CLEAR]
-    rows = [row for row in found if np.isfinite(row).all()]
+    powers = [spectrum(image) for image in images if np.isfinite(image).mean() > 1 - CLEAR]
+    rows = [row for row in powers if np.isfinite(row).all()]
     return np.array(rows).reshape(-1, len(EDGES) - 1)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from tamrf_xr.cube import groups_of
 from tamrf_xr.evaluation import Scoring, SplitSettings
-from tamrf_xr.evaluation.acquisitions import Scene, predicted
+from tamrf_xr.evaluation.acquisitions import predicted
 from tamrf_xr.evaluation.compensate import degrade
 from tamrf_xr.evaluation.running import Plan, Prediction, hold_out, predictions
 from tamrf_xr.evaluation.tasks import Run, find_task
+from tamrf_xr.fuser import Scene
 from tamrf_xr.metrics import crop, frequency_restoration
 from tamrf_xr.psf import blur, downsample, upsample
 from tamrf_xr.sensors import SENSORS
@@ -80,23 +81,25 @@ def against_truth(
         for method, options in methods.items():
             plan = Plan(Task, SplitSettings(), Scoring(), options)
             held = hold_out(scene.cube, Run(method, "GAPS"), plan)
-            for made, _ in predictions(held):
-                _add(sums[method, made.sensor], made, scene)
+            for prediction, _ in predictions(held):
+                _add(sums[method, prediction.sensor], prediction, scene)
     return {
         method: {sensor: _told(sums[method, sensor], sums, sensor) for sensor in SENSORS}
         for method in methods
     }
 
 
-def _add(into: Sums, made: Prediction, scene: Simulation) -> None:
-    truth = predicted(groups_of(scene.truth([made.day]))[made.sensor], 0)
-    truth = truth.select(made.made.bands)
-    ratio = SENSORS[made.sensor].ratio
-    error = crop(_seen(made.made, made.sensor) - _seen(truth, made.sensor), MARGIN // ratio)
-    clear = crop(_truly_clear(scene, made), MARGIN // ratio)
-    if made.day not in made.given[made.sensor]:
+def _add(into: Sums, prediction: Prediction, scene: Simulation) -> None:
+    truth = predicted(groups_of(scene.truth([prediction.day]))[prediction.sensor], 0)
+    truth = truth.select(prediction.made.bands)
+    ratio = SENSORS[prediction.sensor].ratio
+    error = crop(
+        _seen(prediction.made, prediction.sensor) - _seen(truth, prediction.sensor), MARGIN // ratio
+    )
+    clear = crop(_truly_clear(scene, prediction), MARGIN // ratio)
+    if prediction.day not in prediction.given[prediction.sensor]:
         into.add("left out", error, np.ones_like(clear))
-        _add_detail(into, made, truth)
+        _add_detail(into, prediction, truth)
     else:
         into.add("given, clear", error, clear)
         into.add("given, under clouds", error, ~clear)
@@ -104,19 +107,20 @@ def _add(into: Sums, made: Prediction, scene: Simulation) -> None:
 
 def _seen(scene: Scene, sensor: str) -> Float64:
     """Bring an image at 10 m to the grid and the blur of its sensor."""
-    return degrade(scene.pixels, sensor, scene.bands, ratio=SENSORS[sensor].ratio)
+    seen = degrade(scene.pixels, sensor, scene.bands, ratio=SENSORS[sensor].ratio)
+    return cast("Float64", seen)
 
 
-def _truly_clear(scene: Simulation, made: Prediction) -> NDArray[np.bool_]:
-    clear: xr.DataArray = scene.clear[made.sensor]
+def _truly_clear(scene: Simulation, prediction: Prediction) -> NDArray[np.bool_]:
+    clear: xr.DataArray = scene.clear[prediction.sensor]
     days = pd.DatetimeIndex(clear["time"].values).floor("D")
-    return np.asarray(clear.values[days == made.day].all(0))
+    return np.asarray(clear.values[days == prediction.day].all(0))
 
 
-def _add_detail(into: Sums, made: Prediction, truth: Scene) -> None:
-    table = {band.name: band for band in SENSORS[made.sensor].all_bands}
+def _add_detail(into: Sums, prediction: Prediction, truth: Scene) -> None:
+    table = {band.name: band for band in SENSORS[prediction.sensor].all_bands}
     coarse = tuple(name for name in truth.bands if name != "LST" and table[name].gsd > FINE_GSD)
-    fine, wanted = (scene.select(coarse).pixels for scene in (made.made, truth))
+    fine, wanted = (scene.select(coarse).pixels for scene in (prediction.made, truth))
     ratio = round(table[coarse[0]].gsd / FINE_GSD)  # 20 m or 30 m, one a sensor
     rows = [table[name] for name in coarse]
     blurred = blur(wanted, [row.mtf for row in rows], [row.gsd for row in rows])
@@ -129,16 +133,16 @@ def _add_detail(into: Sums, made: Prediction, truth: Scene) -> None:
 def _told(sums: Sums, every: Mapping[tuple[str, str], Sums], sensor: str) -> dict[str, Any]:
     bands = slice(0, len(SENSORS[sensor].bands))
     naive = every["naive", sensor]
-    told: dict[str, Any] = {
+    row: dict[str, Any] = {
         f"rmse, {kind}": round(float(sums.rmse(kind)[bands].mean()), 5) for kind in sums.counts
     }
-    told["rmse to naive, left out"] = round(
+    row["rmse to naive, left out"] = round(
         float((sums.rmse("left out") / naive.rmse("left out"))[bands].mean()), 4
     )
     clear, clouded = sums.rmse("given, clear"), sums.rmse("given, under clouds")
-    told["rmse under clouds to clear"] = round(float((clouded / clear)[bands].mean()), 4)
-    told["frr of coarse bands (dB)"] = round(float(np.mean(sums.restored)), 3)
-    told["frr of bicubic (dB)"] = round(float(np.mean(sums.bicubic)), 3)
+    row["rmse under clouds to clear"] = round(float((clouded / clear)[bands].mean()), 4)
+    row["frr of coarse bands (dB)"] = round(float(np.mean(sums.restored)), 3)
+    row["frr of bicubic (dB)"] = round(float(np.mean(sums.bicubic)), 3)
     if SENSORS[sensor].thermal:
-        told["rmse of LST, left out (K)"] = round(float(sums.rmse("left out")[-1]), 3)
-    return told
+        row["rmse of LST, left out (K)"] = round(float(sums.rmse("left out")[-1]), 3)
+    return row

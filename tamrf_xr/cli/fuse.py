@@ -1,0 +1,83 @@
+"""`tamrf-xr fuse`: a product of a cube."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from tamrf_xr.cli.options import command, defaulted, one_or_all, shared
+from tamrf_xr.plain_yaml import option_value
+
+
+def add(commands: Any) -> None:
+    """Add the command."""
+    parser = command(
+        commands,
+        fuse,
+        about="make every band of both sensors at 10 m at any dates",
+        examples="  tamrf-xr fuse scene.zarr fused.zarr --dates 2022-06-01 2022-06-15\n"
+        "  tamrf-xr fuse scene.zarr fused.zarr --dates 2022-01-01/2022-12-31/15D --method linear\n"
+        "  tamrf-xr fuse scene.zarr ndvi.zarr --dates 2022-06-01 --sensors sentinel2 "
+        "--bands B04 B08\n"
+        "  tamrf-xr fuse year.zarr fused.zarr --dates 2022-01-01/2022-12-31/15D "
+        "--cluster slurm.yaml\n"
+        "interrupted? the same command again does what is left",
+    )
+    parser.add_argument("cube", metavar="IN.zarr")
+    parser.add_argument("out", metavar="OUT.zarr")
+    _add_request(parser)
+    _add_execution(parser)
+
+
+def _add_request(parser: argparse.ArgumentParser) -> None:
+    shared(parser, "--dates", required=True, help="or START/END/STEP")
+    defaulted(parser, "--method", "tamrf", "tamrf, linear, stair, ...")
+    about = "an option of the method; may be repeated"
+    shared(parser, "--option", type=_option, metavar="NAME=VALUE", help=about)
+    shared(parser, "--model")
+    parser.add_argument("--sensors", nargs="+", metavar="SENSOR", help="default: both")
+    parser.add_argument("--bands", nargs="+", metavar="BAND", help="default: all")
+    parser.add_argument("--origin", metavar="DATE", help="day 0 (default: 1 January)")
+    shared(parser, "--window")
+    about = "acquisitions no further apart are of one day"
+    defaulted(parser, "--same-day", "12h", about, metavar="TIME")
+
+
+def _add_execution(parser: argparse.ArgumentParser) -> None:
+    shared(parser, "--device")
+    parser.add_argument("--precision", default="auto", choices=["auto", "float32", "bfloat16"])
+    defaulted(parser, "--tile", "auto", "10 m pixels", type=_tile)
+    shared(parser, "--overwrite", help="replace what is at OUT.zarr")
+    parser.add_argument(
+        "--no-resume",
+        dest="resume",
+        action="store_false",
+        help="refuse an OUT.zarr that this job left unfinished",
+    )
+    parser.add_argument(
+        "--cluster", metavar="CLUSTER", help="local, dask-cuda or a YAML file (default: threads)"
+    )
+    parser.add_argument("--workers", type=int, help="threads, or processes of the cluster")
+
+
+def _tile(word: str) -> int | str:
+    return word if word == "auto" else int(word)
+
+
+def _option(word: str) -> tuple[str, Any]:
+    name, equals, value = word.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{word!r} is not NAME=VALUE")
+    return name, option_value(value)
+
+
+def fuse(cube: str, out: str, *, dates: list[str], method_options: Any, **how: Any) -> int:
+    """Run the job, and tell how it went."""
+    from tamrf_xr.fusion import run_job
+    from tamrf_xr.store import open_cube
+
+    summary = run_job(
+        open_cube(cube), out, one_or_all(dates), method_options=dict(method_options), **how
+    )
+    print(f"fused {out}: {summary}")
+    return 1 if summary.failed else 0

@@ -1,0 +1,49 @@
+"""`tamrf-xr info`: what a cube or a product holds, or what the door makes of other data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tamrf_xr.cli.options import command, one_or_all
+
+
+def add(commands: Any) -> None:
+    """Add the command."""
+    parser = command(
+        commands,
+        info,
+        about="tell what a cube or a product holds",
+        examples="  tamrf-xr info scene.zarr\n"
+        "  tamrf-xr info --door series.nc --scaling dn --regrid nested",
+    )
+    parser.add_argument("cube", metavar="CUBE.zarr", help="with --door: Zarr, netCDF or GeoTIFF")
+    parser.add_argument(
+        "--door",
+        action="store_true",
+        help="tell what as_cube understands of each variable of anyone's data, and why",
+    )
+    parser.add_argument("--sensor", help="sentinel2 or landsat, where data do not tell")
+    parser.add_argument("--crs", help="of data that carry none")
+    parser.add_argument("--time", nargs="+", metavar="DATE", help="of data that carry none")
+    parser.add_argument("--offset", type=float, help="reflectance to add after scaling")
+    parser.add_argument("--scaling", choices=["dn", "ls2s2", "physical", "stated"])
+    parser.add_argument("--regrid", choices=["nested"])
+    parser.add_argument("--check", choices=["sample", "full", "off"], default="sample")
+
+
+def info(cube: str, *, door: bool, time: list[str] | None, progress: bool, **given: Any) -> int:
+    """Print it."""
+    if door:
+        from tamrf_xr.harmonize import as_cube
+        from tamrf_xr.harmonize.opening import open_raw
+
+        as_cube(open_raw(cube), time=one_or_all(time), report=True, **given)
+        return 0
+    from tamrf_xr.describe import describe
+    from tamrf_xr.scale.ledger import job_state
+    from tamrf_xr.store import open_cube
+
+    print(describe(open_cube(cube)))
+    if state := job_state(cube):
+        print(state)
+    return 0
