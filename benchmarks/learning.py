@@ -18,7 +18,7 @@ from machine import keep
 from tamrf_xr.simulate import write_scenes
 from tamrf_xr.training.config import override
 from tamrf_xr.training.recipes import recipe
-from tamrf_xr.training.running import train
+from tamrf_xr.training.run import train
 
 PICTURE = Path(__file__).resolve().parents[1] / "docs" / "learning.png"
 
