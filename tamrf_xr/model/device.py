@@ -1,71 +1,33 @@
-"""Where to compute: what users ask for, told apart from what is there."""
+"""Where networks compute; torch is loaded when a device is asked for."""
 
 from __future__ import annotations
 
-import os
 import re
-from typing import Final
-
-import torch
+from typing import TYPE_CHECKING, Final
 
 from tamrf_xr.errors import OptionError
+
+if TYPE_CHECKING:
+    import torch
 
 DEVICE: Final = re.compile(r"auto|cpu|mps|xpu|cuda(:\d{1,3})?", re.ASCII)
 """Devices that may be asked."""
 
 
-def find_device(asked: str) -> str:
+def resolve_device(name: str, *, here: bool = True) -> torch.device:
     """Return the device asked, or for ``"auto"`` a GPU where there is one.
-
-    Raises
-    ------
-    OptionError
-        If it is none; whether it is there is not looked at.
-
-    Examples
-    --------
-    >>> find_device("cuda:1")
-    'cuda:1'
-    """
-    if not DEVICE.fullmatch(str(asked)):
-        raise OptionError(
-            f"device must be auto, cpu, cuda or cuda:N (such as cuda:1), got {asked!r}"
-        )
-    if asked != "auto":
-        return asked
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def check_device(asked: str, *, here: bool) -> None:
-    """Refuse a device that is none, or is not there.
 
     Parameters
     ----------
-    asked
+    name
         As users write it.
     here
         Whether this machine computes: what workers elsewhere have cannot be known.
 
-    Raises
-    ------
-    OptionError
-        Naming it.
-    """
-    if asked == "auto":
-        return
-    try:
-        device = torch.device(asked)
-        if here:
-            torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, TypeError) as error:  # the second: torch without CUDA
-        raise OptionError(
-            f"device is {asked!r}, which is not there ({str(error).splitlines()[0]}); "
-            "expected auto, cpu, cuda or cuda:N"
-        ) from error
-
-
-def own_device(asked: str) -> torch.device:
-    """Return the device of this process: with torchrun, each one has a GPU of its own.
+    Returns
+    -------
+    torch.device
+        One that is there, if `here`.
 
     Raises
     ------
@@ -74,12 +36,31 @@ def own_device(asked: str) -> torch.device:
 
     Examples
     --------
-    >>> own_device("cpu")
-    device(type='cpu')
+    >>> resolve_device("cpu"), resolve_device("cuda:1", here=False)
+    (device(type='cpu'), device(type='cuda', index=1))
     """
-    check_device(asked, here=True)
-    found = find_device(asked)
-    if found == "cuda":
-        found = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
-        check_device(found, here=True)
-    return torch.device(found)
+    if not DEVICE.fullmatch(str(name)):
+        raise OptionError(
+            f"device must be auto, cpu, cuda or cuda:N (such as cuda:1), got {name!r}"
+        )
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    try:
+        if here:
+            torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # the second: torch without CUDA
+        raise OptionError(
+            f"device is {name!r}, which is not there ({str(error).splitlines()[0]}); "
+            "expected auto, cpu, cuda or cuda:N"
+        ) from error
+    return device
+
+
+def use_cores(count: int) -> None:
+    """Let PyTorch use so many cores in this process, which shares the machine with others."""
+    import torch
+
+    torch.set_num_threads(count)
