@@ -18,6 +18,9 @@ STRIDE = 64
 SPLIT = 2**24
 """Values from which on several threads search them: a chunk is searched where it is computed."""
 
+MOST_THREADS = 8
+"""Memory gives no more than these read."""
+
 HUGE = 1e9
 """Floats beyond are no numbers of any product: 1e20, 9.97e36 (netCDF), -3.4e38 (GDAL), infinity."""
 
@@ -68,7 +71,7 @@ def extremes(values: npt.NDArray[Any]) -> tuple[float, float]:
     places = list(np.ndindex(images.shape[:-2] if values.size else (0,)))
     if values.size < SPLIT:
         return _extremes_of(images[at] for at in places)
-    threads = os.cpu_count() or 1
+    threads = min(os.cpu_count() or 1, MOST_THREADS)
     shares = [(images[at] for at in places[one::threads]) for one in range(threads)]
     with ThreadPoolExecutor(threads) as pool:
         lows, highs = zip(*pool.map(_extremes_of, shares), strict=True)

@@ -120,6 +120,9 @@ def layout_of(array: zarr.Array[Any]) -> Layout | None:
 SHARED = 2**20
 """Elements of chunks from which on several threads decode them."""
 
+READERS = min(os.cpu_count() or 1, 4)
+"""Threads that decode in a process: each holds a chunk, and a node may run many processes."""
+
 CACHED = 2**17
 """Elements handed on at a time, a date at least: what is done to them is done in the cache."""
 
@@ -156,8 +159,7 @@ class Files:
         if len(pieces) * prod(self.layout.chunk) < SHARED:
             self._read(pieces, put)
             return
-        threads = os.cpu_count() or 1
-        shares = (pieces[one::threads] for one in range(threads))
+        shares = (pieces[one::READERS] for one in range(READERS))
         list(_pool(os.getpid()).map(partial(self._read, put=put), shares))
 
     def _read(self, pieces: Sequence[_Piece], put: Put) -> None:
@@ -181,7 +183,7 @@ class Files:
 @cache
 def _pool(_process: int) -> ThreadPoolExecutor:
     """Return the threads that all reads of a process share: a fork has none of its parent's."""
-    return ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="tamrf-read")
+    return ThreadPoolExecutor(READERS, thread_name_prefix="tamrf-read")
 
 
 @dataclass(frozen=True, slots=True)
