@@ -77,6 +77,9 @@ def _answer(checkout: str, module: str, part: str, arguments: str) -> None:
     sys.path.insert(0, str(HERE))
     import_module("benchmarks")
     sys.path[0] = checkout
+    there = import_module("tamrf_xr").__file__ or ""
+    if Path(checkout) not in Path(there).resolve().parents:  # else it is compared with itself
+        raise SystemExit(f"no package in {checkout}: found that of {there}; name a checkout")
     print(json.dumps(getattr(import_module(module), part)(*json.loads(arguments))))
 
 

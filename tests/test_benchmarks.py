@@ -63,6 +63,12 @@ def where() -> list[str]:
     return [str(tamrf_xr.__file__), __file__]
 
 
+def test_a_checkout_without_the_package_is_refused(tmp_path):
+    """Python would find this one, and compare it with itself."""
+    with pytest.raises(subprocess.CalledProcessError):
+        harness.apart(where, checkout=tmp_path)
+
+
 def test_turns_go_there_and_back_and_keep_the_least():
     order: list[str] = []
     times = iter([3.0, 5.0, 4.0, 6.0])
