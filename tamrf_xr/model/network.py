@@ -110,14 +110,30 @@ class Tamrf(nn.Module):
         ModelError
             If there is no date at all, or the two grids are not nested.
         """
-        maps_BNDHW = self.tokens(lr, lr_days, hr, hr_days)
-        tokens_PND = maps_BNDHW.permute(0, 3, 4, 1, 2).flatten(0, 2)
-        encoded_PND = self.transform(tokens_PND)
-        B, _, _, H, W = maps_BNDHW.shape
-        query_PQD = self.queries(query_days).repeat_interleave(H * W, dim=0)
-        attended_PQD = self.decoder(query_PQD, encoded_PND)
-        attended_BQDHW = attended_PQD.unflatten(0, (B, H, W)).permute(0, 3, 4, 1, 2)
-        return self.to_bands(attended_BQDHW)
+        return self.decode(self.encode(lr, lr_days, hr, hr_days), query_days)
+
+    def encode(
+        self,
+        lr: Tensor | None,
+        lr_days: Tensor | None,
+        hr: Tensor | None,
+        hr_days: Tensor | None,
+        *,
+        margin: int = 0,
+    ) -> Tensor:
+        """Return what `decode` asks, (B, H, W, N, D); `margin` fine pixels are seen, then cut."""
+        maps_BNDHW = crop(self.tokens(lr, lr_days, hr, hr_days), margin)
+        tokens_BHWND = maps_BNDHW.permute(0, 3, 4, 1, 2)
+        encoded_PND = self.transform(tokens_BHWND.flatten(0, 2))
+        return encoded_PND.view(tokens_BHWND.shape)
+
+    def decode(self, encoded: Tensor, query_days: Tensor) -> Tensor:
+        """Predict (B, Q, bands, H, W) at days (B, Q) from encoded dates (B, H, W, N, D)."""
+        B, H, W = encoded.shape[:3]
+        query_BQD = self.queries(query_days)
+        query_PQD = query_BQD[:, None].expand(-1, H * W, -1, -1).flatten(0, 1)
+        attended_PQD = self.decoder(query_PQD, encoded.flatten(0, 2))
+        return self.to_bands(attended_PQD.unflatten(0, (B, H, W)).permute(0, 3, 4, 1, 2))
 
     def tokens(
         self,
@@ -296,6 +312,12 @@ class DecoderAttention(nn.Module):
         hidden_PQF = functional.relu(self.linear1(y_PQD))
         z_PQD: Tensor = self.norm2(y_PQD + self.linear2(hidden_PQF))
         return z_PQD
+
+
+def crop(images: Tensor, margin: int) -> Tensor:
+    """Leave out `margin` pixels on every side of images (..., y, x)."""
+    height, width = images.shape[-2:]
+    return images[..., margin : height - margin, margin : width - margin]
 
 
 def positional_encoding(days: Tensor, channels: int) -> Tensor:
