@@ -20,7 +20,7 @@ from benchmarks.inference import work
 from benchmarks.scenes import cloudless_cube
 from tamrf_xr.model.config import NetworkConfig
 from tamrf_xr.training.config import DataConfig
-from tamrf_xr.training.patches import Patches, places_of, read_ahead
+from tamrf_xr.training.data import Patches, read_ahead, sites_of
 
 H100_TFLOPS = 200.0
 """Assumed of one H100 in training, bfloat16: a fifth of its 990."""
@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> Row:
 def measure(cube: xr.DataTree, threads: int, samples: int) -> float:
     """Return patches of 1650 m and 50 dates read in a second."""
     data = DataConfig(validation_share=0.0)
-    train, _ = places_of([cube], data)
+    train, _ = sites_of([cube], data)
     patches = Patches([cube], train, data, count=samples)
     start = time.perf_counter()
     for _ in read_ahead(patches, range(samples), threads=threads):

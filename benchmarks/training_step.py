@@ -18,13 +18,12 @@ import torch
 import tamrf_xr
 from benchmarks.harness import Row, finish, parse
 from benchmarks.scenes import cloudless_cube
-from tamrf_xr.training import loop
+from tamrf_xr.training import trainer as loop
 from tamrf_xr.training.config import override
+from tamrf_xr.training.data import Sample
 from tamrf_xr.training.losses import spare_border
-from tamrf_xr.training.patches import Sample
-from tamrf_xr.training.processes import World
 from tamrf_xr.training.recipes import recipe
-from tamrf_xr.training.running import build
+from tamrf_xr.training.run import build
 
 
 def main(arguments: list[str] | None = None) -> Row:
@@ -38,7 +37,9 @@ def main(arguments: list[str] | None = None) -> Row:
         path = Path(folder) / "cube.zarr"
         tamrf_xr.save_cube(cloudless_cube((165, 165), hr=36, lr=24), path)
         cubes = [tamrf_xr.open_cube(path)]
-        trainer = loop.Trainer(config, cubes, build(config, cubes, torch.device("cpu")), World())
+        trainer = loop.Trainer(
+            config, cubes, build(config, cubes, torch.device("cpu")), loop.World()
+        )
         samples = [trainer.patches[number] for number in range(options.samples)]
     seconds = [(step(trainer, sample, whole=True), step(trainer, sample)) for sample in samples]
     whole, spared = (statistics.median(times) for times in zip(*seconds, strict=True))

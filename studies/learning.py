@@ -16,7 +16,7 @@ from studies import RESULTS
 from tamrf_xr.simulate import write_scenes
 from tamrf_xr.training.config import override
 from tamrf_xr.training.recipes import recipe
-from tamrf_xr.training.running import train
+from tamrf_xr.training.run import train
 
 PICTURE = HERE / "docs" / "learning.png"
 

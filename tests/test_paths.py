@@ -80,7 +80,7 @@ def training(path):
 
 
 def lpips(path):
-    from tamrf_xr.training.vgg import load_lpips as load
+    from tamrf_xr.training.lpips import load_lpips as load
 
     load(path)
 

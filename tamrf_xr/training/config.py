@@ -1,4 +1,4 @@
-"""What a training run is made of: typed sections, YAML files, overrides by dotted name."""
+"""What a training run is made of: sections with their bounds, YAML files, dotted overrides."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, TypeVar, Union, get_args, get_origin
 
 import yaml
 
@@ -18,46 +19,145 @@ from tamrf_xr.model.config import NetworkConfig
 from tamrf_xr.paths import local_path
 from tamrf_xr.plain_yaml import load_yaml, one_line
 from tamrf_xr.replacing import fresh_file
-from tamrf_xr.training.bounds import check_bounds
-from tamrf_xr.training.views import LossConfig
+from tamrf_xr.sensors import FINE_GSD, LANDSAT
+
+FINE_M, COARSE_M = round(FINE_GSD), round(LANDSAT.gsd)
+"""Metres across a pixel of the network's two grids; patches begin and end on the coarse one."""
 
 Section = TypeVar("Section")
 Strategies = Literal["all", "random"]
+Perceptual = Literal["lpips", "smooth_l1", "off"]
+
+# Least and most, both allowed; one that is almost 0 stands for more than 0.
+Weight = Annotated[float, 0.0, 1e6]
+Steps = Annotated[int, 1, 10**9]
+Batch = Annotated[int, 1, 65_536]
+Rate = Annotated[float, 1e-12, 10]
+Dates = Annotated[int, 2, 100_000]
+Seed = Annotated[int, 0, 2**63 - 1]
+_ALMOST_0: Final = 1e-6
+
+
+class Checked:
+    """A dataclass that refuses numbers out of bounds, and words of no meaning, when it is made."""
+
+    __slots__ = ()
+
+    def __post_init__(self) -> None:
+        """Check every value; an `OptionError` names the first that is wrong."""
+        kind: Any = type(self)
+        section, configures, _ = kind.__name__.partition("Config")
+        for key, wanted in _hints(kind).items():
+            name = f"{section.lower()}.{key}" if configures else key
+            _check(name, getattr(self, key), wanted)
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind, include_extras=True)
+
+
+def _check(name: str, value: Any, wanted: Any) -> None:
+    if get_origin(wanted) is Literal and value not in get_args(wanted):
+        raise OptionError(f"{name} is {value!r}; choose one of {', '.join(get_args(wanted))}")
+    if get_origin(wanted) is Annotated:
+        least, most = wanted.__metadata__
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not least <= value <= most:  # nor is NaN
+            floor = "more than 0" if 0 < least < _ALMOST_0 else f"at least {least:g}"
+            # Digits of a number may be thousands.
+            raise OptionError(f"{name} is {value!r:.40}; expected {floor}, at most {most:g}")
 
 
 @dataclass(frozen=True, slots=True)
-class DataConfig:
+class LossConfig(Checked):
+    """What the total loss is made of; the defaults are the paper's.
+
+    Examples
+    --------
+    >>> LossConfig(perceptual="off").triplet_weight
+    1.0
+    """
+
+    masked_weight: Weight = 0.5
+    """Weight of the dates that were held back; that of the given ones is 1."""
+
+    beta: Annotated[float, 1e-9, 1e6] = 0.1
+    """Where SmoothL1 turns from squares to absolute values, in standard deviations."""
+
+    margin: Annotated[int, 0, 10_000] = 27
+    """Pixels of 10 m left out along the border of a patch: there the network sees padding."""
+
+    min_valid: Annotated[float, 0, 1] = 0.5
+    """Share of valid pixels below which a date does not count in the data loss."""
+
+    triplet_weight: Weight = 1.0
+    """Weight of the triplet loss, which keeps clouds out; 0: none."""
+
+    triplet_margin: Annotated[float, 1e-12, 1e6] = 1e-5
+    """By how much predictions must be nearer to clear pixels than to clouds, deviations."""
+
+    triplet_days: Annotated[float, 0, 1e6] = 20.0
+    """A cloudy pixel needs a valid one at the same place less than this many days away."""
+
+    perceptual: Perceptual = "lpips"
+    """How coarse bands are held against their regression by 10 m bands.
+
+    ``"lpips"``: in the features of VGG16; ``"smooth_l1"``: as pixels; ``"off"``: not at all.
+    """
+
+    perceptual_weight: Weight = 1.0
+    """Weight of the perceptual loss."""
+
+    max_invalid: Annotated[float, 0, 1] = 0.25
+    """Share of invalid pixels above which a date has no perceptual loss."""
+
+    max_perceptual: Weight = 10.0
+    """A perceptual loss above this is dropped, as is NaN."""
+
+    decorrelation_weight: Weight = 0.0
+    """Weight of the decorrelation of encoded tokens; 0: none."""
+
+    vgg16: str | None = None
+    """File of VGG16 weights for ``"lpips"``; None looks in torch's cache."""
+
+    lpips_heads: str | None = None
+    """File of the heads of LPIPS 0.1; None looks in `vgg16`, then in torch's cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataConfig(Checked):
     """Which patches of which cubes, and which of their dates."""
 
     cubes: tuple[str, ...] = ()
     """Stores of cubes; ``*`` and ``?`` match names."""
 
-    patch_m: int = 1650
+    patch_m: Annotated[int, COARSE_M, 109_800] = 1650
     """Edge of a patch in metres: a multiple of 30."""
 
-    stride_m: int = 0
+    stride_m: Annotated[int, 0, 10_000_000] = 0
     """Metres between the corners of neighbouring patches; 0: `patch_m`, so that none overlap."""
 
-    dates: int = 50
+    dates: Dates = 50
     """Most dates of one sample, of both sensors together, drawn at random."""
 
-    min_dates: int = 6
+    min_dates: Annotated[int, 1, 100_000] = 6
     """A sensor with fewer dates in a slice of `slice_days` makes it unfit."""
 
-    slice_days: int = 365
+    slice_days: Annotated[int, 1, 36_525] = 365
     """Length of the series that a sample is drawn from."""
 
-    shift_days: int = 0
+    shift_days: Annotated[int, 0, 36_525] = 0
     """All dates of a sample are moved by up to so many days, at random: what a network learns of
     few cubes then hangs on no single day."""
 
     turn: bool = False
     """Turn and mirror patches at random: what it learns of few cubes hangs on no single place."""
 
-    validation_share: float = 0.05
+    validation_share: Annotated[float, 0, 0.9] = 0.05
     """Share of the patches kept for validation."""
 
-    threads: int = 4
+    threads: Annotated[int, 1, 256] = 4
     """Threads that read ahead of the steps."""
 
     statistics: Literal["published", "data"] = "published"
@@ -65,7 +165,7 @@ class DataConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class MaskingConfig:
+class MaskingConfig(Checked):
     """Which dates are held back."""
 
     strategies: Strategies = "all"
@@ -73,42 +173,42 @@ class MaskingConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class OptimConfig:
+class OptimConfig(Checked):
     """Adam, its rate step by step, and how long."""
 
-    steps: int = 1_000_000
+    steps: Steps = 1_000_000
     """Steps of the run."""
 
-    batch: int = 1
+    batch: Batch = 1
     """Patch pairs of a step, over all devices."""
 
-    lr: float = 1e-4
+    lr: Rate = 1e-4
     """Highest learning rate."""
 
-    warmup: int = 2018
+    warmup: Annotated[int, 0, 10**9] = 2018
     """Steps of the linear rise from a third of `lr`."""
 
-    period: int = 40_360
+    period: Annotated[int, 0, 10**9] = 40_360
     """Steps of the first cosine; each next one takes twice as many. 0: one cosine to the end."""
 
-    floor: float = 2e-5
+    floor: Annotated[float, 0, 10] = 2e-5
     """Learning rate at the end of a cosine."""
 
-    clip: float = 0.1
+    clip: Annotated[float, 1e-9, 1e9] = 0.1
     """Gradients are clipped to this norm."""
 
-    dropout: float = 0.1
+    dropout: Annotated[float, 0, 0.95] = 0.1
     """Of the transformer and the decoder."""
 
-    average: float = 0.0
+    average: Annotated[float, 0, 0.999999] = 0.0
     """Decay per step of the moving average of the weights that is validated and kept; 0: none."""
 
 
 @dataclass(frozen=True, slots=True)
-class RunConfig:
+class RunConfig(Checked):
     """Where a run computes, and what it leaves behind."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Of weights, samples and dropout."""
 
     device: str = "auto"
@@ -117,13 +217,13 @@ class RunConfig:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Autocast: ``"auto"`` is bfloat16 on a GPU and float32 on a CPU."""
 
-    validate_every: int = 2018
+    validate_every: Steps = 2018
     """Steps between validations; a checkpoint is written at each."""
 
-    validation_samples: int = 64
+    validation_samples: Annotated[int, 1, 10_000_000] = 64
     """Samples of a validation, the same each time."""
 
-    keep: int = 5
+    keep: Annotated[int, 1, 100_000] = 5
     """Best checkpoints kept, by validation loss."""
 
     tensorboard: bool = False
@@ -162,18 +262,17 @@ class TrainConfig:
     """Where."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be trained."""
-        check_bounds(self)
-        patch, margin = self.data.patch_m, self.loss.margin
-        if patch % 30 or patch // 10 <= 2 * margin:
+        """Refuse patches that do not fit the grids, or are all margin."""
+        patch, stride, margin = self.data.patch_m, self.data.stride_m, self.loss.margin
+        if patch % COARSE_M or patch // FINE_M <= 2 * margin:
             raise OptionError(
-                f"data.patch_m is {patch}; expected a multiple of 30 m above twice the margin of "
-                f"the losses (loss.margin = {margin} pixels of 10 m)"
+                f"data.patch_m is {patch}; expected a multiple of {COARSE_M} m above twice the "
+                f"margin of the losses (loss.margin = {margin} pixels of {FINE_M} m)"
             )
-        if margin % 3:
-            raise OptionError(f"loss.margin is {margin}; expected a multiple of 3 pixels")
-        if self.data.stride_m % 30:
-            raise OptionError(f"data.stride_m is {self.data.stride_m}; expected a multiple of 30 m")
+        if margin % (ratio := LANDSAT.ratio):
+            raise OptionError(f"loss.margin is {margin}; expected a multiple of {ratio} pixels")
+        if stride % COARSE_M:
+            raise OptionError(f"data.stride_m is {stride}; expected a multiple of {COARSE_M} m")
 
 
 def override(config: TrainConfig, words: Sequence[str]) -> TrainConfig:
@@ -197,12 +296,12 @@ def override(config: TrainConfig, words: Sequence[str]) -> TrainConfig:
         if not equals:
             raise OptionError(f"{word!r} sets nothing; write NAME=VALUE, such as optim.lr=1e-4")
         *sections, key = ("data.cubes" if name == "data" else name).split(".")
-        place = tree
+        branch = tree
         for section in sections:
-            place = place.setdefault(section, {})
-            if not isinstance(place, dict):
-                raise OptionError(f"{section} is set to {place!r} and {name} too; keep one of them")
-        place[key] = _value(name, text) if key != "cubes" else text.split(",")
+            branch = branch.setdefault(section, {})
+            if not isinstance(branch, dict):
+                raise OptionError(f"{section} is set to {branch!r} and {name} too; keep one")
+        branch[key] = _value(name, text) if key != "cubes" else text.split(",")
     return merge(config, tree)
 
 
@@ -222,13 +321,13 @@ def read_config(path: str | Path, base: TrainConfig) -> TrainConfig:
         If the file is not there, is no mapping, or names what does not exist.
     """
     try:
-        found = load_yaml(local_path(path, "configuration").read_text(encoding="utf-8"))
+        tree = load_yaml(local_path(path, "configuration").read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise OptionError(f"cannot read the configuration {path}: {one_line(error)}") from error
-    if not isinstance(found, Mapping):
-        kind = type(found).__name__
+    if not isinstance(tree, Mapping):
+        kind = type(tree).__name__
         raise OptionError(f"{path} must hold sections ({', '.join(_names(base))}), got a {kind}")
-    return merge(base, found)
+    return merge(base, tree)
 
 
 def merge(config: Section, tree: Mapping[str, Any], *, where: str = "") -> Section:
@@ -240,15 +339,13 @@ def merge(config: Section, tree: Mapping[str, Any], *, where: str = "") -> Secti
         if key not in types_of:
             raise OptionError(_unknown(name, str(key), _names(config), where))
         current = getattr(config, key)
-        if is_dataclass(current):
-            if not isinstance(value, Mapping):
-                raise OptionError(
-                    f"{name} is a section: set one of its values "
-                    f"({', '.join(f'{name}.{inner}' for inner in _names(current))})"
-                )
+        if not is_dataclass(current):
+            values[key] = _typed(name, value, types_of[key])
+        elif isinstance(value, Mapping):
             values[key] = merge(current, value, where=f"{name}.")
         else:
-            values[key] = _typed(name, value, types_of[key])
+            inner = ", ".join(f"{name}.{inner}" for inner in _names(current))
+            raise OptionError(f"{name} is a section: set one of its values ({inner})")
     return replace(config, **values)  # type: ignore[type-var]
 
 
@@ -277,31 +374,21 @@ def _unknown(name: str, key: str, names: Sequence[str], where: str) -> str:
 
 
 def _typed(name: str, value: Any, wanted: Any) -> Any:
-    origin = get_origin(wanted)
+    origin, kinds = get_origin(wanted), get_args(wanted)
     if origin in {Union, types.UnionType}:
-        if value is None:
-            return None
-        wanted = next(kind for kind in get_args(wanted) if kind is not type(None))
-        return _typed(name, value, wanted)
+        return None if value is None else _typed(name, value, kinds[0])
     if origin is Literal:
         # YAML reads a bare off, as in loss.perceptual=off, as False.
-        value = "off" if value is False and "off" in get_args(wanted) else value
-        if value not in get_args(wanted):
-            raise OptionError(f"{name} is {value!r}; choose one of {', '.join(get_args(wanted))}")
-        return value
+        return "off" if value is False and "off" in kinds else value
     if origin is tuple:
-        return tuple(_typed(name, part, get_args(wanted)[0]) for part in _parts(name, value))
-    if wanted is float:
-        value = _number(value)
+        if not isinstance(value, str | list | tuple):
+            raise OptionError(f"{name} is {value!r:.80}; expected one or more, as a list")
+        parts = [value] if isinstance(value, str) else value
+        return tuple(_typed(name, part, kinds[0]) for part in parts)
+    value = _number(value) if wanted is float else value
     if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
         raise OptionError(f"{name} is {value!r:.80}; expected {wanted.__name__}")
     return value
-
-
-def _parts(name: str, value: Any) -> Sequence[Any]:
-    if not isinstance(value, str | list | tuple):
-        raise OptionError(f"{name} is {value!r:.80}; expected one or more, as a list")
-    return [value] if isinstance(value, str) else value
 
 
 def _number(value: Any) -> Any:

@@ -6,8 +6,8 @@ Equations are those of Michel and Inglada, RSE 2025, hal-05101526, section on tr
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -15,41 +15,44 @@ from torch import Tensor
 from torch.nn import functional
 
 from tamrf_xr.errors import OptionError
-from tamrf_xr.model.network import Tamrf
+from tamrf_xr.model.network import Tamrf, crop
 from tamrf_xr.sensors import LANDSAT, SENTINEL2
-from tamrf_xr.training.lpips import MaskedLpips
-from tamrf_xr.training.optics import (
-    SensorBands,
-    as_seen,
-    crop,
-    cropped,
-    full_precision,
-    sensor_bands,
-)
+from tamrf_xr.training.config import LossConfig
+from tamrf_xr.training.data import Patch
+from tamrf_xr.training.lpips import MaskedLpips, load_lpips
+from tamrf_xr.training.optics import SensorBands, as_seen, cropped, full_precision, sensor_bands
 from tamrf_xr.training.perceptual import (
     mean_of_kept,
     perceptual_losses,
     resolution_groups,
     smooth_l1,
 )
-from tamrf_xr.training.vgg import load_lpips
-from tamrf_xr.training.views import LossConfig, View
 
-__all__ = [
-    "LossTools",
-    "data_loss",
-    "decorrelation_loss",
-    "loss_tools",
-    "spare_border",
-    "training_loss",
-    "triplet_loss",
-]
-
-_SAMPLES = 1000
+_FEWEST_TOKENS = 1000
 """Tokens that a covariance needs."""
 
 _CONVOLUTIONS = 2
 """Pixels that the decoder's two convolutions reach."""
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """What the network made of a patch pair, on the 10 m grid."""
+
+    hr: Tensor
+    """(T, B, Y, X): the HR bands at the dates of HR."""
+
+    lr: Tensor
+    """(T, B, Y, X): the LR bands at the dates of LR."""
+
+    lr_at_hr: Tensor | None = None
+    """(T, B, Y, X): the LR bands at the dates of HR; the perceptual loss needs them."""
+
+    encoded: Tensor | None = None
+    """(..., D): tokens after the encoder; decorrelation needs them."""
+
+    spared: int = 0
+    """Pixels on every side that were not predicted: a part of the margin, see `spare_border`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,23 +79,18 @@ def loss_tools(model: Tamrf, config: LossConfig) -> LossTools:
     config
         Its files are read where LPIPS is asked for.
 
-    Returns
-    -------
-    LossTools
-        For `training_loss`.
-
     Raises
     ------
     OptionError
         If LPIPS is asked for and no weights are found, or the perceptual loss is asked of a
         network with other bands than those of Landsat and Sentinel-2.
     """
-    counts = len(LANDSAT.all_bands), len(SENTINEL2.bands)
-    found = model.config.lr_bands, model.config.hr_bands
-    if config.perceptual != "off" and found != counts:
+    expected = len(LANDSAT.all_bands), len(SENTINEL2.bands)
+    bands = model.config.lr_bands, model.config.hr_bands
+    if config.perceptual != "off" and bands != expected:
         raise OptionError(
-            f"the perceptual loss is defined for {counts} Landsat and Sentinel-2 bands, the "
-            f"network has {found}; train with perceptual=off"
+            f"the perceptual loss is defined for {expected} Landsat and Sentinel-2 bands, the "
+            f"network has {bands}; train with perceptual=off"
         )
     lpips = load_lpips(config.vgg16, config.lpips_heads) if config.perceptual == "lpips" else None
     if lpips is not None:
@@ -121,13 +119,11 @@ def spare_border(config: LossConfig, tools: LossTools) -> int:
 
 
 def training_loss(
-    hr: View,
-    lr: View,
+    predicted: Predicted,
+    seen: Mapping[str, Patch],
     config: LossConfig,
     *,
     tools: LossTools,
-    lr_at_hr: Tensor | None = None,
-    encoded: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Return the loss of one patch pair, and what it is made of.
 
@@ -137,16 +133,14 @@ def training_loss(
 
     Parameters
     ----------
-    hr, lr
-        What was predicted and what was seen, for each sensor; any of them may have no date.
+    predicted
+        At the dates of either sensor.
+    seen
+        By ``"hr"`` and ``"lr"``, standardised; any of them may have no date.
     config
         Weights and thresholds.
     tools
         From `loss_tools`.
-    lr_at_hr
-        (T, B, Y, X): the LR bands as predicted at the dates of `hr`; the perceptual loss needs it.
-    encoded
-        (P, N, D): tokens of P pixels at N dates after the encoder; decorrelation needs it.
 
     Returns
     -------
@@ -162,88 +156,60 @@ def training_loss(
     OptionError
         If the perceptual or the decorrelation loss is asked for and lacks its tensor.
     """
-    _check(hr, config, tools, lr_at_hr)
-    patch = _Patch(
-        hr=as_seen(hr, tools.hr, config.margin),
-        lr=as_seen(lr, tools.lr, config.margin),
-        fine=cropped(hr, config.margin),
-        lr_at_hr=None if lr_at_hr is None else crop(lr_at_hr.float(), config.margin),
-    )
-    dates = len(hr.days) + len(lr.days)
+    _check(predicted, config, tools)
+    pair = _prepared(predicted, seen, config.margin, tools)
+    dates = sum(len(patch.days) for patch in seen.values())
     partials: dict[str, Tensor] = {}
     for name, given in (("clear", True), ("masked", False)):
-        partials[name] = hr.predicted.new_zeros((), dtype=torch.float32)
-        for part, loss, weight in _losses(patch.where(given=given), config, tools, given=given):
+        partials[name] = predicted.hr.new_zeros((), dtype=torch.float32)
+        for part, loss, weight in _losses(pair.where(given=given), config, tools, given=given):
             partials[f"{name}_{part}"] = loss
             if weight:
                 partials[name] = partials[name] + weight / dates * loss
     total = partials["clear"] + config.masked_weight * partials["masked"]
-    if config.decorrelation_weight:
-        if encoded is None:
-            raise OptionError(
-                f"decorrelation_weight={config.decorrelation_weight} needs the encoded tokens; "
-                f"give encoded, or set it to 0"
-            )
-        partials["decorrelation"] = decorrelation_loss(encoded)
+    if config.decorrelation_weight and predicted.encoded is not None:
+        partials["decorrelation"] = decorrelation_loss(predicted.encoded)
         total = total + config.decorrelation_weight * partials["decorrelation"]
     return total, {name: loss.detach() for name, loss in {**partials, "total": total}.items()}
 
 
-def data_loss(view: View, config: LossConfig) -> Tensor:
-    """Hold degraded predictions against what the sensor saw.
+def data_loss(predicted: Tensor, seen: Patch, config: LossConfig) -> Tensor:
+    """Return the mean SmoothL1 of degraded predictions (T, B, y, x) to what the sensor saw.
 
-    Parameters
-    ----------
-    view
-        Degraded, on the sensor's grid; dates with too few valid pixels do not count.
-    config
-        Its `beta` and `min_valid`.
-
-    Returns
-    -------
-    Tensor
-        Mean SmoothL1 over the pixels that count, in standard deviations; 0 where none does.
+    In standard deviations, over the pixels that count: valid, of dates with enough that are. 0
+    where none does.
     """
-    share = view.valid.float().mean(dim=(1, 2), keepdim=True)
-    usable = view.valid & (share >= config.min_valid)
-    target = torch.where(view.valid[:, None], view.target, 0.0)
-    return smooth_l1(view.predicted, target, usable, config.beta)
+    share = seen.valid.float().mean(dim=(1, 2), keepdim=True)
+    usable = seen.valid & (share >= config.min_valid)
+    target = torch.where(seen.valid[:, None], seen.pixels, 0.0)
+    return smooth_l1(predicted, target, usable, config.beta)
 
 
-def triplet_loss(view: View, config: LossConfig) -> Tensor:
+def triplet_loss(predicted: Tensor, seen: Patch, config: LossConfig) -> Tensor:
     """Keep clouds out: predictions under clouds are to be nearer to clear pixels than to clouds.
 
     The positive of a pixel that is not valid is the valid one at the same place that is nearest
     in time, the earlier of two; the negative is what was seen there, the cloud. Distances are
     those of scalars, the negative's swapped for the nearer of anchor and positive.
 
-    Parameters
-    ----------
-    view
-        Degraded, on the sensor's grid.
-    config
-        Its `triplet_margin` and `triplet_days`.
-
-    Returns
-    -------
-    Tensor
-        Mean over the pixels that have both, in standard deviations; 0 where none does.
+    The mean is that of all pixels that have both, in standard deviations; 0 where none has.
+    Predictions are (T, B, y, x), degraded to the sensor's grid.
 
     References
     ----------
     Balntas et al., "Learning local feature descriptors with triplets", BMVC 2016 (anchor swap).
     """
-    days = view.days.to(view.valid.device).float()
+    days = seen.days.to(seen.valid.device).float()
     gaps = (days[:, None] - days).abs()  # (T, T)
     gaps = gaps.masked_fill(gaps >= config.triplet_days, torch.inf)
-    wait, nearest = torch.where(view.valid, gaps[..., None, None], torch.inf).min(dim=1)
-    clear = torch.where(view.valid[:, None], view.target, 0.0)
+    wait, nearest = torch.where(seen.valid, gaps[..., None, None], torch.inf).min(dim=1)
+    clear = torch.where(seen.valid[:, None], seen.pixels, 0.0)
     positive = clear.gather(0, nearest[:, None].expand_as(clear))
-    usable = (~view.valid & wait.isfinite())[:, None] & view.target.isfinite()
+    usable = (~seen.valid & wait.isfinite())[:, None] & seen.pixels.isfinite()
     each = functional.triplet_margin_loss(
-        view.predicted[..., None],  # one scalar a sample
+        predicted[..., None],  # one scalar a sample
         positive[..., None],
-        torch.where(usable, view.target, 0.0)[..., None],
+        torch.where(usable, seen.pixels, 0.0)[..., None],
         margin=config.triplet_margin,
         swap=True,
         reduction="none",
@@ -254,18 +220,10 @@ def triplet_loss(view: View, config: LossConfig) -> Tensor:
 def decorrelation_loss(tokens: Tensor) -> Tensor:
     """Ask for channels that tell different things: L1 of their covariance to the identity.
 
-    Parameters
-    ----------
-    tokens
-        (..., D): samples of D channels.
-
-    Returns
-    -------
-    Tensor
-        Mean over the D x D entries; 0 for fewer than 1000 samples.
+    The mean over the D x D entries, of tokens (..., D); 0 for fewer than 1000 of them.
     """
     samples = tokens.flatten(0, -2).float()
-    if len(samples) < _SAMPLES:
+    if len(samples) < _FEWEST_TOKENS:
         return samples.sum() * 0
     with full_precision(samples):
         covariance = torch.cov(samples.mT)
@@ -274,61 +232,89 @@ def decorrelation_loss(tokens: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, slots=True)
-class _Patch:
-    """The views of one patch pair, cropped, ready for the losses."""
+class _Pair:
+    """A patch pair without its margin, ready for the losses."""
 
-    hr: View
-    """Degraded."""
+    seen: Mapping[str, Patch]
+    """By the network's name of the sensor."""
 
-    lr: View
-    """Degraded, on the LR grid."""
+    degraded: Mapping[str, Tensor]
+    """(T, B, y, x): as either sensor would see its prediction."""
 
-    fine: View
-    """The HR sensor's, as predicted."""
+    fine: Tensor
+    """(T, B, Y, X): the HR bands as predicted."""
 
     lr_at_hr: Tensor | None
-    """(T, B, Y, X): the LR bands as predicted at the dates of `hr`."""
+    """(T, B, Y, X): the LR bands at the same dates."""
 
-    def where(self, *, given: bool) -> _Patch:
+    def where(self, *, given: bool) -> _Pair:
         """Return the dates that were inputs, or those that were not."""
-        hr, lr = ((v.given == given).nonzero()[:, 0].to(v.valid.device) for v in (self.hr, self.lr))
-        coarse = self.lr_at_hr
-        return _Patch(
-            self.hr.at(hr), self.lr.at(lr), self.fine.at(hr), None if coarse is None else coarse[hr]
+        dates = {
+            name: (patch.given == given).nonzero()[:, 0].to(patch.valid.device)
+            for name, patch in self.seen.items()
+        }
+        return _Pair(
+            {name: patch.at(dates[name]) for name, patch in self.seen.items()},
+            {name: images[dates[name]] for name, images in self.degraded.items()},
+            self.fine[dates["hr"]],
+            None if self.lr_at_hr is None else self.lr_at_hr[dates["hr"]],
         )
 
 
+def _prepared(
+    predicted: Predicted, seen: Mapping[str, Patch], margin: int, tools: LossTools
+) -> _Pair:
+    inner, lr_at_hr = margin - predicted.spared, predicted.lr_at_hr
+    sensors = (("hr", predicted.hr, tools.hr), ("lr", predicted.lr, tools.lr))
+    return _Pair(
+        {name: cropped(seen[name], margin // bands.ratio) for name, _, bands in sensors},
+        {name: crop(as_seen(own, bands), inner // bands.ratio) for name, own, bands in sensors},
+        crop(predicted.hr.float(), inner),
+        None if lr_at_hr is None else crop(lr_at_hr.float(), inner),
+    )
+
+
 def _losses(
-    patch: _Patch, config: LossConfig, tools: LossTools, *, given: bool
+    pair: _Pair, config: LossConfig, tools: LossTools, *, given: bool
 ) -> Iterator[tuple[str, Tensor, float]]:
     """Yield the name, value and weight of every loss of one set; weights are to be divided by N.
 
     A loss of weight 0 is told, but is no part of the total.
     """
-    for sensor, view, bands in (("hr", patch.hr, tools.hr), ("lr", patch.lr, tools.lr)):
-        dates = len(view.days)
+    for sensor, bands in (("hr", tools.hr), ("lr", tools.lr)):
+        predicted, seen, first = pair.degraded[sensor], pair.seen[sensor], bands.reflectances
+        dates = len(seen.days)
         if not dates:
             continue
-        reflectance = view.first(bands.reflectances)
-        yield f"{sensor}_data", data_loss(view if given else reflectance, config), dates
+        reflectance = predicted[:, :first], replace(seen, pixels=seen.pixels[:, :first])
+        compared = (predicted, seen) if given else reflectance
+        yield f"{sensor}_data", data_loss(*compared, config), dates
         if config.triplet_weight:
             weight = dates * config.triplet_weight
-            yield f"{sensor}_triplet", triplet_loss(reflectance, config), weight
-    if config.perceptual != "off" and patch.lr_at_hr is not None and len(patch.fine.days):
-        groups = resolution_groups(patch.fine, patch.lr_at_hr, tools.hr, tools.lr)
+            yield f"{sensor}_triplet", triplet_loss(*reflectance, config), weight
+    if config.perceptual != "off" and pair.lr_at_hr is not None and len(pair.fine):
+        groups = resolution_groups(
+            pair.fine, pair.lr_at_hr, pair.seen["hr"], hr_bands=tools.hr, lr_bands=tools.lr
+        )
         compare = partial(smooth_l1, beta=config.beta) if tools.lpips is None else tools.lpips
-        found = perceptual_losses(groups, patch.fine.valid, compare, config)
-        yield from ((f"perceptual_{name}", loss, 0.0) for name, loss in found.items())
-        if found:
-            loss = mean_of_kept(found.values(), config.max_perceptual)
-            yield "perceptual", loss, len(patch.fine.days) * config.perceptual_weight
+        losses = perceptual_losses(groups, pair.seen["hr"].valid, compare, config)
+        yield from ((f"perceptual_{name}", loss, 0.0) for name, loss in losses.items())
+        if losses:
+            loss = mean_of_kept(losses.values(), config.max_perceptual)
+            yield "perceptual", loss, len(pair.fine) * config.perceptual_weight
 
 
-def _check(hr: View, config: LossConfig, tools: LossTools, lr_at_hr: Tensor | None) -> None:
-    if config.perceptual != "off" and lr_at_hr is None:
+def _check(predicted: Predicted, config: LossConfig, tools: LossTools) -> None:
+    size = tuple(predicted.hr.shape[-2:])
+    if config.perceptual != "off" and predicted.lr_at_hr is None:
         raise OptionError(
             f"perceptual={config.perceptual!r} needs lr_at_hr, the LR bands as predicted at the "
             f"HR dates; give it, or set perceptual=off"
+        )
+    if config.decorrelation_weight and predicted.encoded is None:
+        raise OptionError(
+            f"decorrelation_weight={config.decorrelation_weight} needs the encoded tokens; "
+            f"give encoded, or set it to 0"
         )
     if (config.perceptual == "lpips") != (tools.lpips is not None):
         raise OptionError(
@@ -336,8 +322,8 @@ def _check(hr: View, config: LossConfig, tools: LossTools, lr_at_hr: Tensor | No
             f"{'with' if tools.lpips else 'without'} LPIPS; build them from this configuration, "
             f"with loss_tools"
         )
-    if min(hr.predicted.shape[-2:]) <= 2 * config.margin:
+    if min(size) <= 2 * (config.margin - predicted.spared):
         raise OptionError(
-            f"patches of {tuple(hr.predicted.shape[-2:])} pixels leave nothing inside a margin "
-            f"of {config.margin}; take larger patches or a smaller margin"
+            f"patches of {size} pixels leave nothing inside a margin of {config.margin}; take "
+            f"larger patches or a smaller margin"
         )

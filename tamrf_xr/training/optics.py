@@ -11,11 +11,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from tamrf_xr import psf
-from tamrf_xr.model.network import Tamrf
+from tamrf_xr.model.network import Tamrf, crop
 from tamrf_xr.sensors import LANDSAT
-from tamrf_xr.training.views import View
-
-__all__ = ["SensorBands", "as_seen", "crop", "cropped", "degrade", "full_precision", "sensor_bands"]
+from tamrf_xr.training.data import Patch
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +56,7 @@ def sensor_bands(model: Tamrf, sensor: Literal["hr", "lr"]) -> SensorBands:
     return SensorBands(**values, profiles=profiles, resolution=tuple(gsds), ratio=ratio)
 
 
-def degrade(predicted: Tensor, bands: SensorBands) -> Tensor:
+def as_seen(predicted: Tensor, bands: SensorBands) -> Tensor:
     """Blur predictions by the sensor's PSF and bring them to its grid.
 
     Parameters
@@ -84,36 +82,9 @@ def degrade(predicted: Tensor, bands: SensorBands) -> Tensor:
     return functional.interpolate(blurred, size=size, mode="bicubic", align_corners=False)
 
 
-def as_seen(view: View, bands: SensorBands, margin: int) -> View:
-    """Return the view on the sensor's own grid, its predictions degraded, its border cropped.
-
-    Parameters
-    ----------
-    view
-        As the network left it.
-    bands
-        Of the sensor.
-    margin
-        Pixels of 10 m to crop on every side.
-    """
-    degraded = replace(view, predicted=degrade(view.predicted, bands))
-    return cropped(degraded, margin // bands.ratio)
-
-
-def cropped(view: View, margin: int) -> View:
-    """Leave out `margin` pixels on every side of a view whose tensors share one grid."""
-    return replace(
-        view,
-        predicted=crop(view.predicted.float(), margin),
-        target=crop(view.target.float(), margin),
-        valid=crop(view.valid, margin),
-    )
-
-
-def crop(images: Tensor, margin: int) -> Tensor:
-    """Leave out `margin` pixels on every side of images (..., y, x)."""
-    height, width = images.shape[-2:]
-    return images[..., margin : height - margin, margin : width - margin]
+def cropped(patch: Patch, margin: int) -> Patch:
+    """Leave out `margin` pixels of its own grid on every side of a patch."""
+    return replace(patch, pixels=crop(patch.pixels, margin), valid=crop(patch.valid, margin))
 
 
 def full_precision(tensor: Tensor) -> torch.autocast:

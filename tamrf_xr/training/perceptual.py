@@ -13,23 +13,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tamrf_xr.sensors import SENTINEL2
+from tamrf_xr.sensors import FINE_GSD, LANDSAT, SENTINEL2
+from tamrf_xr.training.config import LossConfig
+from tamrf_xr.training.data import Patch
 from tamrf_xr.training.optics import SensorBands
-from tamrf_xr.training.views import LossConfig, View
-
-__all__ = [
-    "Group",
-    "mean_of_kept",
-    "perceptual_losses",
-    "regress",
-    "resolution_groups",
-    "smooth_l1",
-]
 
 Compare = Callable[[Tensor, Tensor, Tensor], Tensor]
 """From predicted (T, P, Y, X), expected (T, P, Y, X) and valid (T, Y, X) to one number."""
 
-_FINE, _THERMAL = 10.0, 90.0
+_RED_EDGE, _THERMAL = 20.0, 90.0
 _RED, _NIR = SENTINEL2.band_names.index("B04"), SENTINEL2.band_names.index("B08")
 _RIDGE = 1e-3
 _SAMPLES = 10
@@ -98,16 +90,16 @@ def mean_of_kept(losses: Iterable[Tensor], most: float) -> Tensor:
 
 
 def resolution_groups(
-    hr: View, lr_at_hr: Tensor, hr_bands: SensorBands, lr_bands: SensorBands
+    hr: Tensor, lr_at_hr: Tensor, seen: Patch, *, hr_bands: SensorBands, lr_bands: SensorBands
 ) -> Iterator[Group]:
     """Sort the predicted bands by native resolution: 20 m, 30 m, and 90 m with NDVI to explain it.
 
     Parameters
     ----------
-    hr
-        The HR view; predictions and target on the 10 m grid.
-    lr_at_hr
-        (T, B, Y, X): the LR bands as predicted at the dates of `hr`.
+    hr, lr_at_hr
+        (T, B, Y, X): the bands of either sensor as predicted at the dates of HR.
+    seen
+        By the HR sensor.
     hr_bands, lr_bands
         Of the two sensors.
 
@@ -116,11 +108,11 @@ def resolution_groups(
     Group
         One for each of the three; NDVI is that of reflectances, whatever the statistics.
     """
-    seen = torch.where(hr.valid[:, None], hr.target, 0.0)
-    fine = seen[:, hr_bands.at(_FINE)]
-    yield Group("20m", hr.predicted[:, hr_bands.at(20.0)], fine)
-    yield Group("30m", lr_at_hr[:, lr_bands.at(30.0)], fine)
-    with_ndvi = torch.cat([fine, _ndvi(seen, hr_bands)], dim=1)
+    clear = torch.where(seen.valid[:, None], seen.pixels, 0.0)
+    fine = clear[:, hr_bands.at(FINE_GSD)]
+    yield Group("20m", hr[:, hr_bands.at(_RED_EDGE)], fine)
+    yield Group("30m", lr_at_hr[:, lr_bands.at(LANDSAT.gsd)], fine)
+    with_ndvi = torch.cat([fine, _ndvi(clear, hr_bands)], dim=1)
     yield Group("90m", lr_at_hr[:, lr_bands.at(_THERMAL)], with_ndvi, _THERMAL_SCALE)
 
 

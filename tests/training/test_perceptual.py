@@ -11,7 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from tamrf_xr.training.optics import crop
+from tamrf_xr.model.network import crop
+from tamrf_xr.training.config import LossConfig
+from tamrf_xr.training.data import Patch
 from tamrf_xr.training.perceptual import (
     Group,
     mean_of_kept,
@@ -20,7 +22,6 @@ from tamrf_xr.training.perceptual import (
     resolution_groups,
     smooth_l1,
 )
-from tamrf_xr.training.views import LossConfig, View
 from tests.oracle import shared
 from tests.training.patches import tools
 
@@ -64,13 +65,13 @@ def test_loss_of_whole_images_agrees_with_published() -> None:
 def test_losses_of_groups_agree_with_published() -> None:
     values, told = published()
     predicted, target, lr, valid = (crop(v, 5) for v in values.values())
-    hr = View(predicted, target, valid, torch.arange(5), torch.ones(5, dtype=torch.bool))
+    seen = Patch(target, valid, torch.arange(5), torch.ones(5, dtype=torch.bool))
     bands = tools()
     # The published NDVI has the near infrared in the statistics of the first red edge.
     mean, std = bands.hr.mean.clone(), bands.hr.std.clone()
     mean[6], std[6] = mean[3], std[3]
     theirs = replace(bands.hr, mean=mean, std=std)
-    groups = resolution_groups(hr, lr, theirs, bands.lr)
+    groups = resolution_groups(predicted, lr, seen, hr_bands=theirs, lr_bands=bands.lr)
     found = perceptual_losses(groups, valid, COMPARE, LossConfig())
     suffixes = {"20m": "10_20", "30m": "10_30", "90m": "10_90_ndvi_scale0.1"}
     for name, suffix in suffixes.items():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 import pytest
@@ -14,9 +13,11 @@ from torch import Tensor
 from tamrf_xr.model.checkpoint import load_model
 from tamrf_xr.model.network import Tamrf
 from tamrf_xr.model.published import rename
-from tamrf_xr.training.losses import LossTools, loss_tools, training_loss
+from tamrf_xr.training.config import LossConfig
+from tamrf_xr.training.data import Patch
+from tamrf_xr.training.losses import LossTools, Predicted, loss_tools, training_loss
 from tamrf_xr.training.lpips import MaskedLpips
-from tamrf_xr.training.views import LossConfig, View
+from tamrf_xr.training.trainer import predict
 from tests.oracle import shared
 from tests.training.lpips_files import published_heads, random_vgg16
 
@@ -42,10 +43,8 @@ class Step:
     """The network, and what it made of the series that the published step was given."""
 
     model: Tamrf
-    hr: View
-    lr: View
-    lr_at_hr: Tensor
-    encoded: Tensor
+    predicted: Predicted
+    seen: dict[str, Patch]
 
 
 @pytest.fixture(scope="module")
@@ -57,20 +56,11 @@ def step() -> Step:
     series = {s: model.standardise(values[f"{s}_data"].float() / 10000, s) for s in ("lr", "hr")}
     days = {sensor: values[f"{sensor}_doy"] for sensor in series}
     given = {sensor: outside_gaps(dates, gap=32) for sensor, dates in days.items()}
-    lr, hr = (series[s][:, given[s]] for s in ("lr", "hr"))
-    lr_days, hr_days = (days[s][given[s]][None] for s in ("lr", "hr"))
-    maps = model.tokens(lr, lr_days, hr, hr_days)
-    encoded = model.transform(maps.permute(0, 3, 4, 1, 2).flatten(0, 2))
-    queries = model.queries(torch.cat([days["lr"], days["hr"]])[None])
-    found = model.decoder(queries.expand(len(encoded), -1, -1), encoded)
-    height, width = maps.shape[-2:]
-    out = model.to_bands(found.unflatten(0, (1, height, width)).permute(0, 3, 4, 1, 2))[0]
-    at_lr, at_hr = out.split([len(days["lr"]), len(days["hr"])])
-    views = {
-        s: View(predicted, series[s][0], ~values[f"{s}_mask"][0], days[s], given[s])
-        for s, predicted in (("lr", at_lr[:, :8]), ("hr", at_hr[:, 8:]))
+    seen = {
+        s: Patch(pixels[0], ~values[f"{s}_mask"][0], days[s], given[s])
+        for s, pixels in series.items()
     }
-    return Step(model, views["hr"], views["lr"], at_hr[:, :8], encoded)
+    return Step(model, predict(model, seen), seen)
 
 
 def outside_gaps(days: Tensor, *, gap: int) -> Tensor:
@@ -113,9 +103,8 @@ def published(logs: dict[str, float], config: LossConfig) -> dict[str, float]:
 def test_training_step_agrees_with_published(step: Step, variant: str) -> None:
     config = VARIANTS[variant]
     expected = json.loads(shared("oracle/extended/oracle_train_step.json").read_text())[variant]
-    loss = partial(training_loss, step.hr, step.lr, config)
     tools = published_tools(step, config)
-    total, partials = loss(tools=tools, lr_at_hr=step.lr_at_hr, encoded=step.encoded)
+    total, partials = training_loss(step.predicted, step.seen, config, tools=tools)
     told = published(expected["logs"], config)
     alone = {"clear_lr_triplet", "masked_lr_triplet", "masked_hr_triplet"}  # no pixel qualifies
     assert set(partials) - set(told) == alone
@@ -134,9 +123,7 @@ def test_training_step_agrees_with_published(step: Step, variant: str) -> None:
 def test_ndvi_of_true_reflectance_is_all_that_differs_from_published(step: Step) -> None:
     config = VARIANTS["standard_cca_decorr/seed0"]
     ours, theirs = (
-        training_loss(
-            step.hr, step.lr, config, tools=tools, lr_at_hr=step.lr_at_hr, encoded=step.encoded
-        )[1]
+        training_loss(step.predicted, step.seen, config, tools=tools)[1]
         for tools in (loss_tools(step.model, config), published_tools(step, config))
     )
     differ = {name for name in ours if ours[name] != theirs[name]}

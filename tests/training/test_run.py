@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,17 +17,16 @@ import torch
 
 import tamrf_xr
 from tamrf_xr.cube import build_cube, groups_of
-from tamrf_xr.errors import JobError, OptionError, SourceNotFoundError
+from tamrf_xr.errors import JobError, ModelError, OptionError, SourceNotFoundError
 from tamrf_xr.model.network import Tamrf
 from tamrf_xr.train import main
-from tamrf_xr.training import loop
-from tamrf_xr.training.config import OptimConfig, TrainConfig, override
-from tamrf_xr.training.loop import Trainer, learning_rate
+from tamrf_xr.training import trainer as trainer_module
+from tamrf_xr.training.config import OptimConfig, override
+from tamrf_xr.training.data import Sample
 from tamrf_xr.training.losses import loss_tools, spare_border
-from tamrf_xr.training.patches import Observed, Sample
-from tamrf_xr.training.processes import World
 from tamrf_xr.training.recipes import RECIPES, recipe
-from tamrf_xr.training.running import BEST, LAST, Stopped, build, ranked, train, try_out
+from tamrf_xr.training.run import BEST, LAST, Stopped, build, ranked, train, try_out
+from tamrf_xr.training.trainer import Trainer, World, learning_rate
 from tests.scenes import random_cube
 
 TINY = [
@@ -164,9 +164,8 @@ def test_series_of_any_length_go_together(config):
     cubes = [tamrf_xr.open_cube(config.data.cubes[0])]
     trainer = Trainer(config, cubes, build(config, cubes, torch.device("cpu")), World())
     one, two = trainer.patches[0], trainer.patches[1]
-    seen = two.observed["landsat"]
-    short = Observed(seen.series.at([0, 1]), seen.days[:2], seen.given[:2])
-    two = Sample(two.number, {**two.observed, "landsat": short}, two.strategy)
+    short = two.patches["landsat"].at(torch.tensor([0, 1]))
+    two = Sample(two.number, {**two.patches, "landsat": short}, two.strategy)
     alone = [float(trainer.loss(trainer.model.eval(), sample)[0].detach()) for sample in (one, two)]
     calm = replace(config, optim=replace(config.optim, dropout=0.0))
     together = Trainer(calm, cubes, build(calm, cubes, torch.device("cpu")), World())
@@ -186,7 +185,7 @@ def test_the_border_that_is_spared_has_no_part_in_the_loss(config, monkeypatch):
 
     assert spare_border(config.loss, loss_tools(Tamrf(config.model), config.loss)) == 15
     spared = told()
-    monkeypatch.setattr(loop, "spare_border", lambda *_: 0)
+    monkeypatch.setattr(trainer_module, "spare_border", lambda *_: 0)
     for one, other in zip(spared, told(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
 
@@ -268,5 +267,14 @@ def test_a_step_without_finite_gradients_changes_nothing(config, monkeypatch):
         assert torch.equal(value, before[name])
 
 
-def test_defaults_are_the_papers():
-    assert recipe("published") == TrainConfig()
+def test_a_checkpoint_that_cannot_be_gone_on_with_is_refused(config, undisturbed, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(undisturbed, folder)
+    state = torch.load(folder / LAST, weights_only=True)
+    state["model"].pop("query_latent")
+    torch.save(state, folder / LAST)
+    with pytest.raises(ModelError, match=r"last\.pt cannot be read.*query_latent.*start anew"):
+        train(config, folder, progress=False)
+    (folder / LAST).write_bytes(b"no checkpoint")
+    with pytest.raises(ModelError, match=r"last\.pt cannot be read"):
+        train(config, folder, progress=False)

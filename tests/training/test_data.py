@@ -11,7 +11,7 @@ import tamrf_xr
 from tamrf_xr.cube import build_cube, groups_of
 from tamrf_xr.errors import CubeError
 from tamrf_xr.training.config import DataConfig
-from tamrf_xr.training.patches import Patches, draw_dates, hold_back, places_of, read_ahead
+from tamrf_xr.training.data import Patches, draw_dates, hold_back, read_ahead, sites_of
 from tests.scenes import random_cube
 
 DATA = DataConfig(patch_m=240, dates=12, validation_share=0.2)
@@ -28,15 +28,15 @@ def cubes(tmp_path_factory):
 
 
 def patches(cubes, **options):
-    train, _ = places_of(cubes, DATA)
+    train, _ = sites_of(cubes, DATA)
     return Patches(cubes, train, DATA, seed=3, count=20, **options)
 
 
 def same(one, other):
     assert (one.number, one.strategy) == (other.number, other.strategy)
-    for name, seen in one.observed.items():
-        theirs = other.observed[name]
-        np.testing.assert_array_equal(seen.series.pixels, theirs.series.pixels)
+    for name, seen in one.patches.items():
+        theirs = other.patches[name]
+        np.testing.assert_array_equal(seen.pixels, theirs.pixels)
         np.testing.assert_array_equal(seen.days, theirs.days)
         np.testing.assert_array_equal(seen.given, theirs.given)
 
@@ -51,41 +51,38 @@ def test_samples_are_the_same_whoever_reads_them(cubes, threads):
 
 def test_samples_differ_by_number_and_seed(cubes):
     one, two = patches(cubes)[0], patches(cubes)[1]
-    other = Patches(cubes, places_of(cubes, DATA)[0], DATA, seed=4, count=20)[0]
-    prints = {s.observed["sentinel2"].series.pixels.tobytes() for s in (one, two, other)}
+    other = Patches(cubes, sites_of(cubes, DATA)[0], DATA, seed=4, count=20)[0]
+    prints = {s.patches["sentinel2"].pixels.numpy().tobytes() for s in (one, two, other)}
     assert len(prints) == 3
 
 
 def test_a_sample_is_what_the_cube_holds_there(cubes):
-    train, _ = places_of(cubes, DATA)
-    place = [train[0]]
-    sample = Patches(cubes, place, DATA, seed=0, count=1)[0]
-    y, x = (3 * start for start in place[0].corner)
-    cube = cubes[place[0].part.cube]
-    seen = sample.observed["sentinel2"]
-    days = place[0].part.days["sentinel2"].tolist()
+    train, _ = sites_of(cubes, DATA)
+    site = [train[0]]
+    sample = Patches(cubes, site, DATA, seed=0, count=1)[0]
+    y, x = (3 * start for start in site[0].corner)
+    cube = cubes[site[0].part.cube]
+    seen = sample.patches["sentinel2"]
+    days = site[0].part.days["sentinel2"].tolist()
     at = [days.index(day) for day in seen.days]
     expected = cube["sentinel2/reflectance"].values[at, :, y : y + 24, x : x + 24]
-    stored = seen.series.pixels.astype(np.float32)
-    stored[stored == seen.series.packing.fill] = np.nan
+    stored = seen.pixels.numpy().astype(np.float32)
+    stored[stored == seen.packing.fill] = np.nan
     np.testing.assert_array_equal(stored * np.float32(1e-4), expected)
-    assert sample.observed["landsat"].series.pixels.shape[-2:] == (8, 8)
+    assert sample.patches["landsat"].pixels.shape[-2:] == (8, 8)
 
 
 def test_samples_are_moved_and_turned_as_asked(cubes):
-    train, _ = places_of(cubes, DATA)
+    train, _ = sites_of(cubes, DATA)
     data = replace(DATA, shift_days=20, turn=True)
     plain, moved = (Patches(cubes, train, d, seed=3, count=40) for d in (DATA, data))
     shifts, ways = set(), set()
     for number in range(40):
-        one, other = plain[number].observed, moved[number].observed
+        one, other = plain[number].patches, moved[number].patches
         shift = {int(days) for n in one for days in other[n].days - one[n].days}
         assert len(shift) == 1
         shifts |= shift
-        way = {
-            tuple(w for w in range(8) if same_images(one[n].series, other[n].series, w))
-            for n in one
-        }
+        way = {tuple(w for w in range(8) if same_images(one[n], other[n], w)) for n in one}
         assert len(way) == 1  # both sensors alike
         ways |= way
     assert min(shifts) < -9
@@ -103,31 +100,31 @@ def same_images(one, other, way):
 
 
 def test_validation_is_kept_apart_and_stays_where_it_is(cubes):
-    train, kept = places_of(cubes, DATA)
-    where = lambda places: {(p.part.cube, p.corner) for p in places}  # noqa: E731
+    train, kept = sites_of(cubes, DATA)
+    where = lambda sites: {(s.part.cube, s.corner) for s in sites}  # noqa: E731
     assert not where(train) & where(kept)
     assert len(train) + len(kept) == 2 * 4 * 5
-    first_train, first_kept = places_of(cubes[:1], DATA)
+    first_train, first_kept = sites_of(cubes[:1], DATA)
     assert where(first_train) == {w for w in where(train) if w[0] == 0}
     assert where(first_kept) == {w for w in where(kept) if w[0] == 0}
 
 
 def test_patches_that_overlap_leave_validation_apart(cubes):
     edge = DATA.patch_m // 30
-    train, kept = places_of(cubes, replace(DATA, stride_m=30))
+    train, kept = sites_of(cubes, replace(DATA, stride_m=30))
     assert len(kept) > 2
     for one in train:
-        for other in (place for place in kept if place.part.cube == one.part.cube):
+        for other in (site for site in kept if site.part.cube == one.part.cube):
             assert max(abs(np.subtract(one.corner, other.corner))) >= edge
     share = replace(DATA, stride_m=30, validation_share=0.0)
-    assert len(places_of(cubes, share)[0]) > len(train) + len(kept)
+    assert len(sites_of(cubes, share)[0]) > len(train) + len(kept)
 
 
 def test_every_date_is_in_a_slice():
     series = random_cube((24, 24), hr=30, lr=30)  # 320 days
-    train, _ = places_of([series], replace(DATA, slice_days=200, validation_share=0.0))
+    train, _ = sites_of([series], replace(DATA, slice_days=200, validation_share=0.0))
     for sensor in ("landsat", "sentinel2"):
-        seen = {at for place in train for day in place.part.positions[sensor] for at in day}
+        seen = {at for site in train for day in site.part.positions[sensor] for at in day}
         assert seen == set(range(30))
 
 
@@ -157,13 +154,13 @@ def test_something_is_always_given():
 
 def test_cubes_that_cannot_be_trained_on_are_refused(cubes):
     with pytest.raises(CubeError, match="no patch of 3000 m"):
-        places_of(cubes, replace(DATA, patch_m=3000))
+        sites_of(cubes, replace(DATA, patch_m=3000))
     with pytest.raises(CubeError, match="has 50 dates of each sensor within 365"):
-        places_of(cubes, replace(DATA, min_dates=50))
+        sites_of(cubes, replace(DATA, min_dates=50))
     groups = groups_of(random_cube())
     groups["landsat"] = groups["landsat"].drop_vars("surface_temperature")
     with pytest.raises(CubeError, match="/landsat of cube 0 lacks LST"):
-        places_of([build_cube(groups)], DATA)
+        sites_of([build_cube(groups)], DATA)
     bare = build_cube({n: g.drop_vars("valid") for n, g in groups_of(random_cube()).items()})
     with pytest.raises(CubeError, match="no 'valid'"):
-        places_of([bare], DATA)
+        sites_of([bare], DATA)

@@ -3,37 +3,33 @@
 Everything drawn depends on (seed, sample number) alone: where a run is stopped and resumed, and
 over how many processes a batch is shared, changes no draw. A batch is a sum over patch pairs, one
 after the other: series of any length go together without padding or masks.
+
+Inside, sensors have the network's names, ``"lr"`` and ``"hr"``.
 """
 
 from __future__ import annotations
 
 import contextlib
 import copy
-import json
-import logging
 import math
-import time
+import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
 import xarray as xr
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from tamrf_xr.errors import OptionError
+from tamrf_xr.methods.tamrf import STREAMS, standardise
 from tamrf_xr.model.network import Tamrf
-from tamrf_xr.replacing import fresh_file
-from tamrf_xr.training.batches import targets_of, views_of
 from tamrf_xr.training.config import OptimConfig, TrainConfig
-from tamrf_xr.training.losses import loss_tools, spare_border, training_loss
-from tamrf_xr.training.patches import Patches, Sample, places_of, read_ahead
-from tamrf_xr.training.processes import World
-
-logger = logging.getLogger(__name__)
+from tamrf_xr.training.data import Patch, Patches, Sample, read_ahead, sites_of
+from tamrf_xr.training.losses import Predicted, loss_tools, spare_border, training_loss
 
 VALIDATION_SEED = 42
 Partials = dict[str, float]
@@ -55,6 +51,61 @@ def learning_rate(step: int, optim: OptimConfig) -> float:
         done, length = done - length, 2 * length
     wave = (1 + math.cos(math.pi * min(done / length, 1.0))) / 2
     return optim.floor + (optim.lr - optim.floor) * wave
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """One process among those of a run, as torchrun starts them."""
+
+    rank: int = 0
+    """Its number."""
+
+    size: int = 1
+    """How many there are."""
+
+    @classmethod
+    @contextlib.contextmanager
+    def joined(cls, device: torch.device) -> Iterator[World]:
+        """Join the processes that torchrun started; alone without it."""
+        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+            yield cls()
+            return
+        if device.type == "cuda":
+            torch.cuda.set_device(device)  # NCCL gathers objects on the current device
+        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        try:
+            yield cls(distributed.get_rank(), distributed.get_world_size())
+        finally:
+            distributed.destroy_process_group()
+
+    def add_gradients(self, model: nn.Module) -> None:
+        """Sum gradients over the processes, in one message."""
+        if self.size == 1:
+            return
+        gradients = [p.grad for p in model.parameters() if p.grad is not None]
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        distributed.all_reduce(flat)
+        parts = flat.split([gradient.numel() for gradient in gradients])
+        for gradient, part in zip(gradients, parts, strict=True):
+            gradient.copy_(part.view_as(gradient))
+
+    def add(self, values: Mapping[str, float]) -> dict[str, float]:
+        """Sum named values over the processes; a name that one lacks counts as 0 there."""
+        if self.size == 1:
+            return dict(values)
+        everyone: list[dict[str, float]] = [{} for _ in range(self.size)]
+        distributed.all_gather_object(everyone, dict(values))
+        names = sorted({name for own in everyone for name in own})
+        return {name: sum(own.get(name, 0.0) for own in everyone) for name in names}
+
+    def agree(self, *, flag: bool) -> bool:
+        """Tell whether the flag is up in any process."""
+        return self.add({"flag": float(flag)})["flag"] > 0
+
+    def wait(self) -> None:
+        """Wait until every process is here."""
+        if self.size > 1:
+            distributed.barrier()
 
 
 class Trainer:
@@ -89,24 +140,10 @@ class Trainer:
         for parameter in model.parameters():
             parameter.grad = torch.zeros_like(parameter)
         self.average = copy.deepcopy(model).eval() if optim.average else None
-        train, kept = places_of(cubes, config.data)
-        strategies = config.masking.strategies
-        self.patches = Patches(
-            cubes,
-            train,
-            config.data,
-            strategies=strategies,
-            seed=run.seed,
-            count=optim.steps * optim.batch,
-        )
-        self.validation = Patches(
-            cubes,
-            kept,
-            config.data,
-            strategies=strategies,
-            seed=VALIDATION_SEED,
-            count=run.validation_samples,
-        )
+        train, kept = sites_of(cubes, config.data)
+        draw = partial(Patches, cubes, data=config.data, strategies=config.masking.strategies)
+        self.patches = draw(sites=train, seed=run.seed, count=optim.steps * optim.batch)
+        self.validation = draw(sites=kept, seed=VALIDATION_SEED, count=run.validation_samples)
 
     @property
     def best_model(self) -> Tamrf:
@@ -117,9 +154,7 @@ class Trainer:
         """Train from the step reached to the last; give the losses of each step."""
         optim, world = self.config.optim, self.world
         share = range(world.rank, optim.batch, world.size)
-        numbers = (
-            step * optim.batch + place for step in range(self.step, optim.steps) for place in share
-        )
+        numbers = (step * optim.batch + i for step in range(self.step, optim.steps) for i in share)
         samples = read_ahead(self.patches, numbers, threads=self.config.data.threads)
         with contextlib.closing(samples):
             while self.step < optim.steps:
@@ -145,11 +180,11 @@ class Trainer:
             group["lr"] = rate
         if torch.isfinite(norm):  # the same in every process; what is not would stay in Adam
             self.optimizer.step()
-            self._follow()
+            self._move_average()
         self.step += 1
         return self.world.add(sums) | {"gradient_norm": float(norm), "lr": rate}
 
-    def _follow(self) -> None:
+    def _move_average(self) -> None:
         """Move the average towards the weights; early on, faster."""
         if self.average is None:
             return
@@ -161,18 +196,10 @@ class Trainer:
     def loss(self, model: Tamrf, sample: Sample) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss of one sample, and what it is made of."""
         loss = self.config.loss
-        spare = spare_border(loss, self.tools)
-        targets = targets_of(sample, self.model)
+        seen = standardised(sample, self.model)
         with self._autocast():
-            views, lr_at_hr, encoded = views_of(model, targets, spare=spare)
-            return training_loss(
-                views["hr"],
-                views["lr"],
-                replace(loss, margin=loss.margin - spare),
-                tools=self.tools,
-                lr_at_hr=lr_at_hr,
-                encoded=encoded if loss.decorrelation_weight else None,
-            )
+            predicted = predict(model, seen, spare=spare_border(loss, self.tools))
+            return training_loss(predicted, seen, loss, tools=self.tools)
 
     def _autocast(self) -> AbstractContextManager[Any]:
         device, precision = self.model.hr_mean.device.type, self.config.run.precision
@@ -218,46 +245,73 @@ def set_dropout(model: nn.Module, rate: float) -> None:
             module.dropout = rate
 
 
-class Log:
-    """Lines of JSON, and TensorBoard where it is asked for."""
+def standardised(sample: Sample, model: Tamrf) -> dict[str, Patch]:
+    """Bring a sample to the device of a model, integers as integers, and standardise it there.
 
-    def __init__(self, folder: Path, *, reached: int, tensorboard: bool) -> None:
-        """Open the log of a run that goes on from a step: what a killed one told later is cut."""
-        path = folder / "log.jsonl"
-        if path.exists():
-            with fresh_file(path) as partial:
-                partial.write_text("".join(_told_until(reached, path)))
-        self._file = path.open("a")
-        self._board = _board(folder) if tensorboard else None
-
-    def write(self, kind: str, step: int, values: Mapping[str, float]) -> None:
-        """Add a line: ``"train"`` or ``"validation"``."""
-        line = {"kind": kind, "step": step, "time": round(time.time(), 3), **values}
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
-        if self._board is not None:
-            for name, value in values.items():
-                self._board.add_scalar(f"{kind}/{name}", value, step)
-
-    def close(self) -> None:
-        """Close the files."""
-        self._file.close()
-        if self._board is not None:
-            self._board.close()
+    A sensor that the cube lacks has no date.
+    """
+    seen = {STREAMS[name]: _standardised(name, own, model) for name, own in sample.patches.items()}
+    config = model.config
+    if "lr" not in seen:
+        seen["lr"] = _nothing(config.lr_bands, seen["hr"], 1 / config.ratio)
+    if "hr" not in seen:
+        seen["hr"] = _nothing(config.hr_bands, seen["lr"], config.ratio)
+    return seen
 
 
-def _told_until(reached: int, path: Path) -> Iterator[str]:
-    for line in path.read_text().splitlines(keepends=True):
-        with contextlib.suppress(json.JSONDecodeError):  # half a line
-            if reached and json.loads(line)["step"] <= reached:
-                yield line
+def _standardised(sensor: str, patch: Patch, model: Tamrf) -> Patch:
+    device = model.hr_mean.device
+    pixels, missing = standardise(model, sensor, patch.pixels.to(device), patch.packing)
+    return replace(
+        patch,
+        pixels=pixels.masked_fill_(missing, torch.nan),
+        valid=patch.valid.to(device) & ~missing.any(dim=1),
+        packing=None,
+    )
 
 
-def _board(folder: Path) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise OptionError(
-            "run.tensorboard needs TensorBoard: pip install 'tamrf-xr[train]', or set it to false"
-        ) from error
-    return SummaryWriter(str(folder))
+def _nothing(bands: int, other: Patch, scale: float) -> Patch:
+    """Return no date of a sensor, on a grid `scale` times as fine as that of the other."""
+    size = [round(side * scale) for side in other.valid.shape[-2:]]
+    return Patch(
+        other.pixels.new_empty(0, bands, *size),
+        other.valid.new_empty(0, *size),
+        other.days[:0],
+        other.given[:0],
+    )
+
+
+def predict(model: Tamrf, seen: Mapping[str, Patch], *, spare: int = 0) -> Predicted:
+    """Let a network, in training or not, predict every date of a sample from those given.
+
+    Parameters
+    ----------
+    model
+        The network.
+    seen
+        From `standardised`.
+    spare
+        From `losses.spare_border`: so many pixels of 10 m on every side are seen by the encoders,
+        and not predicted.
+    """
+    encoded = model.encode(*_given(seen["lr"]), *_given(seen["hr"]), margin=spare)
+    days = torch.cat([patch.days for patch in seen.values()]).unique()  # either sensor's, once
+    bands = model.decode(encoded, days.to(encoded.device)[None])[0]
+    at_lr, at_hr = (torch.searchsorted(days, seen[name].days) for name in ("lr", "hr"))
+    first = model.config.lr_bands
+    return Predicted(
+        hr=bands[at_hr, first:],
+        lr=bands[at_lr, :first],
+        lr_at_hr=bands[at_hr, :first],
+        encoded=encoded,
+        spared=spare,
+    )
+
+
+def _given(patch: Patch) -> tuple[Tensor | None, Tensor | None]:
+    """Return pixels (1, T, B, y, x) and days (1, T) of the dates given; None for none."""
+    if not patch.given.any():
+        return None, None
+    given = patch.at(patch.given.nonzero()[:, 0])
+    pixels = given.pixels.nan_to_num(0.0)
+    return pixels[None], given.days.to(pixels.device)[None]

@@ -9,10 +9,9 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import os
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -21,17 +20,16 @@ import torch
 import xarray as xr
 
 from tamrf_xr.errors import JobError, ModelError, OptionError, SourceNotFoundError
-from tamrf_xr.methods.weights import DEVICE, find_device
 from tamrf_xr.model.checkpoint import load_model, save_model
+from tamrf_xr.model.device import own_device
 from tamrf_xr.model.network import Tamrf
 from tamrf_xr.model.scrutiny import UNREADABLE, why_unreadable
 from tamrf_xr.paths import local_path
 from tamrf_xr.replacing import fresh_file
 from tamrf_xr.store import open_cube
 from tamrf_xr.training.config import TrainConfig, as_tree, read_config, write_config
-from tamrf_xr.training.loop import Log, Partials, Trainer
-from tamrf_xr.training.processes import World, world
-from tamrf_xr.training.statistics import statistics_of
+from tamrf_xr.training.data import statistics_of
+from tamrf_xr.training.trainer import Partials, Trainer, World
 
 CONFIG, LOG, LAST, BEST = "config.yaml", "log.jsonl", "last.pt", "best"
 MAY_CHANGE = ("optim.steps", "run.device", "run.validate_every", "run.keep", "run.tensorboard")
@@ -68,25 +66,29 @@ def train(config: TrainConfig, folder: str | Path, *, progress: bool = True) -> 
     Stopped
         If SIGTERM, SIGUSR1 or SIGINT came; a rerun goes on.
     """
-    device = device_of(config.run.device)
+    device = own_device(config.run.device)
     folder = local_path(folder, "folder of the run")
-    with world(device) as processes:
-        first = processes.rank == 0
-        cubes = [open_cube(path) for path in find_cubes(config.data.cubes)]
-        trainer = Trainer(config, cubes, build(config, cubes, device), processes)
+    with World.joined(device) as world:
+        first = world.rank == 0
+        trainer = _trainer(config, device, world)
         if first:
             _claim(folder, config)
-        processes.wait()
+        world.wait()
         if (folder / LAST).exists():
-            trainer.restore(_state_of(folder / LAST))
-        with _Run(trainer, folder) as run:
-            _follow(trainer, run, progress=progress and first)
+            _restore(trainer, folder / LAST)
+        with contextlib.closing(Record(trainer, folder)) as record:
+            _follow(trainer, record, progress=progress and first)
         return best_of(folder)
 
 
-def _state_of(path: Path) -> Any:
+def _trainer(config: TrainConfig, device: torch.device, world: World) -> Trainer:
+    cubes = [open_cube(path) for path in find_cubes(config.data.cubes)]
+    return Trainer(config, cubes, build(config, cubes, device), world)
+
+
+def _restore(trainer: Trainer, path: Path) -> None:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        trainer.restore(torch.load(path, map_location="cpu", weights_only=True))
     except UNREADABLE as error:
         raise ModelError(
             f"{path} cannot be read, so the run cannot go on: {why_unreadable(error)}; start anew "
@@ -104,15 +106,15 @@ def find_cubes(patterns: Sequence[str]) -> list[Path]:
     """
     if not patterns:
         raise SourceNotFoundError("no cubes named: set data=CUBES, such as data=cubes/*.zarr")
-    found: list[Path] = []
+    cubes: list[Path] = []
     for pattern in patterns:
         path = local_path(pattern, "cube")
         anchor = Path(path.anchor or ".")
         matches = sorted(anchor.glob(str(path.relative_to(path.anchor) if path.anchor else path)))
         if not matches:
             raise SourceNotFoundError(f"no cube matches {pattern}; found nothing there")
-        found += matches
-    return found
+        cubes += matches
+    return cubes
 
 
 def build(config: TrainConfig, cubes: Sequence[xr.DataTree], device: torch.device) -> Tamrf:
@@ -131,33 +133,14 @@ def placed(model: Tamrf, device: torch.device) -> Tamrf:
     return cast("Tamrf", model.to(device).to(memory_format=torch.channels_last))  # type: ignore[call-overload]
 
 
-def device_of(asked: str) -> torch.device:
-    """Return the device that is asked for; with torchrun, each process has a GPU of its own.
-
-    Raises
-    ------
-    OptionError
-        If it is not there.
-    """
-    if not DEVICE.fullmatch(asked):
-        raise OptionError(f"device is {asked!r}, which is not there; expected auto, cpu or cuda")
-    asked = find_device(asked)
-    if asked == "cuda":
-        asked = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
-    try:
-        return torch.empty(0, device=asked).device
-    except (RuntimeError, AssertionError) as error:  # the latter where torch has no CUDA
-        raise OptionError(f"device is {asked!r}, which is not there: {error}") from error
-
-
 def _claim(folder: Path, config: TrainConfig) -> None:
     """Keep the configuration, or check that the run that is there asked the same."""
     kept = folder / CONFIG
     if kept.exists():
         before, now = (_flat(tree) for tree in (read_config(kept, TrainConfig()), config))
         if changed := [name for name in now if now[name] != before[name]]:
-            told = ", ".join(f"{n} ({before[n]} there, {now[n]} asked)" for n in changed)
-            raise JobError(f"{folder} holds another run: {told}; name another folder")
+            values = ", ".join(f"{n} ({before[n]} there, {now[n]} asked)" for n in changed)
+            raise JobError(f"{folder} holds another run: {values}; name another folder")
     elif folder.exists() and any(folder.iterdir()):
         raise JobError(f"{folder} exists and holds no run; name another folder")
     folder.mkdir(parents=True, exist_ok=True)
@@ -174,51 +157,58 @@ def _flat(config: TrainConfig) -> dict[str, Any]:
     }
 
 
-def _follow(trainer: Trainer, run: _Run, *, progress: bool) -> None:
+def _follow(trainer: Trainer, record: Record, *, progress: bool) -> None:
     """Step, validate, keep; stop where a signal came in any process."""
     every, last = trainer.config.run.validate_every, trainer.config.optim.steps
     with _signals() as signalled, step_bar(trainer, shown=progress) as show:
         if trainer.step == 0:
-            run.write("validation", trainer.validate())  # what learning starts from
+            record.log("validation", trainer.validate())  # what learning starts from
         for losses in trainer.steps():
             show(losses)
-            run.write("train", losses)
+            record.log("train", losses)
             if trainer.step % every == 0 or trainer.step == last:
-                run.keep(trainer.validate())
+                record.keep(trainer.validate())
             if trainer.world.agree(flag=bool(signalled)) and trainer.step < last:
-                run.save()
+                record.save()
                 raise Stopped(f"stopped at step {trainer.step} of {last}; run again to go on")
 
 
-class _Run:
+class Record:
     """What is written of a run: by its first process, by no other."""
 
     def __init__(self, trainer: Trainer, folder: Path) -> None:
+        """Open the log of a run that goes on: what a killed one wrote later is cut."""
         self._trainer, self._folder = trainer, folder
-        first, tensorboard = trainer.world.rank == 0, trainer.config.run.tensorboard
-        self._log = Log(folder, reached=trainer.step, tensorboard=tensorboard) if first else None
+        self._file, self._board = None, None
+        if trainer.world.rank:
+            return
+        if (folder / LOG).exists():
+            with fresh_file(folder / LOG) as partial:
+                partial.write_text("".join(_lines_until(trainer.step, folder / LOG)))
+        self._file = (folder / LOG).open("a")
+        self._board = _board(folder) if trainer.config.run.tensorboard else None
 
-    def __enter__(self) -> _Run:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._log:
-            self._log.close()
-
-    def write(self, kind: str, losses: Partials) -> None:
-        """Log the losses of a step, or of a validation."""
-        if self._log:
-            self._log.write(kind, self._trainer.step, losses)
+    def log(self, kind: str, losses: Mapping[str, float]) -> None:
+        """Add the losses of a step, ``"train"``, or of a ``"validation"``."""
+        if self._file is None:
+            return
+        step = self._trainer.step
+        line = {"kind": kind, "step": step, "time": round(time.time(), 3), **losses}
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
+        if self._board is not None:
+            for name, value in losses.items():
+                self._board.add_scalar(f"{kind}/{name}", value, step)
 
     def keep(self, losses: Partials) -> None:
         """Log a validation, keep its weights if they are among the best, write a checkpoint."""
-        self.write("validation", losses)
-        if not self._log:
+        self.log("validation", losses)
+        if self._file is None:
             return
-        trainer, best = self._trainer, self._folder / BEST
+        trainer = self._trainer
         save_model(
             trainer.best_model,
-            best / f"{trainer.step:07d}.safetensors",
+            self._folder / BEST / f"{trainer.step:07d}.safetensors",
             overwrite=True,
             metadata={
                 "validation_loss": losses["total"],
@@ -233,24 +223,47 @@ class _Run:
 
     def save(self) -> None:
         """Write what a rerun goes on from, whole or not at all."""
-        if self._log:
+        if self._file is not None:
             with fresh_file(self._folder / LAST) as partial:
                 torch.save(self._trainer.state(), partial)
+
+    def close(self) -> None:
+        """Close the log."""
+        for file in (self._file, self._board):
+            if file is not None:
+                file.close()
+
+
+def _lines_until(reached: int, path: Path) -> Iterator[str]:
+    for line in path.read_text().splitlines(keepends=True):
+        with contextlib.suppress(json.JSONDecodeError):  # half a line
+            if reached and json.loads(line)["step"] <= reached:
+                yield line
+
+
+def _board(folder: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise OptionError(
+            "run.tensorboard needs TensorBoard: pip install 'tamrf-xr[train]', or set it to false"
+        ) from error
+    return SummaryWriter(str(folder))
 
 
 def ranked(folder: Path) -> list[Path]:
     """Return the weights kept of a run, best first."""
 
-    def loss(path: Path) -> float:
-        told: dict[str, Any] = json.loads(path.with_suffix(".json").read_text())
-        found = float(told["metadata"]["validation_loss"])
-        return math.inf if math.isnan(found) else found
+    def loss_of(path: Path) -> float:
+        written = json.loads(path.with_suffix(".json").read_text())
+        loss = float(written["metadata"]["validation_loss"])
+        return math.inf if math.isnan(loss) else loss
 
     # Weights are written before the JSON beside them: those of a killed run may lack it.
     whole = [
         path for path in (folder / BEST).glob("*.safetensors") if path.with_suffix(".json").exists()
     ]
-    return sorted(whole, key=loss)
+    return sorted(whole, key=loss_of)
 
 
 def best_of(folder: Path) -> Path:
@@ -308,19 +321,17 @@ def try_out(config: TrainConfig) -> str:
     str
         Lines for a person to read.
     """
-    device = device_of(config.run.device)
-    cubes = [open_cube(path) for path in find_cubes(config.data.cubes)]
-    short = replace(config, optim=replace(config.optim, steps=2))
-    trainer = Trainer(short, cubes, build(short, cubes, device), World())
-    sample = trainer.patches[0]
+    device = own_device(config.run.device)
+    trainer = _trainer(replace(config, optim=replace(config.optim, steps=2)), device, World())
+    patches, cubes = trainer.patches[0].patches, find_cubes(config.data.cubes)
     lines = [
         f"{len(cubes)} cubes, {sum(p.numel() for p in trainer.model.parameters()):,} parameters",
-        *(f"{n}: {s.series.pixels.shape} (date, band, y, x)" for n, s in sample.observed.items()),
+        *(f"{name}: {tuple(p.pixels.shape)} (date, band, y, x)" for name, p in patches.items()),
     ]
     start = time.perf_counter()
     for losses in trainer.steps():
-        told = ", ".join(f"{name} {value:.3g}" for name, value in losses.items())
-        lines.append(f"step {trainer.step}, {time.perf_counter() - start:.2f} s: {told}")
+        values = ", ".join(f"{name} {value:.3g}" for name, value in losses.items())
+        lines.append(f"step {trainer.step}, {time.perf_counter() - start:.2f} s: {values}")
         start = time.perf_counter()
     return "\n".join([*lines, f"memory: {_memory(device):.2f} GiB"])
 
