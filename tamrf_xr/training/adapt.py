@@ -13,7 +13,6 @@ from tamrf_xr.cube import fine_grid, validate
 from tamrf_xr.errors import CubeError, OptionError
 from tamrf_xr.methods.tamrf import resolve
 from tamrf_xr.model.checkpoint import model_from_bytes
-from tamrf_xr.model.device import own_device
 from tamrf_xr.model.network import Tamrf
 from tamrf_xr.training.config import (
     COARSE_M,
@@ -28,7 +27,7 @@ from tamrf_xr.training.config import (
     TrainConfig,
 )
 from tamrf_xr.training.recipes import recipe
-from tamrf_xr.training.run import placed, step_bar
+from tamrf_xr.training.run import own_device, placed, step_bar
 from tamrf_xr.training.trainer import Trainer, World
 
 _SMALLEST_M = 240

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +22,7 @@ import xarray as xr
 
 from tamrf_xr.errors import JobError, ModelError, OptionError, SourceNotFoundError
 from tamrf_xr.model.checkpoint import load_model, save_model
-from tamrf_xr.model.device import own_device
+from tamrf_xr.model.device import resolve_device
 from tamrf_xr.model.network import Tamrf
 from tamrf_xr.model.scrutiny import UNREADABLE, why_unreadable
 from tamrf_xr.paths import local_path
@@ -131,6 +132,13 @@ def build(config: TrainConfig, cubes: Sequence[xr.DataTree], device: torch.devic
 def placed(model: Tamrf, device: torch.device) -> Tamrf:
     """Return a network on a device, its weights laid out as convolutions are fastest."""
     return cast("Tamrf", model.to(device).to(memory_format=torch.channels_last))  # type: ignore[call-overload]
+
+
+def own_device(asked: str) -> torch.device:
+    """Return the device that is asked for; with torchrun, each process has a GPU of its own."""
+    device = resolve_device(asked)
+    own = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    return resolve_device(own) if device == torch.device("cuda") else device
 
 
 def _claim(folder: Path, config: TrainConfig) -> None:

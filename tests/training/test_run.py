@@ -20,12 +20,13 @@ from tamrf_xr.cube import build_cube, groups_of
 from tamrf_xr.errors import JobError, ModelError, OptionError, SourceNotFoundError
 from tamrf_xr.model.network import Tamrf
 from tamrf_xr.train import main
+from tamrf_xr.training import run as run_module
 from tamrf_xr.training import trainer as trainer_module
 from tamrf_xr.training.config import OptimConfig, override
 from tamrf_xr.training.data import Sample
 from tamrf_xr.training.losses import loss_tools, spare_border
 from tamrf_xr.training.recipes import RECIPES, recipe
-from tamrf_xr.training.run import BEST, LAST, Stopped, build, ranked, train, try_out
+from tamrf_xr.training.run import BEST, LAST, Stopped, build, own_device, ranked, train, try_out
 from tamrf_xr.training.trainer import Trainer, World, learning_rate
 from tests.scenes import random_cube
 
@@ -231,7 +232,7 @@ def test_bad_requests_leave_nothing_behind(config, tmp_path, capsys):
     assert "ablation_mae" in capsys.readouterr().err
     with pytest.raises(SourceNotFoundError, match="no cube matches"):
         train(override(config, ["data=none.zarr"]), tmp_path / "run", progress=False)
-    with pytest.raises(OptionError, match="which is not there"):
+    with pytest.raises(OptionError, match="device must be auto, cpu, cuda or cuda:N"):
         train(override(config, ["run.device=nonesuch"]), tmp_path / "run", progress=False)
     assert not (tmp_path / "run").exists()
 
@@ -278,3 +279,10 @@ def test_a_checkpoint_that_cannot_be_gone_on_with_is_refused(config, undisturbed
     (folder / LAST).write_bytes(b"no checkpoint")
     with pytest.raises(ModelError, match=r"last\.pt cannot be read"):
         train(config, folder, progress=False)
+
+
+def test_each_process_has_a_gpu_of_its_own(monkeypatch):
+    monkeypatch.setattr(run_module, "resolve_device", torch.device)  # no GPU need be there
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    expected = {"cuda": "cuda:3", "cuda:1": "cuda:1", "cpu": "cpu"}
+    assert {name: str(own_device(name)) for name in expected} == expected
