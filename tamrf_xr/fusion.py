@@ -18,7 +18,7 @@ from tamrf_xr.errors import CubeError, OptionError
 from tamrf_xr.fuser import FuserSpec
 from tamrf_xr.harmonize.door import read_cube
 from tamrf_xr.methods.registry import Request, check_sensors, listed, parse_bands, plan_method
-from tamrf_xr.methods.weights import check_device
+from tamrf_xr.model.device import resolve_device
 from tamrf_xr.scale.job import Execution, run_tiles
 from tamrf_xr.scale.lazy import fuse_lazily
 from tamrf_xr.scale.prepared import Job, Timing, read_by
@@ -284,7 +284,7 @@ def _check_device(spec: FuserSpec, *, here: bool) -> None:
     """Refuse a device before anything is laid out, rather than tile by tile."""
     asked = dict(spec.options).get("device")
     if isinstance(asked, str):
-        check_device(asked, here=here)
+        resolve_device(asked, here=here)
 
 
 def bands_of(cube: xr.DataTree) -> dict[str, tuple[str, ...]]:

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import tamrf_xr
 from tamrf_xr.cli import build_parser, main
+from tamrf_xr.model.foreign import read_tensors
 from tests.oracle import shared
 from tests.scenes import random_cube
 
@@ -45,6 +47,19 @@ def test_fuse_with_published_weights(scene, tmp_path, capsys):
     said = capsys.readouterr().out
     assert "36 x 45 pixels of 10 m, EPSG:32631" in said
     assert "2 dates, 2022-01-10 to 2022-02-01" in said
+
+
+def test_weights_of_other_methods_keep_their_names(tmp_path):
+    state = {"b.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.ones(2)}
+    torch.save({"state_dict": state}, tmp_path / "w.pth")
+    out = tmp_path / "w.safetensors"
+    words = ("weights", "convert", tmp_path / "w.pth", out)
+    assert run(*words, "--tensors") == 0
+    kept = read_tensors(str(out))
+    assert list(kept) == list(state)
+    assert all(torch.equal(kept[name], tensor) for name, tensor in state.items())
+    assert run(*words, "--tensors", "--overwrite", "--config", "c.yaml") == 1
+    assert run(*words, "--tensors") == 1  # it is there
 
 
 def test_progress_is_shown(scene, tmp_path, capsys):

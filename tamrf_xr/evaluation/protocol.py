@@ -38,7 +38,7 @@ from tamrf_xr.evaluation.score import Scoring, check_margin
 from tamrf_xr.evaluation.split import SplitSettings
 from tamrf_xr.evaluation.tasks import Run, Task, check_methods, check_strategy, find_task
 from tamrf_xr.iso8601 import read_length
-from tamrf_xr.methods.weights import check_device
+from tamrf_xr.model.device import resolve_device
 from tamrf_xr.paths import readable
 from tamrf_xr.replacing import check_around
 from tamrf_xr.store import SHARD, open_cube
@@ -167,7 +167,7 @@ def _check_values(fusing: Mapping[str, Any], viewer_dates: int) -> None:
         raise OptionError(f"no option {', '.join(unknown)}; fuse takes {', '.join(FUSING)}")
     if fusing.get("window") is not None:
         read_length(fusing["window"], "window")
-    check_device(fusing.get("device", "auto"), here=True)
+    resolve_device(fusing.get("device", "auto"), here=True)
     if not 0 <= viewer_dates <= MOST_VIEWED:
         raise OptionError(f"viewer_dates is {viewer_dates!r:.40}; expected 0 to {MOST_VIEWED}")
 

@@ -227,16 +227,6 @@ def check_unchanged(paths: tuple[str, ...], expected: str) -> None:
         )
 
 
-def find_device(asked: str) -> str:
-    """Return the name of the device asked, there or not; see `resolve_device`."""
-    return str(resolve_device(asked, here=False))
-
-
-def check_device(asked: str, *, here: bool) -> None:
-    """Refuse a device that is none, or is not there; see `resolve_device`."""
-    resolve_device(asked, here=here)
-
-
 def load(network: Callable[[], Module], tensors: Mapping[str, Tensor], *, where: str) -> Module:
     """Build a network around its state dict: for evaluation, float32, on the CPU.
 

@@ -6,19 +6,17 @@ Shapes: T dates, P bands, N = T x P images, F features, Y X pixels, y x features
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from tamrf_xr.errors import ModelError, OptionError, SourceNotFoundError
-from tamrf_xr.model.scrutiny import UNREADABLE, check_values, why_unreadable
-from tamrf_xr.model.unpickle import Restricted
+from tamrf_xr.model.foreign import read_tensors
+from tamrf_xr.model.scrutiny import check_values
 from tamrf_xr.paths import local_path
 
 STAGES: Final = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
@@ -138,12 +136,12 @@ def load_lpips(vgg16: str | Path | None = None, heads: str | Path | None = None)
         If a file does not hold what it should.
     """
     features_file = _find(vgg16, "vgg16")
-    arrays = _read(features_file)
+    arrays = read_tensors(str(features_file))
     convolutions = _convolutions(arrays, features_file)
     if heads is None and "NetLinLayer_0.Conv_0.kernel" in arrays:
         return MaskedLpips(convolutions, _heads(arrays, features_file))
     heads_file = _find(heads, "lpips_heads")
-    return MaskedLpips(convolutions, _heads(_read(heads_file), heads_file))
+    return MaskedLpips(convolutions, _heads(read_tensors(str(heads_file)), heads_file))
 
 
 def _find(named: str | Path | None, kind: str) -> Path:
@@ -161,42 +159,6 @@ def _find(named: str | Path | None, kind: str) -> Path:
         f"0.1.0, which holds VGG16 and the heads), or put one in that place; "
         f"or train without LPIPS: loss.perceptual=smooth_l1 or loss.perceptual=off"
     )
-
-
-def _read(file: Path) -> dict[str, Tensor]:
-    """Return every array of a file by its dotted name; lists are named by position."""
-    try:
-        if file.suffix == ".safetensors":
-            return load_file(file)
-        if file.suffix == ".ckpt":
-            with file.open("rb") as stream:
-                return _flat(Restricted(stream, _ARRAYS, kind="arrays").load())
-        return _flat(torch.load(file, map_location="cpu", weights_only=True))
-    except UNREADABLE as error:
-        raise ModelError(f"{file} cannot be read as weights: {why_unreadable(error)}") from None
-
-
-def _reconstruct(*arguments: Any) -> Any:
-    """Stand for the function of that name, whose module numpy 2 moved."""
-    return np.ndarray.__new__(*arguments)
-
-
-_ARRAYS: Final = {
-    (module, name): value
-    for module in ("numpy.core.multiarray", "numpy._core.multiarray", "numpy")
-    for name, value in zip(
-        ("_reconstruct", "ndarray", "dtype"), (_reconstruct, np.ndarray, np.dtype), strict=True
-    )
-}
-"""What arrays are pickled with, by whichever numpy."""
-
-
-def _flat(tree: Any, prefix: str = "") -> dict[str, Tensor]:
-    if isinstance(tree, Mapping | list | tuple):
-        items = tree.items() if isinstance(tree, Mapping) else enumerate(tree)
-        parts = (_flat(value, f"{prefix}.{key}" if prefix else str(key)) for key, value in items)
-        return {name: array for part in parts for name, array in part.items()}
-    return {prefix: torch.as_tensor(np.array(tree)) if isinstance(tree, np.ndarray) else tree}
 
 
 def _convolutions(arrays: dict[str, Tensor], file: Path) -> list[tuple[Tensor, Tensor]]:

@@ -191,8 +191,8 @@ def test_files_that_are_no_vgg16_are_refused(files: Path) -> None:
         load_lpips(files / "text.pth")
 
 
-def test_a_pickle_may_build_arrays_only(tmp_path: Path) -> None:
+def test_what_a_pickle_names_is_not_made(tmp_path: Path) -> None:
     hostile = tmp_path / "vgg16.ckpt"
     hostile.write_bytes(pickle.dumps({"VGG16_0": Path}))
-    with pytest.raises(ModelError, match=r"it asks for pathlib.*arrays alone are allowed"):
+    with pytest.raises(ModelError, match="holds no weights"):
         load_lpips(hostile)
