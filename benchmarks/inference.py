@@ -25,6 +25,7 @@ from benchmarks.harness import Row, finish, machine, parse
 from tamrf_xr.model.config import NetworkConfig
 from tamrf_xr.model.engine import Engine
 from tamrf_xr.model.network import Tamrf
+from tamrf_xr.model.precision import fastest
 
 STAGES = ("hr encoder", "lr encoder", "transformer", "attention", "decoder")
 SIZES: dict[str, tuple[Any, Any]] = {
@@ -118,7 +119,8 @@ def _measure(options: argparse.Namespace, model: Tamrf, scene: Scene) -> Row:
     """Run one engine, in turn, after each eager tile, so that all see the same load."""
     device = torch.device(options.device)
     eager, scene = Eager(model).to(device), Scene(*(part.to(device) for part in _parts(scene)))
-    engines = {p: Engine(model, device=device, precision=p) for p in ("float32", "bfloat16")}
+    taken = {asked: fastest(device, asked) for asked in ("float32", "tf32", "bfloat16")}
+    engines = {p: Engine(model, device=device, precision=kind) for p, kind in taken.items()}
     cores = tiles(scene, core=options.core, margin=options.margin, ratio=model.config.ratio)
     shares = _shares(cores, options.margin)
     runs: dict[str, list[dict[str, float]]] = defaultdict(list)
@@ -140,7 +142,7 @@ def _measure(options: argparse.Namespace, model: Tamrf, scene: Scene) -> Row:
         "seconds": seconds,
         "total": {name: sum(stages.values()) for name, stages in seconds.items()},
         "runs": {name: [sum(run.values()) for run in each] for name, each in runs.items()},
-        "computed_in": {name: str(engine.dtype) for name, engine in engines.items()},
+        "computed_in": {name: engine.precision for name, engine in engines.items()},
         "max_abs_difference_from_eager": {
             name: _difference(out, tile_outputs, cores, options) for name, out in outputs.items()
         },

@@ -123,7 +123,9 @@ def fuse(
     device
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``, or ``"auto"``: a GPU where there is one.
     precision
-        ``"float32"``, ``"bfloat16"``, or ``"auto"``: bfloat16 on GPUs, else float32.
+        ``"float32"``, exactly, on GPUs too; ``"tf32"``, whose products round to 10 bits on GPUs
+        and nowhere else; ``"bfloat16"``, where it is faster; or ``"auto"``: bfloat16 on GPUs
+        that have it, else float32. What was computed in is an attribute of the product.
     tile
         Edge of a tile in 10 m pixels. ``"auto"`` fits the memory there is. The result does not
         depend on it, but for ``"dms"``, whose models are fitted per tile, ``"dstfn"``, whose

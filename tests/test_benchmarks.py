@@ -39,7 +39,7 @@ def test_inference_agrees_with_eager_and_is_kept(tmp_path):
     (kept,) = tmp_path.iterdir()
     assert kept.name.startswith("inference-cpu-")
     report = json.loads(kept.read_text())
-    assert set(report["seconds"]) == {"eager", "float32", "bfloat16"}
+    assert set(report["seconds"]) == {"eager", "float32", "tf32", "bfloat16"}
     assert report["max_abs_difference_from_eager"]["float32"] < 1e-4
 
 

@@ -45,7 +45,8 @@ def _add_request(parser: argparse.ArgumentParser) -> None:
 
 def _add_execution(parser: argparse.ArgumentParser) -> None:
     shared(parser, "--device")
-    parser.add_argument("--precision", default="auto", choices=["auto", "float32", "bfloat16"])
+    precisions = ["auto", "float32", "tf32", "bfloat16"]
+    parser.add_argument("--precision", default="auto", choices=precisions)
     defaulted(parser, "--tile", "auto", "10 m pixels", type=_tile)
     shared(parser, "--overwrite", help="replace what is at OUT.zarr")
     parser.add_argument(

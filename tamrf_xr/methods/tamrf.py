@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from tamrf_xr.model.config import NetworkConfig
     from tamrf_xr.model.engine import Engine
     from tamrf_xr.model.network import Tamrf
+    from tamrf_xr.model.precision import Precision
 
 _log = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ DATES_AT_ONCE = 4
 MOST_PIXELS, FEWEST_PIXELS = 16384, 1024
 """Pixels of a block on a GPU, and the least to which `TamrfFuser.relieve` goes."""
 
-PRECISIONS = ("auto", "float32", "bfloat16")
+PRECISIONS = ("auto", "float32", "tf32", "bfloat16")
 DEFAULT_WEIGHTS = "weights/default.safetensors"
 """What ``model="default"`` stands for; its model card lies beside it."""
 
@@ -97,13 +98,10 @@ def plan(request: Request) -> FuserSpec:
 
 def _precision(asked: str, device: torch.device) -> str:
     """Return what every worker computes in: decided here, so that a product is of one precision."""
-    from tamrf_xr.model.precision import fastest_type
+    from tamrf_xr.model.precision import fastest
 
-    if asked == "auto":
-        asked = "float32" if device.type == "cpu" else "bfloat16"
-    kind = fastest_type(device, asked)  # type: ignore[arg-type]
-    computed = str(kind).removeprefix("torch.")
-    if computed != asked:
+    computed = fastest(device, asked)
+    if asked not in {computed, "auto"}:
         _log.warning("%s asked, computed in %s: faster on this %s", asked, computed, device.type)
     return computed
 
@@ -167,7 +165,7 @@ class TamrfFuser:
     """The network at work on tiles."""
 
     def __init__(
-        self, makes: Bands, *, weights: str | bytes, digest: str, device: str, precision: str
+        self, makes: Bands, *, weights: str | bytes, digest: str, device: str, precision: Precision
     ) -> None:
         """Load the weights and check that they are those that were planned with."""
         self._makes = makes
@@ -303,10 +301,10 @@ def _clip(wanted: slice) -> slice:
 
 
 @cache
-def _engine(weights: str | bytes, digest: str, placing: tuple[str, str]) -> tuple[Engine, Tamrf]:
+def _engine(
+    weights: str | bytes, digest: str, placing: tuple[str, Precision]
+) -> tuple[Engine, Tamrf]:
     """Load weights and put them on a device: once per process, device and content."""
-    import torch
-
     from tamrf_xr.model.checkpoint import load_model, model_from_bytes
     from tamrf_xr.model.engine import Engine
 
@@ -315,4 +313,4 @@ def _engine(weights: str | bytes, digest: str, placing: tuple[str, str]) -> tupl
     else:
         check_unchanged((weights,), digest)
         model = load_model(weights)
-    return Engine(model, device=resolve_device(placing[0]), dtype=getattr(torch, placing[1])), model
+    return Engine(model, device=resolve_device(placing[0]), precision=placing[1]), model

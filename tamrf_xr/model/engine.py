@@ -6,9 +6,10 @@ h w low-resolution grid, H W high-resolution grid, P pixels of a block.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 import numpy.typing as npt
 import torch
@@ -19,13 +20,26 @@ from tamrf_xr.model import footprint
 from tamrf_xr.model.attend import ORDER, Asked, PixelModel
 from tamrf_xr.model.convolve import FastDecoder, FastEncoder, Placement
 from tamrf_xr.model.network import Tamrf
-from tamrf_xr.model.precision import Precision, fastest_type
+from tamrf_xr.model.precision import DTYPES, Precision, check_card, products
+
+Stage = TypeVar("Stage", bound=Callable[..., Tensor])
 
 Days = Tensor | Sequence[float]
 """Days from one origin, (T,)."""
 
 Features = Mapping[str, tuple[Tensor, Days]]
 """Per sensor (``"lr"``, ``"hr"``): features (T, H, W, L) and the days of their dates."""
+
+
+def _computing(stage: Stage) -> Stage:
+    """Let a stage compute without gradients, in the precision of its engine."""
+
+    @wraps(stage)
+    def exactly(self: Engine, *args: Any, **kwargs: Any) -> Tensor:
+        with torch.inference_mode(), products(self.precision):
+            return stage(self, *args, **kwargs)
+
+    return cast("Stage", exactly)
 
 
 class Engine:
@@ -44,10 +58,8 @@ class Engine:
     device
         Where to compute. CUDA is written for, but was not run: no such machine was at hand.
     precision
-        ``"bfloat16"`` allows bfloat16 where that is faster: on CUDA, and on CPUs where a probe
-        finds it so (`tamrf_xr.model.precision`); elsewhere everything is computed in float32.
-    dtype
-        Compute in this type whatever the device; None lets `precision` decide.
+        What is computed in, whatever is faster (`tamrf_xr.model.precision.fastest` tells that)
+        and whatever the process allows: float32 is float32, on CUDA too.
     pixels
         Pixels of a block of the transformer; None for what suits the device.
     rows
@@ -56,7 +68,7 @@ class Engine:
     Raises
     ------
     ModelError
-        If `precision` is unknown.
+        If `precision` is unknown, or beyond the card.
     """
 
     def __init__(
@@ -65,13 +77,16 @@ class Engine:
         *,
         device: str | torch.device = "cpu",
         precision: Precision = "float32",
-        dtype: torch.dtype | None = None,
         pixels: int | None = None,
         rows: int | None = None,
     ) -> None:
         device = torch.device(device)
         self.config = model.config
-        self.device, self.dtype = device, dtype or fastest_type(device, precision)
+        if precision not in DTYPES:
+            raise ModelError(f"precision must be one of {', '.join(DTYPES)}, got {precision!r}")
+        if precision == "bfloat16":
+            check_card(device)
+        self.device, self.precision, self.dtype = device, precision, DTYPES[precision]
         on_cpu = device.type == "cpu"
         self._copies = _stream(device)
         self.pixels = pixels
@@ -131,7 +146,7 @@ class Engine:
         here = torch.empty(bands.shape, dtype=bands.dtype, pin_memory=pinned)
         return here.copy_(bands)
 
-    @torch.inference_mode()
+    @_computing
     def encode_hr(self, x: Tensor) -> Tensor:
         """Encode the high-resolution sensor.
 
@@ -152,7 +167,7 @@ class Engine:
         """
         return self._encode("hr", x, self.config.hr_bands)
 
-    @torch.inference_mode()
+    @_computing
     def encode_lr(self, x: Tensor) -> Tensor:
         """Encode the low-resolution sensor onto the high-resolution grid.
 
@@ -173,7 +188,7 @@ class Engine:
         """
         return self._encode("lr", x, self.config.lr_bands)
 
-    @torch.inference_mode()
+    @_computing
     def attend(self, features: Features, query_days: Days) -> Tensor:
         """Let the dates of each pixel attend to each other, and the queries to them.
 
@@ -201,7 +216,7 @@ class Engine:
         self._attend_rows(task, 0, out)
         return out
 
-    @torch.inference_mode()
+    @_computing
     def decode(self, attended: Tensor, *, channels: Sequence[int] | None = None) -> Tensor:
         """Turn attended maps into bands.
 
@@ -229,7 +244,7 @@ class Engine:
         self._decoder(attended, out, index)
         return out
 
-    @torch.inference_mode()
+    @_computing
     def reconstruct(
         self, features: Features, query_days: Days, *, channels: Sequence[int] | None = None
     ) -> Tensor:

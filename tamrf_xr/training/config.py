@@ -214,8 +214,9 @@ class RunConfig(Checked):
     device: str = "auto"
     """``"auto"``, ``"cpu"``, ``"cuda"``."""
 
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Autocast: ``"auto"`` is bfloat16 on a GPU and float32 on a CPU."""
+    precision: Literal["auto", "float32", "tf32", "bfloat16"] = "auto"
+    """``"float32"``, exactly; ``"tf32"``: products of a GPU round to 10 bits; ``"bfloat16"``:
+    autocast; ``"auto"`` is bfloat16 on a GPU that has it, and float32 on a CPU."""
 
     validate_every: Steps = 2018
     """Steps between validations; a checkpoint is written at each."""

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 import xarray as xr
@@ -27,6 +27,7 @@ from torch import Tensor, distributed, nn
 from tamrf_xr.errors import OptionError
 from tamrf_xr.methods.tamrf import STREAMS, standardise
 from tamrf_xr.model.network import Tamrf
+from tamrf_xr.model.precision import Precision, check_card, fastest, products
 from tamrf_xr.training.config import OptimConfig, TrainConfig
 from tamrf_xr.training.data import Patch, Patches, Sample, read_ahead, sites_of
 from tamrf_xr.training.losses import Predicted, loss_tools, spare_border, training_loss
@@ -135,6 +136,7 @@ class Trainer:
                 f"to a multiple of {world.size}"
             )
         set_dropout(model, optim.dropout)
+        self.precision = _precision(model.hr_mean.device, run.precision)
         self.tools = loss_tools(model, config.loss)
         self.optimizer = torch.optim.Adam(model.parameters(), lr=optim.lr)
         for parameter in model.parameters():
@@ -169,8 +171,9 @@ class Trainer:
         for sample in samples:
             # Dropout takes no generator of its own.
             torch.manual_seed((self.config.run.seed << 32) + sample.number)  # noqa: TID251
-            total, partials = self.loss(self.model, sample)
-            (total / optim.batch).backward()
+            with products(self.precision):
+                total, partials = self.loss(self.model, sample)
+                (total / optim.batch).backward()
             for name, value in partials.items():
                 sums[name] += float(value) / optim.batch
         self.world.add_gradients(self.model)
@@ -202,10 +205,9 @@ class Trainer:
             return training_loss(predicted, seen, loss, tools=self.tools)
 
     def _autocast(self) -> AbstractContextManager[Any]:
-        device, precision = self.model.hr_mean.device.type, self.config.run.precision
-        if precision == "float32" or (precision == "auto" and device == "cpu"):
+        if self.precision != "bfloat16":
             return contextlib.nullcontext()
-        return torch.autocast(device, torch.bfloat16)
+        return torch.autocast(self.model.hr_mean.device.type, torch.bfloat16)
 
     @torch.no_grad()
     def validate(self) -> Partials:
@@ -214,7 +216,9 @@ class Trainer:
         numbers = range(world.rank, len(self.validation), world.size)
         sums: defaultdict[str, float] = defaultdict(float)
         for sample in read_ahead(self.validation, numbers, threads=self.config.data.threads):
-            for name, value in self.loss(model, sample)[1].items():
+            with products(self.precision):
+                partials = self.loss(model, sample)[1]
+            for name, value in partials.items():
                 sums[name] += float(value) / len(self.validation)
         return world.add(sums)
 
@@ -234,6 +238,13 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
+
+
+def _precision(device: torch.device, asked: str) -> Precision:
+    """Return what a run computes in: what is named, and nothing faster."""
+    if asked == "bfloat16":
+        check_card(device)
+    return cast("Precision", fastest(device, "auto") if asked == "auto" else asked)
 
 
 def set_dropout(model: nn.Module, rate: float) -> None:

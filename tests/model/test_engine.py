@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import operator
+import threading
+from collections.abc import Iterator
+from typing import Any
+from unittest import mock
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import Oracle, configs, network, series
+from torch import Tensor
 from torch.nn import functional
 
 from tamrf_xr.errors import ModelError
@@ -18,7 +25,7 @@ from tamrf_xr.model.config import NetworkConfig
 from tamrf_xr.model.convolve import upsample
 from tamrf_xr.model.engine import Engine
 from tamrf_xr.model.network import Tamrf
-from tamrf_xr.model.precision import fastest_type
+from tamrf_xr.model.precision import DTYPES, fastest, products
 
 CASES = ("both", "lr_only", "hr_only")
 
@@ -150,7 +157,7 @@ def test_padded_heads_change_nothing(small: Tamrf) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_bfloat16_error_is_bounded(oracle: Oracle, case: str) -> None:
     """As computed on CUDA and AMX; random weights, whose outputs vary more than reflectance."""
-    engine = Engine(oracle.model, dtype=torch.bfloat16)
+    engine = Engine(oracle.model, precision="bfloat16")
     inputs, days = _one(oracle.series(case)), oracle.queries("hr")[0]
     exact = Engine(oracle.model).predict(*inputs, query_days=days)
     error = (engine.predict(*inputs, query_days=days) - exact).abs()
@@ -158,16 +165,90 @@ def test_bfloat16_error_is_bounded(oracle: Oracle, case: str) -> None:
     assert float(error.square().mean().sqrt()) < 0.03 * float(exact.std())
 
 
-def test_bfloat16_is_used_where_it_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_fastest_of_what_is_precise_enough_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
     for slow in (0.5, 1.0, 1.1):
         monkeypatch.setattr(precision, "bfloat16_speed", lambda slow=slow: slow)
-        assert fastest_type(cpu, "bfloat16") == torch.float32
+        assert fastest(cpu, "bfloat16") == "float32"
     monkeypatch.setattr(precision, "bfloat16_speed", lambda: 1.6)
-    assert fastest_type(cpu, "bfloat16") == torch.bfloat16
-    assert fastest_type(cpu, "float32") == torch.float32
-    assert fastest_type(cuda, "bfloat16") == torch.bfloat16
-    assert fastest_type(cuda, "float32") == torch.float32
+    assert fastest(cpu, "bfloat16") == "bfloat16"
+    assert [fastest(cpu, asked) for asked in ("float32", "tf32", "auto")] == ["float32"] * 3
+    assert [fastest(cuda, asked) for asked in DTYPES] == list(DTYPES)
+    assert fastest(cuda, "auto") == "bfloat16"
+
+
+def test_a_card_too_old_is_told(monkeypatch: pytest.MonkeyPatch, small: Tamrf) -> None:
+    """With a Turing card, as PyTorch describes it; there is none here."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (7, 5))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Tesla T4")
+    cuda = torch.device("cuda")
+    assert [fastest(cuda, asked) for asked in ("auto", "tf32", "float32")] == ["float32"] * 3
+    for refuse in (fastest, lambda device, kind: Engine(small, device=device, precision=kind)):
+        with pytest.raises(ModelError, match=r"Tesla T4 has compute capability 7\.5.*'float32'"):
+            refuse(cuda, "bfloat16")
+
+
+FLAGS = ("cuda.matmul", "cudnn.conv", "mkldnn.matmul", "mkldnn.conv")
+
+
+def _flags() -> list[str]:
+    return [operator.attrgetter(name)(torch.backends).fp32_precision for name in FLAGS]
+
+
+@pytest.fixture
+def lax() -> Iterator[None]:
+    """A process whose user lets every product of float32 round."""
+    was = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    yield
+    torch.set_float32_matmul_precision(was)
+
+
+@pytest.mark.usefixtures("lax")
+def test_float32_is_exact_whatever_the_process_allows(oracle: Oracle) -> None:
+    inputs, days = _one(oracle.series(CASES[0])), oracle.queries("hr")[0]
+    engine, before, seen = Engine(oracle.model), _flags(), []
+    assert before[2] == "bf16"
+    found = engine.predict(*inputs, query_days=days)
+    load = PixelModel.load
+
+    def spied(*args: Any) -> Tensor:
+        seen.append(_flags())
+        return load(*args)
+
+    with mock.patch.object(PixelModel, "load", spied):
+        engine.predict(*inputs, query_days=days)
+    assert seen[0] == ["ieee"] * 4
+    assert _flags() == before
+    torch.set_float32_matmul_precision("highest")
+    assert torch.equal(found, engine.predict(*inputs, query_days=days))
+
+
+def test_tf32_is_of_cuda_alone_and_flags_stay() -> None:
+    before = _flags()
+    with products("tf32"), products("tf32"):
+        assert _flags() == ["tf32", "tf32", "ieee", "ieee"]
+    with products("bfloat16"):
+        assert _flags() == ["ieee"] * 4
+    assert _flags() == before
+
+
+def test_who_wants_another_precision_waits() -> None:
+    """Flags are of the process: threads that share one must not see each other's."""
+    order: list[str] = []
+
+    def other() -> None:
+        with products("tf32"):
+            order.append(_flags()[1])
+
+    with products("float32"):
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join(0.1)
+        order.append(_flags()[1])
+    thread.join(10)
+    assert order == ["ieee", "tf32"]
 
 
 def test_the_probe_measures_both_types_once(monkeypatch: pytest.MonkeyPatch) -> None:
