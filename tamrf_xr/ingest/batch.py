@@ -138,7 +138,7 @@ def _there(
         if not path.exists():
             continue
         try:
-            found = _unlike(path, folder, compare)
+            found = unlike(path, folder, compare)
         except (IngestError, SourceNotFoundError) as error:
             unread[folder] = error
             continue
@@ -151,8 +151,8 @@ def _there(
     return there, unread
 
 
-def _unlike(store: Path, folder: Path, compare: Compare) -> str:
-    """Tell why a store of ours is not the whole cube of a folder; empty if it is."""
+def unlike(store: Path, folder: Path, compare: Compare) -> str:
+    """Tell why a store of ours is not the whole cube of a source; empty if it is."""
     if (store / MANIFEST).exists():
         return "is the product of a job"
     try:

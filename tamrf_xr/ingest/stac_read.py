@@ -1,0 +1,225 @@
+"""Pixels of an asset on a grid of a cube: signed when read, read again where that helps.
+
+The plan: odc-stac lays out the graph and puts scenes of a pass over each other; this is its reader.
+A block that is made of whole pixels of the file is a window read; any other is read with a margin
+and resampled by this package, for GDAL alone fills holes from their rims, and no interpolation may
+take what stands for no data for a number. Whoever holds a graph for longer than a signature lasts
+is safe: URLs are signed when a block is read, and anew when the server says no.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+from urllib.parse import quote, unquote
+
+import numpy as np
+import numpy.typing as npt
+import rasterio
+from odc.loader import RasterLoadParams, RasterSource, RioDriver
+from pyproj import CRS
+from rasterio.errors import RasterioError
+from rasterio.windows import Window
+
+from tamrf_xr.cube import Grid
+from tamrf_xr.errors import IngestError, OptionError
+from tamrf_xr.nesting import cut, whole_shift
+from tamrf_xr.resample import MARGIN, How, covering, resample_planes
+
+log = logging.getLogger(__name__)
+
+Pixels = npt.NDArray[Any]
+Sign = Callable[[str], str]
+
+_GONE = ("404", "410", "no such file", "does not exist", "nosuchkey")
+"""What a server or GDAL says of what is not there: to ask again does not help."""
+
+_GDAL = {
+    "GDAL_HTTP_MAX_RETRY": "0",  # tried again here, where the URL can be signed anew
+    "GDAL_HTTP_CONNECTTIMEOUT": "30",
+    "GDAL_HTTP_LOW_SPEED_TIME": "60",
+    "GDAL_HTTP_LOW_SPEED_LIMIT": "1",
+}
+_FIRST_WAIT = 0.5
+"""Seconds before the second try; each wait is twice the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How assets are reached."""
+
+    sign: Sign | str | None = None
+    """Signs a URL: a function, or ``module.function``."""
+
+    gdal: Mapping[str, str] = field(default_factory=dict)
+    """Options of GDAL."""
+
+    retries: int = 4
+    """How often to try again."""
+
+    def signed(self, url: str) -> str:
+        """Return a URL as it is to be read now."""
+        return str(_signer(self.sign)(url)) if self.sign else url
+
+
+def _signer(sign: Sign | str) -> Sign:
+    if callable(sign):
+        return sign
+    module, _, name = sign.rpartition(".")
+    try:
+        found: Sign = getattr(import_module(module), name)
+    except ImportError as error:
+        raise OptionError(
+            f"this catalogue signs its URLs: pip install 'tamrf-xr[stac]' ({error}), or pass "
+            "patch_url="
+        ) from error
+    return found
+
+
+def labelled(url: str, item: str, asset: str) -> str:
+    """Return a URL that carries, behind ``#``, what it is of: all that odc-stac hands on is it."""
+    return f"{url}#{quote(item)}&{quote(asset)}"
+
+
+class Driver(RioDriver):
+    """A reader driver of odc-stac."""
+
+    def __init__(self, access: Access) -> None:
+        super().__init__()
+        self.access = access
+
+    @contextmanager
+    def restore_env(self, env: dict[str, Any], load_state: Any) -> Iterator[Any]:
+        """Set GDAL up for reading on this thread."""
+        with super().restore_env({**env, **_GDAL, **self.access.gdal}, load_state) as context:
+            yield context
+
+    def open(self, src: RasterSource, ctx: Any) -> Any:  # noqa: ARG002 (the protocol of odc)
+        """Return the reader of a source; nothing is opened yet."""
+        url, _, label = src.uri.rpartition("#")
+        item, asset = map(unquote, label.split("&"))
+        return Reader(url, item, asset, self.access)
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Reads one asset."""
+
+    url: str
+    """Not signed."""
+
+    item: str
+    """Of which it is."""
+
+    asset: str
+    """Its name there."""
+
+    access: Access
+    """How it is reached."""
+
+    def read(
+        self, cfg: RasterLoadParams, dst_geobox: Any, **_: Any
+    ) -> tuple[tuple[slice, slice], Pixels]:
+        """Read what the asset has of a block, on its grid; see `odc.loader`."""
+        height, width = dst_geobox.shape
+        place = Grid(CRS(str(dst_geobox.crs)), dst_geobox.affine, (height, width))
+        fill, nearest = int(cfg.fill_value or 0), cfg.nearest
+        pixels = self._tried(lambda url: read_pixels(url, place, fill=fill, nearest=nearest))
+        return (slice(0, height), slice(0, width)), pixels.astype(cfg.dtype, copy=False)
+
+    def _tried(self, read: Callable[[str], Pixels]) -> Pixels:
+        wait = _FIRST_WAIT
+        for attempt in range(self.access.retries + 1):
+            # GDAL remembers what it could not open by its URL: a fragment makes another of it.
+            mark = f"#{attempt}" if attempt and self.url.startswith("http") else ""
+            try:
+                return read(self.access.signed(self.url) + mark)
+            except (RasterioError, OSError) as error:  # of signing too
+                said = f"{error} {error.__cause__ or ''}"
+                if attempt == self.access.retries or any(w in said.lower() for w in _GONE):
+                    raise self._failed(said, attempt + 1) from error
+                log.warning(
+                    "item %s, asset %s, again in %g s: %s", self.item, self.asset, wait, error
+                )
+            time.sleep(wait)
+            wait *= 2
+        raise AssertionError("retries below 0")  # checked at the door
+
+    def _failed(self, said: str, tries: int) -> IngestError:
+        where = self.url.split("?", maxsplit=1)[0]
+        return IngestError(
+            f"item {self.item}, asset {self.asset} cannot be read (tried {tries} times): {where}: "
+            f"{said.replace(self.url, where).strip()[:300]}; run again to go on from here, or pass "
+            f"skip=['{self.item}'] (--skip) to leave it out"
+        )
+
+
+def read_pixels(url: str, place: Grid, *, fill: int, nearest: bool) -> Pixels:
+    """Read a file on a grid.
+
+    Parameters
+    ----------
+    url
+        Path or URL of a raster of integers with one band.
+    place
+        The grid.
+    fill
+        Stands for no data, in the file and in the result.
+    nearest
+        Whether numbers are classes or bits.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(y, x)`` integers on `place`, `fill` where the file has nothing.
+    """
+    with rasterio.open(url, sharing=False) as file:
+        crs = _crs(file.crs.to_wkt())
+        source = Grid(crs, file.transform, (file.height, file.width))
+        if (shift := whole_shift(source, place)) is not None:
+            return _pasted(file, shift, place.shape, fill)
+        near = covering(source, place, margin=MARGIN)
+        if near is None:
+            return np.full(place.shape, fill, file.dtypes[0])
+        stored = file.read(1, window=Window.from_slices(*near))
+    values = np.where(stored == fill, np.nan, stored.astype(np.float32))
+    how: How = "nearest" if nearest else "cubic"
+    moved = resample_planes(values[None], source=cut(source, *near), target=place, how=how)[0]
+    return _whole_numbers(moved, stored.dtype, fill)
+
+
+@functools.lru_cache(64)
+def _crs(wkt: str) -> CRS:
+    crs = CRS(wkt)
+    code = crs.to_epsg()
+    return CRS(code) if code else crs
+
+
+def _pasted(file: Any, shift: tuple[int, int], shape: tuple[int, int], fill: int) -> Pixels:
+    """Read whole pixels; what lies beyond the file is `fill`."""
+    pixels = np.full(shape, fill, file.dtypes[0])
+    rows, columns = (
+        slice(max(start, 0), min(start + size, there))
+        for start, size, there in zip(shift, shape, (file.height, file.width), strict=True)
+    )
+    if rows.start < rows.stop and columns.start < columns.stop:
+        into = tuple(
+            slice(part.start - start, part.stop - start)
+            for part, start in zip((rows, columns), shift, strict=True)
+        )
+        pixels[into] = file.read(1, window=Window.from_slices(rows, columns))
+    return pixels
+
+
+def _whole_numbers(values: npt.NDArray[np.float32], dtype: Any, fill: int) -> Pixels:
+    """Round; what overshoots beside bright edges stays a number, and never becomes no data."""
+    limits = np.iinfo(dtype)
+    numbers = np.clip(np.rint(values), max(limits.min, fill + 1) if fill == 0 else limits.min, None)
+    numbers = np.minimum(numbers, limits.max)
+    return np.where(np.isnan(numbers), fill, numbers).astype(dtype)
