@@ -136,10 +136,8 @@ class Reader:
     def _tried(self, read: Callable[[str], Pixels]) -> Pixels:
         wait = _FIRST_WAIT
         for attempt in range(self.access.retries + 1):
-            # GDAL remembers what it could not open by its URL: a fragment makes another of it.
-            mark = f"#{attempt}" if attempt and self.url.startswith("http") else ""
             try:
-                return read(self.access.signed(self.url) + mark)
+                return read(_afresh(self.access.signed(self.url), attempt))
             except (RasterioError, OSError) as error:  # of signing too
                 said = f"{error} {error.__cause__ or ''}"
                 if attempt == self.access.retries or any(w in said.lower() for w in _GONE):
@@ -192,6 +190,15 @@ def read_pixels(url: str, place: Grid, *, fill: int, nearest: bool) -> Pixels:
     how: How = "nearest" if nearest else "cubic"
     moved = resample_planes(values[None], source=cut(source, *near), target=place, how=how)[0]
     return _whole_numbers(moved, stored.dtype, fill)
+
+
+def _afresh(url: str, attempt: int) -> str:
+    """Return a URL that GDAL has not failed to open: it remembers, and does not ask again.
+
+    A fragment makes another URL of it, which servers never see; rasterio would cut it off.
+    """
+    again = attempt > 0 and url.startswith(("http://", "https://"))
+    return f"/vsicurl/{url}#{attempt}" if again else url
 
 
 @functools.lru_cache(64)

@@ -53,7 +53,9 @@ def search(
         If the catalogue cannot be reached, or refuses, or has nothing: where and what was asked.
     """
     try:
+        from pystac import STACError
         from pystac_client import Client
+        from pystac_client.errors import ClientTypeError
         from pystac_client.exceptions import APIError
     except ImportError as error:
         raise needs_extra(error) from error
@@ -69,7 +71,7 @@ def search(
         )
         items = list(found.items_as_dicts())
         there = [] if items else [one.id for one in client.get_collections()]
-    except (APIError, ValueError, KeyError, TypeError, NotImplementedError) as error:
+    except (APIError, ClientTypeError, STACError, ValueError, KeyError, TypeError) as error:
         raise IngestError(
             f"{catalog.url} could not be searched for {', '.join(names)}, {area.period}, tried "
             f"{retries + 1} times: {_first_line(error)}; check the address and the network, and "
