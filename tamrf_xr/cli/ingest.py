@@ -52,9 +52,8 @@ def _add_stac(sources: Any) -> None:
     parser.add_argument("--skip", nargs="+", default=(), metavar="ITEM", help="leave items out")
     parser.add_argument(
         "--harmonized",
-        type={"yes": True, "no": False}.__getitem__,
-        metavar="yes|no",
-        help="whether numbers without a baseline had the offset of 04.00 removed",
+        choices=("yes", "no"),
+        help="whether Sentinel-2 numbers without a baseline had the offset of 04.00 removed",
     )
     defaulted(parser, "--workers", 16, "pieces at once")
     defaulted(parser, "--retries", 4, "times to try again")
@@ -74,7 +73,7 @@ def ls2s2(folders: list[str], out: str, **how: Any) -> int:
     return 1 if report.failed else 0
 
 
-def stac(catalog: str, out: str, *, url: str | None, **how: Any) -> int:
+def stac(catalog: str, out: str, *, url: str | None, harmonized: str | None, **how: Any) -> int:
     """Ingest, and tell what was written."""
     from dataclasses import replace
 
@@ -82,6 +81,7 @@ def stac(catalog: str, out: str, *, url: str | None, **how: Any) -> int:
     from tamrf_xr.ingest.stac_catalogs import get_catalog
 
     row = get_catalog(catalog)
+    how["harmonized"] = {"yes": True, "no": False, None: None}[harmonized]
     report = ingest_stac(row if url is None else replace(row, url=url), out, **how)
     print(f"{len(report.written)} written, {len(report.skipped)} there")
     return 0

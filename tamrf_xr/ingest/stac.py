@@ -189,6 +189,7 @@ def ingest_stac(
     OptionError, DateError, CubeError
         As `from_stac`.
     """
+    threads = _count(workers, "workers", 1, 1000)
     target = check_store(out, "store", overwrite=True)
     found = find(_request(catalog, reading=(harmonized, offset), **asked))
     if target.exists() and not overwrite:
@@ -204,7 +205,7 @@ def ingest_stac(
         name: Kept(numbers, folder, names_of(found, name, CHUNK))
         for name, numbers in lazily(found, CHUNK).items()
     }
-    fetch(kept, workers=_count(workers, "workers", 1), progress=progress)
+    fetch(kept, workers=threads, progress=progress)
     numbers = {name: one.opened(SHARD // SENSORS[name].ratio) for name, one in kept.items()}
     cube = as_cube(_tree(found, numbers), harmonized=harmonized, offset=offset, check=check)
     save_cube(cube, target, overwrite=overwrite)
@@ -237,7 +238,7 @@ def _request(
         patch_url=patch_url,
         skip=frozenset(_texts(skip)),
         reading=repr(reading),
-        retries=_count(retries, "retries", 0),
+        retries=_count(retries, "retries", 0, 20),
     )
 
 
@@ -276,12 +277,14 @@ def _projected(crs: Any) -> CRS | None:
     return found
 
 
-def _count(value: Any, what: str, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise OptionError(f"{what} is {value!r:.40}; expected a whole number, at least {least}")
+def _count(value: Any, what: str, least: int, most: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise OptionError(
+            f"{what} is {value!r:.40}; expected a whole number from {least} to {most}"
+        )
     return value
 
 
 def _check_chunks(chunks: Any) -> None:
-    if _count(chunks, "chunks", 3) % 3:
+    if _count(chunks, "chunks", 3, 10**6) % 3:
         raise OptionError(f"chunks is {chunks}; expected a multiple of 3 pixels of 10 m")
