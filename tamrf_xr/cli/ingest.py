@@ -55,6 +55,8 @@ def _add_stac(sources: Any) -> None:
         choices=("yes", "no"),
         help="whether Sentinel-2 numbers without a baseline had the offset of 04.00 removed",
     )
+    parser.add_argument("--offset", type=float, help="reflectance to add to Sentinel-2")
+    defaulted(parser, "--check", "sample", "of the values", choices=("off", "sample", "full"))
     defaulted(parser, "--workers", 16, "pieces at once")
     defaulted(parser, "--retries", 4, "times to try again")
     shared(parser, "--overwrite")

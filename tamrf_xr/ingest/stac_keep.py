@@ -20,7 +20,6 @@ import dask.array as da
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-from dask.base import collections_to_expr
 from dask.local import get_sync
 from dask.optimization import cull
 from tqdm import tqdm
@@ -167,7 +166,7 @@ def fetch(all_kept: Mapping[str, Kept], *, workers: int, progress: bool) -> int:
 
 def _wanted(kept: Kept, band: str) -> Iterator[tuple[Mapping[Any, Any], Any, Piece]]:
     array = kept.numbers[band].data
-    graph = dict(collections_to_expr([array], optimize_graph=False).__dask_graph__())
+    graph = dict(array.__dask_graph__())
     for block, piece in kept.pieces(band):
         if not piece.is_there:
             yield graph, (array.name, *block), piece

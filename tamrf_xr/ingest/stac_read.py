@@ -37,10 +37,11 @@ log = logging.getLogger(__name__)
 Pixels = npt.NDArray[Any]
 Sign = Callable[[str], str]
 
-_GONE = ("404", "410", "no such file", "does not exist", "nosuchkey")
-"""What a server or GDAL says of what is not there: to ask again does not help."""
+_GONE = ("404", "410", "no such file", "does not exist", "nosuchkey", "expected")
+"""What a server or GDAL says of what is not there, or we of what is no file of its product."""
 
 _GDAL = {
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "GDAL_HTTP_MAX_RETRY": "0",  # tried again here, where the URL can be signed anew
     "GDAL_HTTP_CONNECTTIMEOUT": "30",
     "GDAL_HTTP_LOW_SPEED_TIME": "60",
@@ -129,9 +130,9 @@ class Reader:
         """Read what the asset has of a block, on its grid; see `odc.loader`."""
         height, width = dst_geobox.shape
         place = Grid(CRS(str(dst_geobox.crs)), dst_geobox.affine, (height, width))
-        fill, nearest = int(cfg.fill_value or 0), cfg.nearest
-        pixels = self._tried(lambda url: read_pixels(url, place, fill=fill, nearest=nearest))
-        return (slice(0, height), slice(0, width)), pixels.astype(cfg.dtype, copy=False)
+        kind = Kind(np.dtype(cfg.dtype), int(cfg.fill_value or 0), classes=cfg.nearest)
+        pixels = self._tried(lambda url: read_pixels(url, place, kind))
+        return (slice(0, height), slice(0, width)), pixels
 
     def _tried(self, read: Callable[[str], Pixels]) -> Pixels:
         wait = _FIRST_WAIT
@@ -158,38 +159,77 @@ class Reader:
         )
 
 
-def read_pixels(url: str, place: Grid, *, fill: int, nearest: bool) -> Pixels:
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What the numbers of a file are."""
+
+    dtype: np.dtype[Any]
+    """Their type, of integers."""
+
+    fill: int
+    """Stands for no data."""
+
+    classes: bool
+    """Whether they are classes or bits, between which nothing lies."""
+
+
+def read_pixels(url: str, place: Grid, kind: Kind) -> Pixels:
     """Read a file on a grid.
 
     Parameters
     ----------
     url
-        Path or URL of a raster of integers with one band.
+        Path or URL of a raster; its first band is read.
     place
         The grid.
-    fill
-        Stands for no data, in the file and in the result.
-    nearest
-        Whether numbers are classes or bits.
+    kind
+        What its numbers must be.
 
     Returns
     -------
     numpy.ndarray
-        ``(y, x)`` integers on `place`, `fill` where the file has nothing.
+        ``(y, x)`` integers on `place`, the fill where the file has nothing.
+
+    Raises
+    ------
+    rasterio.errors.RasterioError
+        If it cannot be read, or is no such file.
     """
-    with rasterio.open(url, sharing=False) as file:
-        crs = _crs(file.crs.to_wkt())
-        source = Grid(crs, file.transform, (file.height, file.width))
+    with rasterio.open(url, sharing=False, driver=_driver_of(url)) as file:
+        source = _checked(file, kind)
         if (shift := whole_shift(source, place)) is not None:
-            return _pasted(file, shift, place.shape, fill)
+            return _pasted(file, shift, place.shape, kind)
         near = covering(source, place, margin=MARGIN)
         if near is None:
-            return np.full(place.shape, fill, file.dtypes[0])
-        stored = file.read(1, window=Window.from_slices(*near))
-    values = np.where(stored == fill, np.nan, stored.astype(np.float32))
-    how: How = "nearest" if nearest else "cubic"
+            return np.full(place.shape, kind.fill, kind.dtype)
+        stored = _read(file, kind, *near)
+    values = np.where(stored == kind.fill, np.nan, stored.astype(np.float32))
+    how: How = "nearest" if kind.classes else "cubic"
     moved = resample_planes(values[None], source=cut(source, *near), target=place, how=how)[0]
-    return _whole_numbers(moved, stored.dtype, fill)
+    return _whole_numbers(moved, kind)
+
+
+def _driver_of(url: str) -> str:
+    """Return what reads a file; no other: a VRT would read whatever files and places it names."""
+    place = url.partition("#")[0].partition("?")[0].lower()
+    return "JP2OpenJPEG" if place.endswith((".jp2", ".j2k")) else "GTiff"
+
+
+def _checked(file: Any, kind: Kind) -> Grid:
+    """Return the grid of a file that is as it must be."""
+    if not np.can_cast(file.dtypes[0], kind.dtype):
+        raise RasterioError(f"it holds {file.dtypes[0]}, expected {kind.dtype} of a product")
+    if file.crs is None:
+        raise RasterioError("it has no coordinate reference system, expected one")
+    return Grid(_crs(file.crs.to_wkt()), file.transform, (file.height, file.width))
+
+
+def _read(file: Any, kind: Kind, rows: slice, columns: slice) -> Pixels:
+    """Read a window; what the file itself calls no data is the fill."""
+    pixels: Pixels = file.read(1, window=Window.from_slices(rows, columns))
+    if not kind.classes and file.nodata is not None:
+        pixels[pixels == file.nodata] = kind.fill
+    return pixels.astype(kind.dtype, copy=False)
 
 
 def _afresh(url: str, attempt: int) -> str:
@@ -208,9 +248,9 @@ def _crs(wkt: str) -> CRS:
     return CRS(code) if code else crs
 
 
-def _pasted(file: Any, shift: tuple[int, int], shape: tuple[int, int], fill: int) -> Pixels:
-    """Read whole pixels; what lies beyond the file is `fill`."""
-    pixels = np.full(shape, fill, file.dtypes[0])
+def _pasted(file: Any, shift: tuple[int, int], shape: tuple[int, int], kind: Kind) -> Pixels:
+    """Read whole pixels; what lies beyond the file is the fill."""
+    pixels = np.full(shape, kind.fill, kind.dtype)
     rows, columns = (
         slice(max(start, 0), min(start + size, there))
         for start, size, there in zip(shift, shape, (file.height, file.width), strict=True)
@@ -220,13 +260,13 @@ def _pasted(file: Any, shift: tuple[int, int], shape: tuple[int, int], fill: int
             slice(part.start - start, part.stop - start)
             for part, start in zip((rows, columns), shift, strict=True)
         )
-        pixels[into] = file.read(1, window=Window.from_slices(rows, columns))
+        pixels[into] = _read(file, kind, rows, columns)
     return pixels
 
 
-def _whole_numbers(values: npt.NDArray[np.float32], dtype: Any, fill: int) -> Pixels:
+def _whole_numbers(values: npt.NDArray[np.float32], kind: Kind) -> Pixels:
     """Round; what overshoots beside bright edges stays a number, and never becomes no data."""
-    limits = np.iinfo(dtype)
-    numbers = np.clip(np.rint(values), max(limits.min, fill + 1) if fill == 0 else limits.min, None)
-    numbers = np.minimum(numbers, limits.max)
-    return np.where(np.isnan(numbers), fill, numbers).astype(dtype)
+    limits, rounded = np.iinfo(kind.dtype), np.rint(values)
+    if not kind.classes:
+        rounded = np.clip(rounded, max(limits.min, kind.fill + 1), limits.max)
+    return np.where(np.isnan(rounded), kind.fill, rounded).astype(kind.dtype)
