@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,10 +40,10 @@ def row(api: Api, name: str = "earth-search") -> Catalog:
     return replace(CATALOGS[name], url=api.url, signer="", gdal={})
 
 
-def both(api: Api) -> list[dict[str, Any]]:
+def both(api: Api, *, dates: Sequence[int] = range(4)) -> list[dict[str, Any]]:
     """Put both sensors, as Earth Search shows them, into the API."""
     return [
         item
         for name in ("earth-search-c1", "earth-search-landsat")
-        for item in add_ramp(api, LAYOUTS[name])
+        for item in add_ramp(api, LAYOUTS[name], dates=dates)
     ]

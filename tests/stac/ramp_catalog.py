@@ -126,11 +126,17 @@ def lonlat(bounds: Sequence[float], epsg: int = EPSG, *, margin: float = 0.002) 
     return [west - margin, south - margin, east + margin, north + margin]
 
 
-def add_ramp(api: Api, shown: Shown, *, base: dict[str, Any] | None = None) -> list[dict[str, Any]]:
-    """Write the files, and put the items of every date into the API."""
+def add_ramp(
+    api: Api,
+    shown: Shown,
+    *,
+    base: dict[str, Any] | None = None,
+    dates: Sequence[int] = range(4),
+) -> list[dict[str, Any]]:
+    """Write the files, and put the items of dates into the API."""
     scene, made = Scene(), []
     numbers = numbers_of(shown, scene)
-    for at in range(len(TIMES[shown.sensor])):
+    for at in dates:
         item = new_item(shown, at, base)
         for band, array in numbers.items():
             name = f"{shown.catalog}/{shown.collection}/{at}/{band}.tif"

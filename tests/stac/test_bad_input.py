@@ -41,13 +41,13 @@ def refused(error: type[TamrfError], api, match: str, **asked) -> None:
 
 
 def test_an_empty_search(api):
-    both(api)
+    both(api, dates=(1, 2))
     match = r"no item of sentinel-2-c1-l2a, landsat-c2-l2 in ramp .*1990.*other ground or days"
     refused(IngestError, api, match, aoi=AOI, datetime="1990-01-01/1990-12-31")
 
 
 def test_a_place_outside(api):
-    both(api)
+    both(api, dates=(1, 2))
     match = r"no item of .* \(100, 10, 101, 11; EPSG:4326\).*exchanged"
     refused(IngestError, api, match, bbox=(100, 10, 101, 11), datetime=DAYS)
 
@@ -108,17 +108,17 @@ def test_an_aoi_file_that_is_no_json(api, tmp_path):
 
 
 def test_clouds_everywhere(api):
-    both(api)
+    both(api, dates=(1, 2))
     for item in api.items:
         item["properties"]["eo:cloud_cover"] = 95.0
     refused(
-        IngestError, api, "all 8 items .* clearest 95 %; raise max_cloud=", aoi=AOI, max_cloud=50
+        IngestError, api, "all 4 items .* clearest 95 %; raise max_cloud=", aoi=AOI, max_cloud=50
     )
 
 
 @pytest.mark.parametrize("max_cloud", [-1, 101, float("nan")])
 def test_no_percentage(api, max_cloud):
-    both(api)
+    both(api, dates=(1, 2))
     refused(OptionError, api, "expected percent", aoi=AOI, max_cloud=max_cloud)
 
 
@@ -137,9 +137,9 @@ def test_a_server_that_is_no_catalogue(api):
 
 
 def test_a_search_that_stumbles_is_made_again(api):
-    both(api)
+    both(api, dates=(1, 2))
     api.answers["/search"] = [503, 502, 429]
-    assert from_stac(row(api), aoi=AOI)["sentinel2"].sizes["time"] == 4
+    assert from_stac(row(api), aoi=AOI)["sentinel2"].sizes["time"] == 2
     api.answers["/search"] = [503] * 9
     refused(IngestError, api, "could not be searched.*tried 2 times", aoi=AOI, retries=1)
 
@@ -154,7 +154,7 @@ def test_a_read_that_stumbles_is_made_again(api, caplog):
 
 
 def test_a_read_that_goes_on_stumbling_is_told(api):
-    items = both(api)
+    items = both(api, dates=(1, 2))
     path = items[1]["assets"]["green"]["href"].removeprefix(api.url)
     api.answers[path] = [503] * 99
     match = f"item {items[1]['id']}, asset green cannot be read \\(tried 3 times\\).*503.*--skip"
@@ -185,7 +185,7 @@ def test_a_signature_that_expires_is_made_anew_when_the_block_is_read(api):
 
 
 def test_signatures_are_not_told(api):
-    both(api)
+    both(api, dates=(1, 2))
     api.allowed = lambda query: False
     cube = from_stac(row(api), aoi=AOI, patch_url=lambda url: f"{url}?sig=secret", retries=0)
     with pytest.raises(IngestError) as told:
@@ -194,21 +194,21 @@ def test_signatures_are_not_told(api):
 
 
 def test_an_asset_that_is_gone_is_not_asked_for_again(api):
-    items = both(api)
-    items[2]["assets"]["blue"]["href"] = api.href("gone.tif")
-    match = f"item {items[2]['id']}, asset blue cannot be read .tried 1 times.*gone.tif.*--skip"
+    items = both(api, dates=(1, 2))
+    items[1]["assets"]["blue"]["href"] = api.href("gone.tif")
+    match = f"item {items[1]['id']}, asset blue cannot be read .tried 1 times.*gone.tif.*--skip"
     refused(IngestError, api, match, aoi=AOI)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.7])
 def test_a_file_that_is_cut_short(api, share, files):
-    items = both(api)
-    whole = files / items[6]["assets"]["nir08"]["href"].partition("/files/")[2]
+    items = both(api, dates=(1, 2))
+    whole = files / items[3]["assets"]["nir08"]["href"].partition("/files/")[2]
     content = whole.read_bytes()
     short = files / f"short-{share}.tif"
     short.write_bytes(content[: int(share * len(content))])
-    items[6]["assets"]["nir08"]["href"] = api.href(short.name)
-    match = f"item {items[6]['id']}, asset nir08 cannot be read"
+    items[3]["assets"]["nir08"]["href"] = api.href(short.name)
+    match = f"item {items[3]['id']}, asset nir08 cannot be read"
     refused(IngestError, api, match, aoi=AOI, retries=1)
 
 
@@ -217,7 +217,7 @@ def test_a_file_that_is_cut_short(api, share, files):
     [("float32", 32631, "float32, expected uint16"), ("uint16", None, "no coordinate reference")],
 )
 def test_a_file_that_is_none_of_the_product(api, files, dtype, crs, match):
-    items = both(api)
+    items = both(api, dates=(1, 2))
     name = f"odd-{dtype}.tif"
     options = {"driver": "GTiff", "count": 1, "height": 60, "width": 60, "dtype": dtype}
     options["transform"] = Affine(10, 0, LEFT, 0, -10, TOP)
@@ -229,16 +229,16 @@ def test_a_file_that_is_none_of_the_product(api, files, dtype, crs, match):
 
 
 def test_a_scale_that_is_not_the_products(api):
-    items = both(api)
+    items = both(api, dates=(1, 2))
     items[0]["assets"]["red"]["raster:bands"][0]["scale"] = 0.0002
     match = f"item {items[0]['id']}, asset red states a scale of 0.0002, expected 0.0001"
     refused(IngestError, api, match, aoi=AOI)
 
 
 def test_items_of_no_time_or_place(api):
-    items = both(api)
+    items = both(api, dates=(1, 2))
     del items[0]["properties"]["proj:epsg"]
-    assert from_stac(row(api), aoi=AOI)["sentinel2"].sizes["time"] == 4
+    assert from_stac(row(api), aoi=AOI)["sentinel2"].sizes["time"] == 2
     for item in items:
         item["properties"].pop("proj:epsg", None)
     refused(IngestError, api, "in which CRS.*crs=", bbox=BBOX_OF_RAMP, datetime=DAYS)
@@ -250,7 +250,7 @@ BBOX_OF_RAMP = (2.9998, 45.15, 3.0073, 45.1553)
 def test_a_place_across_zones_is_told(api, caplog):
     """It comes, in the zone of most ground; see the test of values in `test_from_stac`."""
     caplog.set_level("INFO", "tamrf_xr")
-    items = both(api)
+    items = both(api, dates=(1, 2))
     for item in items[:1]:
         item["properties"]["proj:epsg"] = 32632
     cube = from_stac(row(api), bbox=BBOX_OF_RAMP, datetime=DAYS)

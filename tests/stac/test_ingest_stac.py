@@ -48,7 +48,7 @@ def words(api, aoi: Path, out: Path) -> list[str]:
 
 
 def test_the_store_holds_what_is_opened(api, tmp_path):
-    both(api)
+    both(api, dates=(1, 2))
     report = ingest_stac(row(api), tmp_path / "cube.zarr", aoi=AOI, progress=False)
     assert report.written == (tmp_path / "cube.zarr",)
     assert os.listdir(tmp_path) == ["cube.zarr"]
@@ -97,7 +97,7 @@ def killed_at(api, reads: int, command: list[str]) -> None:
 
 
 def test_killed_while_the_cube_is_written_no_file_is_read_again(api, aoi, tmp_path, monkeypatch):
-    both(api)
+    both(api, dates=(1, 2))
     out = tmp_path / "cube.zarr"
     with monkeypatch.context() as patch:
         patch.setattr("tamrf_xr.ingest.stac.save_cube", _stop)
@@ -106,7 +106,7 @@ def test_killed_while_the_cube_is_written_no_file_is_read_again(api, aoi, tmp_pa
     api.asked.clear()
     ingest_stac(row(api), out, aoi=AOI, progress=False)
     assert api.reads == {}
-    assert tamrf_xr.open_cube(out)["sentinel2"].sizes["time"] == 4
+    assert tamrf_xr.open_cube(out)["sentinel2"].sizes["time"] == 2
 
 
 def _stop(*_, **__) -> None:
@@ -129,7 +129,7 @@ def test_a_piece_that_is_damaged_is_fetched_again(api, tmp_path):
 
 
 def test_what_is_there_is_not_fetched_again(api, tmp_path, capsys, aoi):
-    both(api)
+    both(api, dates=(1, 2))
     out = tmp_path / "cube.zarr"
     assert main(words(api, aoi, out)) == 0
     before = contents(out)
@@ -141,14 +141,14 @@ def test_what_is_there_is_not_fetched_again(api, tmp_path, capsys, aoi):
 
 
 def test_what_is_there_of_other_scenes_is_not_replaced_unasked(api, tmp_path):
-    both(api)
+    both(api, dates=(1, 2))
     out = tmp_path / "cube.zarr"
     ingest_stac(row(api), out, aoi=AOI, max_cloud=10, progress=False)
     with pytest.raises(OutputExistsError, match=r"other scenes.*overwrite"):
         ingest_stac(row(api), out, aoi=AOI, progress=False)
-    assert tamrf_xr.open_cube(out)["landsat"].sizes["time"] == 2
+    assert tamrf_xr.open_cube(out)["landsat"].sizes["time"] == 1
     ingest_stac(row(api), out, aoi=AOI, overwrite=True, progress=False)
-    assert tamrf_xr.open_cube(out)["landsat"].sizes["time"] == 4
+    assert tamrf_xr.open_cube(out)["landsat"].sizes["time"] == 2
 
 
 def test_the_store_is_checked_before_the_catalogue_is_asked(api, tmp_path):
@@ -186,9 +186,9 @@ def test_progress_tells_how_fast_it_comes(api, tmp_path, capsys):
 
 
 def test_items_can_be_left_out(api, tmp_path, aoi):
-    items = both(api)
-    bad = copy.deepcopy(items[3]["id"])
-    items[3]["assets"]["red"]["href"] = api.href("gone.tif")
+    items = both(api, dates=(1, 2))
+    bad = copy.deepcopy(items[1]["id"])
+    items[1]["assets"]["red"]["href"] = api.href("gone.tif")
     out = tmp_path / "cube.zarr"
     assert main([*words(api, aoi, out), "--skip", bad]) == 0
-    assert tamrf_xr.open_cube(out)["sentinel2"].sizes["time"] == 3
+    assert tamrf_xr.open_cube(out)["sentinel2"].sizes["time"] == 1
