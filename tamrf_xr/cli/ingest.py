@@ -42,7 +42,9 @@ def _add_stac(sources: Any) -> None:
     parser.add_argument("out", metavar="OUT.zarr")
     parser.add_argument("--aoi", required=True, help="GeoJSON, or name, aoi, crs, dates")
     parser.add_argument(
-        "--catalog", required=True, help="earth-search, planetary-computer, cdse or usgs"
+        "--catalog",
+        required=True,
+        help="earth-search, planetary-computer, cdse, usgs or lpcloud (HLS)",
     )
     parser.add_argument("--url", help="of a mirror of that catalogue")
     parser.add_argument("--datetime", metavar="FIRST/LAST", help="in place of the dates of --aoi")

@@ -19,7 +19,7 @@ from tamrf_xr.harmonize import as_cube
 from tamrf_xr.ingest.batch import IngestReport, unlike
 from tamrf_xr.ingest.stac_area import read_area
 from tamrf_xr.ingest.stac_catalogs import Catalog, get_catalog
-from tamrf_xr.ingest.stac_keep import Kept, fetch
+from tamrf_xr.ingest.stac_keep import Kept, alone_in, fetch
 from tamrf_xr.ingest.stac_numbers import lazily, names_of
 from tamrf_xr.ingest.stac_plan import Found, Request, find, in_metres
 from tamrf_xr.replacing import check_store, remove
@@ -186,6 +186,8 @@ def ingest_stac(
         If something else is there.
     IngestError
         If an asset cannot be read, naming it and its item.
+    JobError
+        If another run fetches for the same store.
     OptionError, DateError, CubeError
         As `from_stac`.
     """
@@ -200,16 +202,16 @@ def ingest_stac(
             )
         return IngestReport(skipped=(target,))
     folder = target.with_name(f".{target.name}.stac")
-    folder.mkdir(parents=True, exist_ok=True)
-    kept = {
-        name: Kept(numbers, folder, names_of(found, name, CHUNK))
-        for name, numbers in lazily(found, CHUNK).items()
-    }
-    fetch(kept, workers=threads, progress=progress)
-    numbers = {name: one.opened(SHARD // SENSORS[name].ratio) for name, one in kept.items()}
-    cube = as_cube(_tree(found, numbers), harmonized=harmonized, offset=offset, check=check)
-    save_cube(cube, target, overwrite=overwrite)
-    remove(folder)
+    with alone_in(folder):
+        kept = {
+            name: Kept(numbers, folder, CHUNK // SENSORS[name].ratio, names_of(found, name, CHUNK))
+            for name, numbers in lazily(found, CHUNK).items()
+        }
+        fetch(kept, workers=threads, progress=progress)
+        numbers = {name: one.opened(SHARD // SENSORS[name].ratio) for name, one in kept.items()}
+        cube = as_cube(_tree(found, numbers), harmonized=harmonized, offset=offset, check=check)
+        save_cube(cube, target, overwrite=overwrite)
+        remove(folder)
     return IngestReport(written=(target,))
 
 

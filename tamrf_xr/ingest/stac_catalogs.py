@@ -1,7 +1,7 @@
 """The catalogues that are understood: where they are, what they call things, what is odd in them.
 
 A new catalogue is a row here. Names of assets were held against the items and documents that each
-row cites; none of the four could be reached when it was written. What numbers mean (scale, offset,
+row cites; none of them could be reached when it was written. What numbers mean (scale, offset,
 baselines, masks) is not said here but known at the door, `tamrf_xr.harmonize`: a row only says what
 an item of it may state (`Series.scales`), and what states otherwise is refused.
 """
@@ -12,16 +12,35 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tamrf_xr.errors import OptionError
-from tamrf_xr.sensors import SENTINEL2
-
-QUALITY = {"sentinel2": {"SCL": 0}, "landsat": {"QA_PIXEL": 1, "QA_RADSAT": 0}}
-"""Per sensor, its quality layers and the value of each where nothing was seen."""
+from tamrf_xr.sensors import LANDSAT, SENSORS, SENTINEL2
 
 KELVIN = "ST_B10"
 """What the door calls the numbers of surface temperature."""
 
 _S2_SCALE, _C2_SCALE, _KELVIN_SCALE = 1e-4, 2.75e-5, 0.00341802
-_OLI = ("B01", "B02", "B03", "B04", "B05", "B06", "B07")
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """What the files of one kind of band hold."""
+
+    dtype: str = "uint16"
+    """Type of integers."""
+
+    fill: int = 0
+    """Stands for no data."""
+
+    classes: bool = False
+    """Whether they are classes or bits, between which nothing lies."""
+
+
+_DN, _HLS = Numbers(), Numbers("int16", -9999)
+_MASKS = {
+    "SCL": Numbers("uint8", 0, classes=True),
+    "QA_PIXEL": Numbers("uint16", 1, classes=True),
+    "QA_RADSAT": Numbers("uint16", 0, classes=True),
+    "Fmask": Numbers("uint8", 255, classes=True),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +58,16 @@ class Series:
 
     source: str
     """Where the names of its assets are described."""
+
+    items: str
+    """How its items tell place and age: ``"sentinel2"``, ``"landsat"`` or ``"hls"``."""
+
+    numbers: Numbers = _DN
+    """What the files of bands that are no masks hold."""
+
+    def holds(self, band: str) -> Numbers:
+        """Return what the files of a band hold."""
+        return _MASKS.get(band, self.numbers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +101,15 @@ class Catalog:
 
 def _sentinel2(names: Mapping[str, str], scl: str, source: str) -> Series:
     scales = dict.fromkeys(names, _S2_SCALE)
-    return Series("sentinel2", {**names, "SCL": scl}, scales, source)
+    return Series("sentinel2", {**names, "SCL": scl}, scales, source, "sentinel2")
 
 
 _LANDSAT_NAMES = dict(
-    zip(_OLI, ("coastal", "blue", "green", "red", "nir08", "swir16", "swir22"), strict=True)
+    zip(
+        LANDSAT.band_names,
+        ("coastal", "blue", "green", "red", "nir08", "swir16", "swir22"),
+        strict=True,
+    )
 )
 
 
@@ -86,7 +119,13 @@ def _landsat(source: str, *, optical: bool = True, thermal: bool = True) -> Seri
     if thermal:
         names[KELVIN], scales[KELVIN] = "lwir11", _KELVIN_SCALE
     names |= {"QA_PIXEL": "qa_pixel", "QA_RADSAT": "qa_radsat"}
-    return Series("landsat", names, scales, source)
+    return Series("landsat", names, scales, source, "landsat")
+
+
+def _hls(sensor: str, source: str) -> Series:
+    names = {name: name for name in SENSORS[sensor].band_names}
+    scales = dict.fromkeys(names, _S2_SCALE)
+    return Series(sensor, {**names, "Fmask": "Fmask"}, scales, source, "hls", _HLS)
 
 
 _COMMON = dict(
@@ -137,6 +176,8 @@ CATALOGS = {
                     _PLAIN, "SCL", "13 items of 2020 in opendatacube/odc-stac e8692bae"
                 ),
                 "landsat-c2-l2": _landsat("stactools-landsat bde55a5a, items of LC08 and LC09"),
+                "hls2-s30": _hls("sentinel2", "as HLSS30_2.0 of lpcloud; no item was at hand"),
+                "hls2-l30": _hls("landsat", "as HLSL30_2.0 of lpcloud; no item was at hand"),
             },
             defaults=("sentinel-2-l2a", "landsat-c2-l2"),
             signer="planetary_computer.sign",
@@ -175,6 +216,21 @@ CATALOGS = {
             gdal=_REQUESTER_PAYS,
             quirks="Temperature is a collection of its own: a scene is two items, joined here. No "
             "raster fields. No Sentinel-2.",
+        ),
+        Catalog(
+            "lpcloud",
+            "https://cmr.earthdata.nasa.gov/stac/LPCLOUD",
+            {
+                "HLSS30_2.0": _hls(
+                    "sentinel2", "NASA-IMPACT/hls-hdf_to_cog e65d4306; no item was at hand"
+                ),
+                "HLSL30_2.0": _hls(
+                    "landsat", "NASA-IMPACT/hls-hdf_to_cog e65d4306; no item was at hand"
+                ),
+            },
+            defaults=("HLSS30_2.0", "HLSL30_2.0"),
+            quirks="HLS: both sensors at 30 m, adjusted to each other. Sentinel-2 is brought to "
+            "10 m by cubic convolution, which makes nothing finer of it; no surface temperature.",
         ),
     )
 }

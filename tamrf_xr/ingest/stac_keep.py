@@ -8,6 +8,8 @@ no harm. The cube is then made of pieces alone, without a word to the catalogue'
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -24,6 +26,7 @@ from dask.local import get_sync
 from dask.optimization import cull
 from tqdm import tqdm
 
+from tamrf_xr.errors import JobError
 from tamrf_xr.replacing import fresh_file
 
 Block = tuple[int, int, int]
@@ -74,6 +77,9 @@ class Kept:
     folder: Path
     """Where they are."""
 
+    edge: int
+    """Pixels across a piece that is not at an end."""
+
     names: Mapping[str, tuple[str, ...]]
     """Per band and date, what stands for all that a piece depends on but its place."""
 
@@ -88,7 +94,7 @@ class Kept:
             yield at, Piece(self.folder / name, shape, array.dtype)
 
     def opened(self, edge: int) -> xr.Dataset:
-        """Return the numbers, read from their pieces in smaller blocks of `edge` pixels."""
+        """Return the numbers, read from their pieces in blocks of `edge` pixels, a part of theirs."""
         made = {
             band: array.copy(data=self._opened(str(band), edge))
             for band, array in self.numbers.data_vars.items()
@@ -98,7 +104,7 @@ class Kept:
     def _opened(self, band: str, edge: int) -> da.Array:
         array = self.numbers[band].data
         pieces = dict(self.pieces(band))
-        step = max(array.chunks[1][0] // edge, 1)
+        step = self.edge // edge
         chunks = da.core.normalize_chunks((1, edge, edge), array.shape, dtype=array.dtype)
 
         def block(block_id: Block) -> npt.NDArray[Any]:
@@ -111,6 +117,28 @@ class Kept:
             block, chunks=chunks, dtype=array.dtype, meta=np.empty((0, 0, 0), array.dtype)
         )
         return made
+
+
+@contextlib.contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Hold a folder of pieces: a second run there waits for nothing, and is refused.
+
+    The lock goes with the process that has it, however that ends.
+
+    Raises
+    ------
+    JobError
+        If another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise JobError(
+                f"another run fetches into {folder}; let it end, or name another store"
+            ) from error
+        yield
 
 
 def fetch(all_kept: Mapping[str, Kept], *, workers: int, progress: bool) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
-from tamrf_xr.ingest.stac_catalogs import QUALITY
+from tamrf_xr.ingest.stac_catalogs import Numbers
 from tamrf_xr.ingest.stac_plan import Found, digest
 from tamrf_xr.ingest.stac_scenes import Pass
 from tamrf_xr.ingest.stac_search import needs_extra
@@ -32,8 +32,7 @@ def _numbers(found: Found, sensor: str, chunks: int) -> xr.Dataset:
     except ImportError as error:
         raise needs_extra(error) from error
     request, grid, passes = found.request, found.grids[sensor], found.passes[sensor]
-    quality = QUALITY[sensor]
-    bands = present_bands(passes)
+    bands = {band: holds(found, sensor, band) for band in present_bands(passes)}
     access = Access(
         request.patch_url or request.catalog.signer or None,
         request.catalog.gdal,
@@ -47,8 +46,8 @@ def _numbers(found: Found, sensor: str, chunks: int) -> xr.Dataset:
         groupby="tamrf:pass",
         preserve_original_order=True,
         chunks={"y": edge, "x": edge},
-        resampling={"*": "cubic"} | dict.fromkeys(quality, "nearest"),
-        stac_cfg={"*": {"assets": _types(bands, quality), "ignore_proj": True}},
+        resampling={b: "nearest" if one.classes else "cubic" for b, one in bands.items()},
+        stac_cfg={"*": {"assets": _types(bands), "ignore_proj": True}},
         driver=Driver(access),
     )
     return described(loaded, found, sensor)
@@ -61,15 +60,15 @@ def present_bands(passes: Sequence[Pass]) -> tuple[str, ...]:
     )
 
 
-def _types(bands: Sequence[str], quality: Mapping[str, int]) -> dict[str, dict[str, Any]]:
+def holds(found: Found, sensor: str, band: str) -> Numbers:
+    """Return what the files of a band hold."""
+    rows = (row for row in found.series.values() if row.sensor == sensor and band in row.assets)
+    return next(rows).holds(band)
+
+
+def _types(bands: Mapping[str, Numbers]) -> dict[str, dict[str, Any]]:
     """Return what is known of files that items may not describe, as odc-stac reads it."""
-    return {
-        band: {
-            "data_type": "uint8" if band == "SCL" else "uint16",
-            "nodata": quality.get(band, 0),
-        }
-        for band in bands
-    }
+    return {band: {"data_type": one.dtype, "nodata": one.fill} for band, one in bands.items()}
 
 
 def _items(found: Found, sensor: str) -> list[Any]:

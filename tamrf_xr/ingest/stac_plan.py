@@ -190,9 +190,10 @@ def _about(
     about = {
         "source": f"STAC {request.catalog.name}, {', '.join(names)}",
         "collection": names[0],
-        "platform": ", ".join(sorted({scene.platform for scene in scenes})),
+        "platform": ", ".join(sorted({scene.platform for scene in scenes} - {""})),
         "request": digest(grid, passes, reading=request.reading),
     }
+    about = {key: text for key, text in about.items() if text}
     wanted = dict.fromkeys(band for name in names for band in series[name].assets)
     if missing := "; ".join(filter(None, (_lacking(band, scenes) for band in wanted))):
         about["missing"] = missing

@@ -87,7 +87,7 @@ def scene_of(item: Mapping[str, Any], catalog: Catalog, series: Series) -> Scene
     """
     about, name = item.get("properties", {}), str(item.get("id"))
     platform = str(about.get("platform", "")).lower().replace("_", "-")
-    if series.sensor == "landsat" and platform not in _LANDSATS:
+    if series.items == "landsat" and platform not in _LANDSATS:
         return None
     time = _time_of(item)
     if not item.get("geometry"):
@@ -100,7 +100,7 @@ def scene_of(item: Mapping[str, Any], catalog: Catalog, series: Series) -> Scene
     }
     for band, scale in series.scales.items():
         _check_scale(present.get(band, {}), scale, f"item {name}, asset {series.assets[band]}")
-    read = _READERS[series.sensor]
+    read = _READERS[series.items]
     place, moment, made = read(name, about, time)
     return Scene(
         id=name,
@@ -108,7 +108,7 @@ def scene_of(item: Mapping[str, Any], catalog: Catalog, series: Series) -> Scene
         sensor=series.sensor,
         platform=platform,
         time=time,
-        crs=_crs_of(about, present),
+        crs=_crs_of(about, present) or _zone_of(place),
         twin=(platform, place, moment),
         made=made,
         geometry=item["geometry"],
@@ -158,6 +158,12 @@ def _crs_of(about: Mapping[str, Any], assets: Mapping[str, Any]) -> CRS | None:
     return None
 
 
+def _zone_of(tile: str) -> CRS | None:
+    """Return the UTM zone of an MGRS tile."""
+    found = re.fullmatch(r"(\d{2})([C-X])[A-Z]{2}", tile)
+    return CRS(f"EPSG:32{'6' if found[2] >= 'N' else '7'}{found[1]}") if found else None
+
+
 def _said(about: Mapping[str, Any]) -> dict[str, Any]:
     baseline = about.get("s2:processing_baseline", about.get("processing:version"))
     applied = about.get("earthsearch:boa_offset_applied")
@@ -196,9 +202,18 @@ def _read_landsat(name: str, about: Mapping[str, Any], time: pd.Timestamp) -> _R
     return place, f"{time:%Y%m%d}", (rank, processed, _dated(about), name)
 
 
+def _read_hls(name: str, about: Mapping[str, Any], time: pd.Timestamp) -> _Read:
+    """Return tile, second, and how new an item is: ``HLS.S30.T31TCJ.2022157T105631.v2.0``."""
+    parts = name.upper().split(".")
+    tiles = [part[1:] for part in parts if re.fullmatch(r"T\d{2}[C-X][A-Z]{2}", part)]
+    place = (tiles or [name])[0]
+    return place, f"{time:%Y%m%dT%H%M%S}", (0.0, ".".join(parts[4:]), _dated(about), name)
+
+
 _READERS: Mapping[str, Callable[[str, Mapping[str, Any], pd.Timestamp], _Read]] = {
     "sentinel2": _read_sentinel2,
     "landsat": _read_landsat,
+    "hls": _read_hls,
 }
 
 

@@ -17,7 +17,16 @@ from affine import Affine
 
 from tamrf_xr.ingest.stac_catalogs import CATALOGS, KELVIN
 from tamrf_xr.sensors import SENSORS
-from tests.door.layouts import C2_KELVIN, C2_REFLECTANCE, coded, per_date, qa_pixel, scl, zeros
+from tests.door.layouts import (
+    C2_KELVIN,
+    C2_REFLECTANCE,
+    coded,
+    marked,
+    per_date,
+    qa_pixel,
+    scl,
+    zeros,
+)
 from tests.door.ramp import BASELINES, EPSG, EXTENT, LEFT, TIMES, TOP, Scene
 from tests.stac.server import Api
 
@@ -86,6 +95,8 @@ LAYOUTS = {
         raster=False,
     ),
     "usgs-st": Shown("usgs", "landsat-c2l2-st", raster=False),
+    "hls-s30": Shown("lpcloud", "HLSS30_2.0", raster=False),
+    "hls-l30": Shown("lpcloud", "HLSL30_2.0", raster=False),
 }
 """Every collection that is understood, one row each."""
 
@@ -93,6 +104,8 @@ LAYOUTS = {
 def numbers_of(shown: Shown, scene: Scene) -> dict[str, xr.DataArray]:
     """Return the numbers of files, at the pixel sizes of the product, per band."""
     sensor, made = SENSORS[shown.sensor], {}
+    if shown.catalog == "lpcloud":
+        return hls_numbers(shown, scene)
     for band in sensor.bands:
         if band.name in shown.assets:
             scale, offset = (1e-4, per_date(shown.offsets)) if shown.offsets else C2_REFLECTANCE
@@ -108,13 +121,22 @@ def numbers_of(shown: Shown, scene: Scene) -> dict[str, xr.DataArray]:
     return made | {"QA_PIXEL": quality, "QA_RADSAT": zeros(quality)}
 
 
+def hls_numbers(shown: Shown, scene: Scene) -> dict[str, xr.DataArray]:
+    true = scene.bands(shown.sensor, gsd=30.0)
+    numbers = coded(true, 1e-4, 0.0, nodata=-9999, dtype="int16")
+    made = {str(band): numbers.sel(band=band, drop=True) for band in numbers["band"].values}
+    clouds = scene.clouds(shown.sensor, gsd=30.0)
+    return made | {"Fmask": marked(clouds, clear=64, cloud=66, fill=255)}
+
+
 def write_cog(path: Path, values: np.ndarray, *, gsd: float, epsg: int = EPSG, corner=(LEFT, TOP)):
     if path.exists():
         return  # files of the ramp are written once a session
     path.parent.mkdir(parents=True, exist_ok=True)
     options = {
         "driver": "COG", "dtype": values.dtype, "count": 1, "crs": f"EPSG:{epsg}",
-        "height": values.shape[0], "width": values.shape[1], "nodata": 0, "BLOCKSIZE": 128,
+        "height": values.shape[0], "width": values.shape[1], "BLOCKSIZE": 128,
+        "nodata": {"int16": -9999}.get(str(values.dtype), 0),
         "transform": Affine(gsd, 0, corner[0], 0, -gsd, corner[1]),
     }  # fmt: skip
     with rasterio.open(path, "w", **options) as file:
@@ -170,6 +192,8 @@ def new_item(shown: Shown, at: int, base: dict[str, Any] | None = None) -> dict[
 
 def _name(shown: Shown, time: Any, at: int) -> str:
     day = f"{time:%Y%m%dT%H%M%S}"
+    if shown.catalog == "lpcloud":
+        return f"HLS.{shown.collection[3:6]}.T31TCJ.{time:%Y%jT%H%M%S}.v2.0"
     if shown.sensor == "landsat":
         ending = {"landsat-c2l2-sr": "_SR", "landsat-c2l2-st": "_ST"}.get(shown.collection, "")
         return f"LC08_L2SP_199030_{time:%Y%m%d}_20230101_02_T1{ending}"
@@ -182,6 +206,8 @@ def _about(shown: Shown, at: int) -> dict[str, Any]:
     time = TIMES[shown.sensor][at]
     where = {"proj:code": f"EPSG:{EPSG}"} if shown.v11 else {"proj:epsg": EPSG}
     about: dict[str, Any] = {"eo:cloud_cover": 10.0 * at, **where}
+    if shown.catalog == "lpcloud":
+        return {"eo:cloud_cover": 10.0 * at}
     if shown.sensor == "landsat":
         platform = "LANDSAT_8" if shown.catalog == "usgs" else "landsat-8"
         return about | {
@@ -213,10 +239,12 @@ def asset(href: str, shown: Shown, band: str, at: int) -> dict[str, Any]:
         "type": "image/tiff; application=geotiff; profile=cloud-optimized",
         "roles": ["data"],
     }
+    if not shown.raster:
+        return made
     scale = {KELVIN: C2_KELVIN, "SCL": None, "QA_PIXEL": None, "QA_RADSAT": None}.get(
         band, C2_REFLECTANCE if shown.sensor == "landsat" else (1e-4, _stated(shown, at))
     )
-    if not shown.raster or scale is None:
+    if scale is None:
         return made
     if shown.v11:
         return made | {

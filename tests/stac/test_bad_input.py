@@ -15,6 +15,7 @@ from tamrf_xr.errors import DateError, IngestError, OptionError, SourceNotFoundE
 from tamrf_xr.ingest.stac import from_stac, ingest_stac
 from tamrf_xr.ingest.stac_catalogs import CATALOGS
 from tamrf_xr.ingest.stac_read import Kind, _whole_numbers
+from tamrf_xr.ingest.stac_scenes import scene_of
 from tests.door.ramp import LEFT, TOP
 from tests.stac.conftest import both, row
 from tests.stac.ramp_catalog import AOI, LAYOUTS, add_ramp
@@ -95,7 +96,7 @@ def test_chunks_that_do_not_nest(api):
 
 
 def test_an_unknown_catalogue():
-    with pytest.raises(OptionError, match="earth-search, planetary-computer, cdse, usgs"):
+    with pytest.raises(OptionError, match="earth-search, planetary-computer, cdse, usgs, lpcloud"):
         from_stac("here", aoi=AOI)
 
 
@@ -237,11 +238,19 @@ def test_a_scale_that_is_not_the_products(api):
 
 def test_items_of_no_time_or_place(api):
     items = both(api, dates=(1, 2))
-    del items[0]["properties"]["proj:epsg"]
-    assert from_stac(row(api), aoi=AOI)["sentinel2"].sizes["time"] == 2
     for item in items:
-        item["properties"].pop("proj:epsg", None)
-    refused(IngestError, api, "in which CRS.*crs=", bbox=BBOX_OF_RAMP, datetime=DAYS)
+        del item["properties"]["proj:epsg"]
+    asked = {"bbox": BBOX_OF_RAMP, "datetime": DAYS}
+    # The name of a tile tells its zone.
+    assert from_stac(row(api), **asked)["sentinel2"].to_dataset().rio.crs.to_epsg() == 32631
+    refused(IngestError, api, "in which CRS.*crs=", collections="landsat-c2-l2", **asked)
+    items[1]["properties"]["datetime"] = None
+    items[1]["properties"]["start_datetime"] = "some day"
+    series = CATALOGS["earth-search"].series["sentinel-2-c1-l2a"]
+    with pytest.raises(IngestError, match=r"some day.*skip="):
+        scene_of(items[1], CATALOGS["earth-search"], series)
+    with pytest.raises(IngestError, match=r"no footprint.*skip="):
+        scene_of(items[0] | {"geometry": None}, CATALOGS["earth-search"], series)
 
 
 BBOX_OF_RAMP = (2.9998, 45.15, 3.0073, 45.1553)

@@ -18,7 +18,7 @@ from tamrf_xr.cube import grid_of, groups_of, validate
 from tamrf_xr.errors import SourceWarning
 from tamrf_xr.harmonize.masks import QUALITY_LAYERS
 from tamrf_xr.ingest.stac import from_stac
-from tamrf_xr.ingest.stac_catalogs import CATALOGS, KELVIN, QUALITY
+from tamrf_xr.ingest.stac_catalogs import CATALOGS, KELVIN
 from tamrf_xr.ingest.stac_scenes import scene_of
 from tamrf_xr.sensors import SENSORS
 from tests.door.layouts import C2_REFLECTANCE
@@ -71,7 +71,12 @@ class TestStac(IngestTests):
 
 
 def assert_is_the_ramp(
-    cube: xr.DataTree, sensors: set[str], *, heat: bool = True, seams: bool = False
+    cube: xr.DataTree,
+    sensors: set[str],
+    *,
+    heat: bool = True,
+    seams: bool = False,
+    coarse: bool = False,
 ) -> None:
     """Equal, where files are on the grid; those of 20 m apart from edges of clouds and seams."""
     groups = groups_of(cube.compute())
@@ -81,13 +86,15 @@ def assert_is_the_ramp(
         for axis, centres in Scene().grid(SENSORS[name].gsd).items():
             np.testing.assert_allclose(group[axis], centres, atol=1e-6)
         assert group["time"].to_index().equals(TIMES[name].rename("time"))
-        assert_values(name, group, seams=seams)
+        assert_values(name, group, seams=seams, coarse=coarse and name == "sentinel2")
     if heat:
         kelvin = groups["landsat"]["surface_temperature"].values
         np.testing.assert_allclose(kelvin, Scene().heat().values, atol=2e-3)
 
 
-def assert_values(name: str, group: xr.Dataset, *, seams: bool = False) -> None:
+def assert_values(
+    name: str, group: xr.Dataset, *, seams: bool = False, coarse: bool = False
+) -> None:
     true, clouds = Scene().bands(name).values, Scene().clouds(name).values
     found = group["reflectance"].values
     np.testing.assert_array_equal(np.isnan(found), np.isnan(true))
@@ -98,7 +105,7 @@ def assert_values(name: str, group: xr.Dataset, *, seams: bool = False) -> None:
             even[..., third - 4 : third + 4] = False
     for at, band in enumerate(SENSORS[name].bands):
         where = np.isfinite(true[:, at])
-        if band.gsd > SENSORS[name].gsd:
+        if coarse or band.gsd > SENSORS[name].gsd:
             where &= even
         np.testing.assert_allclose(
             found[:, at][where], true[:, at][where], atol=EXACT, rtol=0, err_msg=band.name
@@ -118,6 +125,7 @@ PAIRS = {
     "planetary-computer": ("planetary-computer", "planetary-computer-landsat"),
     "cdse": ("cdse",),
     "usgs": ("usgs", "usgs-st"),
+    "lpcloud": ("hls-s30", "hls-l30"),
 }
 
 
@@ -138,7 +146,8 @@ def test_every_catalogue_gives_the_scene(api, layouts):
     if sensors == {"landsat"}:
         assert_on_the_archive_grid(cube)
     else:
-        assert_is_the_ramp(cube, sensors, heat="landsat" in sensors)
+        there = KELVIN in {band for name in layouts for band in LAYOUTS[name].assets}
+        assert_is_the_ramp(cube, sensors, heat=there, coarse=layouts[0] == "hls-s30")
 
 
 def assert_on_the_archive_grid(cube: xr.DataTree) -> None:
@@ -194,9 +203,10 @@ def test_rows_name_bands_and_masks_that_are_known():
     roles = {layer.names[0] for layer in QUALITY_LAYERS}
     for catalog in CATALOGS.values():
         for series in catalog.series.values():
-            bands = {*SENSORS[series.sensor].band_names, KELVIN, *QUALITY[series.sensor]}
-            assert set(series.assets) <= bands
-            assert {mask.lower() for mask in QUALITY[series.sensor]} <= roles
+            bands = {*SENSORS[series.sensor].band_names, KELVIN}
+            assert {name.lower() for name in set(series.assets) - bands} <= roles
+            assert all(series.holds(n).classes == (n not in bands) for n in series.assets)
+            assert set(series.scales) == set(series.assets) & bands
             assert series.source
         assert set(catalog.defaults) <= set(catalog.series)
 
@@ -277,7 +287,7 @@ def cut_in_two(api: Api, item: dict, shown: Shown, at: int, *, seconds: float, t
     other["properties"] |= {"datetime": time.isoformat(), **tile}
     for band, array in numbers_of(shown, Scene()).items():
         gsd, third = float(array["x"][1] - array["x"][0]), array.sizes["x"] // 3
-        fill = QUALITY[shown.sensor].get(band, 0)
+        fill = CATALOGS[shown.catalog].series[shown.collection].holds(band).fill
         parts = {"left": (0, 2 * third), "right": (third, array.sizes["x"])}
         for side, (first, last) in parts.items():
             values = array.values[at].copy()

@@ -16,8 +16,9 @@ import pytest
 import tamrf_xr
 from tamrf_xr.cli import main
 from tamrf_xr.cube import groups_of
-from tamrf_xr.errors import CubeError, IngestError, OutputExistsError
+from tamrf_xr.errors import CubeError, IngestError, JobError, OutputExistsError
 from tamrf_xr.ingest.stac import from_stac, ingest_stac
+from tamrf_xr.ingest.stac_keep import alone_in
 from tests.ingest_tests import as_stored
 from tests.stac.conftest import both, row
 from tests.stac.ramp_catalog import AOI, LAYOUTS, add_ramp
@@ -175,6 +176,24 @@ def test_ingest_questions_values_that_opening_does_not(api, tmp_path):
     ingest_stac(row(api), tmp_path / "cube.zarr", **what, progress=False)
     cube = tamrf_xr.open_cube(tmp_path / "cube.zarr")
     assert "(pixels)" in cube["sentinel2"].attrs["processing"]
+
+
+def test_any_size_of_pieces_gives_the_same_bytes(api, tmp_path, monkeypatch):
+    both(api, dates=(1, 2))
+    ingest_stac(row(api), tmp_path / "whole.zarr", aoi=AOI, progress=False)
+    monkeypatch.setattr("tamrf_xr.ingest.stac.CHUNK", 36)
+    monkeypatch.setattr("tamrf_xr.ingest.stac.SHARD", 12)
+    ingest_stac(row(api), tmp_path / "parts.zarr", aoi=AOI, progress=False)
+    assert contents(tmp_path / "parts.zarr") == contents(tmp_path / "whole.zarr")
+
+
+def test_a_second_run_into_one_store_is_refused(api, tmp_path):
+    both(api, dates=(1, 2))
+    out = tmp_path / "cube.zarr"
+    with alone_in(tmp_path / ".cube.zarr.stac"), pytest.raises(JobError, match="another run"):
+        ingest_stac(row(api), out, aoi=AOI, progress=False)
+    assert api.reads == {}
+    assert ingest_stac(row(api), out, aoi=AOI, progress=False).written == (out,)
 
 
 def test_progress_tells_how_fast_it_comes(api, tmp_path, capsys):
