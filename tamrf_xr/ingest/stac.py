@@ -69,8 +69,8 @@ def from_stac(
     Parameters
     ----------
     catalog
-        ``"earth-search"``, ``"planetary-computer"``, ``"cdse"``, ``"usgs"``, or a row of
-        `tamrf_xr.ingest.stac_catalogs`.
+        ``"earth-search"``, ``"planetary-computer"``, ``"cdse"``, ``"usgs"``, ``"lpcloud"`` (HLS),
+        or a row of `tamrf_xr.ingest.stac_catalogs`.
     bbox
         West, south, east, north in degrees.
     geometry

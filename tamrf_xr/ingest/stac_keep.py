@@ -9,7 +9,6 @@ no harm. The cube is then made of pieces alone, without a word to the catalogue'
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -94,7 +93,7 @@ class Kept:
             yield at, Piece(self.folder / name, shape, array.dtype)
 
     def opened(self, edge: int) -> xr.Dataset:
-        """Return the numbers, read from their pieces in blocks of `edge` pixels, a part of theirs."""
+        """Return the numbers, read from their pieces in blocks of `edge` pixels."""
         made = {
             band: array.copy(data=self._opened(str(band), edge))
             for band, array in self.numbers.data_vars.items()
@@ -130,6 +129,8 @@ def alone_in(folder: Path) -> Iterator[None]:
     JobError
         If another process holds it.
     """
+    import fcntl
+
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as file:
         try:

@@ -142,7 +142,7 @@ def _chosen_crs(request: Request, scenes: Sequence[Scene]) -> CRS:
     chosen = asked or CRS(max(sorted(shares), key=lambda code: shares[code]))
     others = sorted(code for code in shares if CRS(code) != chosen)
     if others:
-        log.info("the cube is in %s; resampled: %s", chosen.to_string(), ", ".join(others))
+        log.warning("the cube is in %s; resampled: %s", chosen.to_string(), ", ".join(others))
     return chosen
 
 

@@ -37,8 +37,13 @@ log = logging.getLogger(__name__)
 Pixels = npt.NDArray[Any]
 Sign = Callable[[str], str]
 
-_GONE = ("404", "410", "no such file", "does not exist", "nosuchkey", "expected")
-"""What a server or GDAL says of what is not there, or we of what is no file of its product."""
+_GONE = ("404", "410", "no such file", "does not exist", "nosuchkey")
+"""What a server or GDAL says of what is not there: to ask again does not help."""
+
+
+class _UnfitError(RasterioError):  # type: ignore[misc]
+    """A file that can be read and is none of its product: to ask again does not help."""
+
 
 _GDAL = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
@@ -63,6 +68,11 @@ class Access:
 
     retries: int = 4
     """How often to try again."""
+
+    def __post_init__(self) -> None:
+        """Find what signs before a job begins, not in it."""
+        if self.sign:
+            _signer(self.sign)
 
     def signed(self, url: str) -> str:
         """Return a URL as it is to be read now."""
@@ -141,7 +151,7 @@ class Reader:
                 return read(_afresh(self.access.signed(self.url), attempt))
             except (RasterioError, OSError) as error:  # of signing too
                 said = f"{error} {error.__cause__ or ''}"
-                if attempt == self.access.retries or any(w in said.lower() for w in _GONE):
+                if attempt == self.access.retries or _is_final(error, said):
                     raise self._failed(said, attempt + 1) from error
                 log.warning(
                     "item %s, asset %s, again in %g s: %s", self.item, self.asset, wait, error
@@ -218,9 +228,9 @@ def _driver_of(url: str) -> str:
 def _checked(file: Any, kind: Kind) -> Grid:
     """Return the grid of a file that is as it must be."""
     if not np.can_cast(file.dtypes[0], kind.dtype):
-        raise RasterioError(f"it holds {file.dtypes[0]}, expected {kind.dtype} of a product")
+        raise _UnfitError(f"it holds {file.dtypes[0]}, expected {kind.dtype} of a product")
     if file.crs is None:
-        raise RasterioError("it has no coordinate reference system, expected one")
+        raise _UnfitError("it has no coordinate reference system, expected one")
     return Grid(_crs(file.crs.to_wkt()), file.transform, (file.height, file.width))
 
 
@@ -230,6 +240,10 @@ def _read(file: Any, kind: Kind, rows: slice, columns: slice) -> Pixels:
     if not kind.classes and file.nodata is not None:
         pixels[pixels == file.nodata] = kind.fill
     return pixels.astype(kind.dtype, copy=False)
+
+
+def _is_final(error: Exception, said: str) -> bool:
+    return isinstance(error, _UnfitError) or any(word in said.lower() for word in _GONE)
 
 
 def _afresh(url: str, attempt: int) -> str:

@@ -280,14 +280,14 @@ def _is_one_pass(one: Scene, other: Scene) -> bool:
     return same and other.time - one.time <= PASS
 
 
-def _has_offset(scene: Scene) -> tuple[str, bool | None]:
+def _has_offset(scene: Scene) -> tuple[str, str]:
     """Return what decides, at the door, whether numbers hold the offset."""
-    try:
-        late = float(scene.said["s2:processing_baseline"]) >= _OFFSET_BASELINE
-    except ValueError:
-        late = None
     if scene.sensor != "sentinel2":
-        return "", None
+        return "", ""
+    try:
+        late = str(float(scene.said["s2:processing_baseline"]) >= _OFFSET_BASELINE)
+    except ValueError:
+        late = ""
     return str(scene.said["earthsearch:boa_offset_applied"]), late
 
 

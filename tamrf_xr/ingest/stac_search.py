@@ -118,7 +118,7 @@ def _connection(url: str, retries: int) -> Any:
 
     class Connection(StacApiIO):
         def request(self, href: str, *arguments: Any, **options: Any) -> str:
-            # pystac-client 0.9.1 takes a relative `next` for an address: findings of this package.
+            # pystac-client 0.9.1 takes a relative `next` for an address, and fails.
             if not urlsplit(href).scheme:
                 log.info("%s: relative link %s", url, href)
                 href = urljoin(self.last, href)

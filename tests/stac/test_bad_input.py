@@ -185,6 +185,16 @@ def test_a_signature_that_expires_is_made_anew_when_the_block_is_read(api):
         expired.compute()
 
 
+def test_what_signs_is_found_before_a_job_begins(api):
+    add_ramp(api, LAYOUTS["planetary-computer"])
+    catalog, days = row(api, "planetary-computer"), {"aoi": AOI, "collections": "sentinel-2-l2a"}
+    signed = replace(catalog, signer="planetary_computer.sign")  # leaves other addresses alone
+    assert from_stac(signed, **days)["sentinel2"]["reflectance"][0, 0].max().compute() > 0.1
+    with pytest.raises(OptionError, match=r"signs its URLs.*tamrf-xr\[stac\].*patch_url="):
+        from_stac(replace(catalog, signer="nowhere_at_all.sign"), **days)
+    assert not [path for path in api.reads if "/3/" in path]
+
+
 def test_signatures_are_not_told(api):
     both(api, dates=(1, 2))
     api.allowed = lambda query: False

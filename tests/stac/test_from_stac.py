@@ -347,6 +347,18 @@ def test_baselines_mixed_in_a_pass_are_two_dates_each_with_its_offset(api):
     np.testing.assert_allclose(same[0, 0], true, atol=EXACT)
 
 
+def test_items_of_which_some_say_their_baseline_are_dates_apart(api):
+    """One pass, of which one scene does not say: they cannot share an offset that is not known."""
+    items = add_ramp(api, LAYOUTS["earth-search-v1"])
+    other = copy.deepcopy(items[2])
+    other["id"] += "_other"
+    for name in ("s2:processing_baseline", "s2:product_uri"):
+        del other["properties"][name]
+    other["properties"] |= {"grid:code": "MGRS-31TDJ", "s2:mgrs_tile": "31TDJ"}
+    api.items.append(other)
+    assert opened(api, ("earth-search-v1",))["sentinel2"].sizes["time"] == 5
+
+
 def test_a_band_that_an_item_lacks_is_nan_on_that_date_and_told(api):
     items = both(api)
     del items[5]["assets"]["lwir11"]
