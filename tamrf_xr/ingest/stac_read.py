@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -37,13 +38,18 @@ log = logging.getLogger(__name__)
 Pixels = npt.NDArray[Any]
 Sign = Callable[[str], str]
 
-_GONE = ("404", "410", "no such file", "does not exist", "nosuchkey")
+_GONE = re.compile(
+    r"response code: ?4(04|10)\b|no such file|(key|blob) does not exist|nosuchkey", re.IGNORECASE
+)
 """What a server or GDAL says of what is not there: to ask again does not help."""
 
 
 class _UnfitError(RasterioError):  # type: ignore[misc]
     """A file that can be read and is none of its product: to ask again does not help."""
 
+
+_QUERY = re.compile(r"\?[^\s'\"#]*")
+"""Of a URL: a signature."""
 
 _GDAL = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
@@ -150,21 +156,20 @@ class Reader:
             try:
                 return read(_afresh(self.access.signed(self.url), attempt))
             except (RasterioError, OSError) as error:  # of signing too
-                said = f"{error} {error.__cause__ or ''}"
-                if attempt == self.access.retries or _is_final(error, said):
+                said = _QUERY.sub("", f"{error} {error.__cause__ or ''}").strip()[:300]
+                final = isinstance(error, _UnfitError) or _GONE.search(said)
+                if attempt == self.access.retries or final:
                     raise self._failed(said, attempt + 1) from error
-                log.warning(
-                    "item %s, asset %s, again in %g s: %s", self.item, self.asset, wait, error
-                )
+                what = f"item {self.item}, asset {self.asset}"
+                log.warning("%s, again in %g s: %s", what, wait, said)
             time.sleep(wait)
             wait *= 2
         raise AssertionError("retries below 0")  # checked at the door
 
     def _failed(self, said: str, tries: int) -> IngestError:
-        where = self.url.split("?", maxsplit=1)[0]
         return IngestError(
-            f"item {self.item}, asset {self.asset} cannot be read (tried {tries} times): {where}: "
-            f"{said.replace(self.url, where).strip()[:300]}; run again to go on from here, or pass "
+            f"item {self.item}, asset {self.asset} cannot be read (tried {tries} times): "
+            f"{_QUERY.sub('', self.url)}: {said}; run again to go on from here, or pass "
             f"skip=['{self.item}'] (--skip) to leave it out"
         )
 
@@ -240,10 +245,6 @@ def _read(file: Any, kind: Kind, rows: slice, columns: slice) -> Pixels:
     if not kind.classes and file.nodata is not None:
         pixels[pixels == file.nodata] = kind.fill
     return pixels.astype(kind.dtype, copy=False)
-
-
-def _is_final(error: Exception, said: str) -> bool:
-    return isinstance(error, _UnfitError) or any(word in said.lower() for word in _GONE)
 
 
 def _afresh(url: str, attempt: int) -> str:

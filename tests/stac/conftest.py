@@ -37,7 +37,7 @@ def _no_waiting(monkeypatch):
 
 def row(api: Api, name: str = "earth-search") -> Catalog:
     """Return the row of a catalogue, at the address of the test's own."""
-    return replace(CATALOGS[name], url=api.url, signer="", gdal={})
+    return replace(CATALOGS[name], url=api.url, signer="")
 
 
 def both(api: Api, *, dates: Sequence[int] = range(4)) -> list[dict[str, Any]]:

@@ -195,13 +195,29 @@ def test_what_signs_is_found_before_a_job_begins(api):
     assert not [path for path in api.reads if "/3/" in path]
 
 
-def test_signatures_are_not_told(api):
-    both(api, dates=(1, 2))
-    api.allowed = lambda query: False
-    cube = from_stac(row(api), aoi=AOI, patch_url=lambda url: f"{url}?sig=secret", retries=0)
+@pytest.mark.parametrize("wrong", ["refused", "no raster"])
+def test_signatures_are_not_told(api, files, wrong, caplog):
+    items = both(api, dates=(1, 2))
+    (files / "text.tif").write_text("<html>sign in</html>" * 99)
+    items[0]["assets"]["blue"]["href"] = api.href("text.tif")
+    api.allowed = lambda query: wrong == "no raster"
+    cube = from_stac(row(api), aoi=AOI, patch_url=lambda url: f"{url}?sig=secret", retries=1)
     with pytest.raises(IngestError) as told:
-        cube.compute()
-    assert "secret" not in str(told.value)
+        cube["sentinel2/reflectance"][0, 0].compute()
+    assert f"item {items[0]['id']}, asset blue" in str(told.value)
+    assert "secret" not in f"{told.value} {caplog.text}"
+    assert "again" in caplog.text
+
+
+def test_a_date_in_a_name_is_no_answer_of_a_server(api, files):
+    """404 stands in the names of all files of the fourth of April."""
+    items = both(api, dates=(1, 2))
+    whole = files / items[0]["assets"]["blue"]["href"].partition("/files/")[2]
+    (files / "T31TCJ_20210404.tif").write_bytes(whole.read_bytes())
+    items[0]["assets"]["blue"]["href"] = api.href("T31TCJ_20210404.tif")
+    api.answers["/files/T31TCJ_20210404.tif"] = [503, 503]
+    cube = from_stac(row(api), aoi=AOI, retries=2)
+    assert np.isfinite(cube["sentinel2/reflectance"][0, 0].compute()).any()
 
 
 def test_an_asset_that_is_gone_is_not_asked_for_again(api):
