@@ -101,7 +101,7 @@ def ingest_many(
     OptionError
         If `workers` is less than 1, or the place is one that must stay.
     """
-    threads = _threads(workers)
+    threads = threads_of(workers)
     asked = _as_paths(folders)
     targets = _targets(asked, local_path(out, "store or folder of stores"))
     for path in targets.values():
@@ -167,7 +167,8 @@ def unlike(store: Path, folder: Path, compare: Compare) -> str:
     return compare(folder, cube)
 
 
-def _threads(workers: int | None) -> int:
+def threads_of(workers: int | None) -> int:
+    """Return how many threads may work: one a core, fewer where memory is short, or as asked."""
     if workers is None:
         room = int(psutil.virtual_memory().available // WORKER_MEMORY)
         return max(1, min(os.cpu_count() or 1, room))

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import dask
 import xarray as xr
+from dask.diagnostics.progress import ProgressBar
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from tamrf_xr.cube import groups_of
 from tamrf_xr.errors import OptionError, OutputExistsError
 from tamrf_xr.harmonize import as_cube
-from tamrf_xr.ingest.batch import IngestReport, unlike
+from tamrf_xr.ingest.batch import IngestReport, threads_of, unlike
 from tamrf_xr.ingest.stac_area import read_area
 from tamrf_xr.ingest.stac_catalogs import Catalog, get_catalog
 from tamrf_xr.ingest.stac_keep import Kept, alone_in, fetch
@@ -210,7 +213,9 @@ def ingest_stac(
         fetch(kept, workers=threads, progress=progress)
         numbers = {name: one.opened(SHARD // SENSORS[name].ratio) for name, one in kept.items()}
         cube = as_cube(_tree(found, numbers), harmonized=harmonized, offset=offset, check=check)
-        save_cube(cube, target, overwrite=overwrite)
+        bar = ProgressBar(out=sys.stderr) if progress else None
+        with dask.config.set(scheduler="threads", num_workers=threads_of(None)):
+            save_cube(cube, target, overwrite=overwrite, progress=bar)
         remove(folder)
     return IngestReport(written=(target,))
 

@@ -26,7 +26,7 @@ from dask.optimization import cull
 from tqdm import tqdm
 
 from tamrf_xr.errors import JobError
-from tamrf_xr.replacing import fresh_file
+from tamrf_xr.replacing import fresh_file, remove
 
 Block = tuple[int, int, int]
 """Numbers of a block: date, row, column."""
@@ -120,7 +120,7 @@ class Kept:
 
 @contextlib.contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Hold a folder of pieces: a second run there waits for nothing, and is refused.
+    """Hold a folder of pieces, which goes where none is left: a second run there is refused.
 
     The lock goes with the process that has it, however that ends.
 
@@ -139,7 +139,11 @@ def alone_in(folder: Path) -> Iterator[None]:
             raise JobError(
                 f"another run fetches into {folder}; let it end, or name another store"
             ) from error
-        yield
+        try:
+            yield
+        finally:
+            if not any(folder.glob("*.npy")):
+                remove(folder)
 
 
 def fetch(all_kept: Mapping[str, Kept], *, workers: int, progress: bool) -> int:

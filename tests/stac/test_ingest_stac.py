@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import tamrf_xr
 from tamrf_xr.cli import main
@@ -176,6 +177,16 @@ def test_ingest_questions_values_that_opening_does_not(api, tmp_path):
     ingest_stac(row(api), tmp_path / "cube.zarr", **what, progress=False)
     cube = tamrf_xr.open_cube(tmp_path / "cube.zarr")
     assert "(pixels)" in cube["sentinel2"].attrs["processing"]
+
+
+def test_from_a_place_to_a_picture(api, aoi, tmp_path):
+    both(api)
+    scene, fused, picture = (tmp_path / name for name in ("s.zarr", "f.zarr", "p.png"))
+    assert main(words(api, aoi, scene)) == 0
+    dates = ["--dates", "2021-06-09", "2022-06-12", "--window", "none"]
+    assert main(["fuse", str(scene), str(fused), *dates, "--method", "linear", "--quiet"]) == 0
+    assert main(["quicklook", str(scene), str(fused), str(picture)]) == 0
+    assert np.asarray(Image.open(picture)).std() > 5
 
 
 def test_any_size_of_pieces_gives_the_same_bytes(api, tmp_path, monkeypatch):
