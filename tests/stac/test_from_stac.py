@@ -22,7 +22,7 @@ from tamrf_xr.ingest.stac_catalogs import CATALOGS, KELVIN
 from tamrf_xr.ingest.stac_scenes import scene_of
 from tamrf_xr.sensors import SENSORS
 from tests.door.layouts import C2_REFLECTANCE
-from tests.door.ramp import EPSG, EXTENT, LEFT, TIMES, TOP, Scene, reflectance
+from tests.door.ramp import EPSG, EXTENT, LEFT, TIMES, TOP, Scene, reflectance, temperature
 from tests.ingest_tests import Case, IngestTests, reads
 from tests.oracle import shared
 from tests.stac.conftest import both, row
@@ -145,6 +145,7 @@ def test_every_catalogue_gives_the_scene(api, layouts):
     cube = opened(api, layouts, **options)
     if sensors == {"landsat"}:
         assert_on_the_archive_grid(cube)
+        assert "surface_temperature" in cube["landsat"]
     else:
         there = KELVIN in {band for name in layouts for band in LAYOUTS[name].assets}
         assert_is_the_ramp(cube, sensors, heat=there, coarse=layouts[0] == "hls-s30")
@@ -161,6 +162,9 @@ def assert_on_the_archive_grid(cube: xr.DataTree) -> None:
     rim = binary_erosion(inside, np.ones((5, 5)))
     assert rim.any()
     np.testing.assert_allclose(optics[rim], true[rim], atol=EXACT)
+    if "surface_temperature" in group:
+        kelvin = group["surface_temperature"].values[0]
+        np.testing.assert_allclose(kelvin[rim], temperature(x, y, days=0)[rim], atol=2e-2)
 
 
 @pytest.mark.parametrize("name", [name for name, shown in LAYOUTS.items() if shown.real])
