@@ -79,6 +79,10 @@ class TamrfWarning(UserWarning):
     """Base of every warning given on purpose by tamrf_xr."""
 
 
+class SourceWarning(TamrfWarning):
+    """A source that lacks a part of what it is asked for; the cube has no data there."""
+
+
 class RereadWarning(TamrfWarning):
     """A job that reads its input many times, for its tiles and the chunks of the input differ."""
 

@@ -137,6 +137,7 @@ def test_every_command_has_examples():
         ["adapt"],
         ["evaluate"],
         ["ingest", "ls2s2"],
+        ["ingest", "stac"],
         ["weights", "convert"],
     ):
         parser = build_parser()

@@ -1,18 +1,22 @@
-"""`tamrf-xr ingest SOURCE`: cubes from folders."""
+"""`tamrf-xr ingest SOURCE`: cubes from folders and catalogues."""
 
 from __future__ import annotations
 
 import sys
 from typing import Any
 
-from tamrf_xr.cli.options import command, shared
+from tamrf_xr.cli.options import command, defaulted, shared
 
 
 def add(commands: Any) -> None:
     """Add the command, one below it for each source."""
-    sources = commands.add_parser("ingest", help="make cubes from folders").add_subparsers(
-        title="sources", required=True, metavar="SOURCE"
-    )
+    sources = commands.add_parser("ingest", help="make cubes of folders, of catalogues")
+    sources = sources.add_subparsers(title="sources", required=True, metavar="SOURCE")
+    _add_ls2s2(sources)
+    _add_stac(sources)
+
+
+def _add_ls2s2(sources: Any) -> None:
     parser = command(
         sources,
         ls2s2,
@@ -26,6 +30,40 @@ def add(commands: Any) -> None:
     parser.add_argument("--workers", type=int, help="folders at once (default: cores)")
 
 
+def _add_stac(sources: Any) -> None:
+    parser = command(
+        sources,
+        stac,
+        about="make a cube of what a STAC catalogue has of a place and a period",
+        examples="  tamrf-xr ingest stac --aoi aoi.json --catalog earth-search scene.zarr\n"
+        "  tamrf-xr ingest stac --aoi field.geojson --datetime 2022-01-01/2022-12-31 \\\n"
+        "      --catalog planetary-computer --max-cloud 60 scene.zarr    # rerun to resume",
+    )
+    parser.add_argument("out", metavar="OUT.zarr")
+    parser.add_argument("--aoi", required=True, help="GeoJSON, or name, aoi, crs, dates")
+    parser.add_argument(
+        "--catalog",
+        required=True,
+        help="earth-search, planetary-computer, cdse, usgs or lpcloud (HLS)",
+    )
+    parser.add_argument("--url", help="of a mirror of that catalogue")
+    parser.add_argument("--datetime", metavar="FIRST/LAST", help="in place of the dates of --aoi")
+    parser.add_argument("--collections", nargs="+", metavar="ID")
+    parser.add_argument("--crs", help="of the cube (default: of --aoi, or the UTM zone)")
+    parser.add_argument("--max-cloud", type=float, metavar="PERCENT")
+    parser.add_argument("--skip", nargs="+", default=(), metavar="ITEM", help="leave items out")
+    parser.add_argument(
+        "--harmonized",
+        choices=("yes", "no"),
+        help="whether Sentinel-2 numbers without a baseline had the offset of 04.00 removed",
+    )
+    parser.add_argument("--offset", type=float, help="reflectance to add to Sentinel-2")
+    defaulted(parser, "--check", "sample", "of the values", choices=("off", "sample", "full"))
+    defaulted(parser, "--workers", 16, "pieces at once")
+    defaulted(parser, "--retries", 4, "times to try again")
+    shared(parser, "--overwrite")
+
+
 def ls2s2(folders: list[str], out: str, **how: Any) -> int:
     """Ingest, and tell what became of each folder."""
     from tamrf_xr.ingest.ls2s2 import ingest_ls2s2
@@ -37,3 +75,17 @@ def ls2s2(folders: list[str], out: str, **how: Any) -> int:
         f"{len(report.written)} written, {len(report.skipped)} there, {len(report.failed)} failed"
     )
     return 1 if report.failed else 0
+
+
+def stac(catalog: str, out: str, *, url: str | None, harmonized: str | None, **how: Any) -> int:
+    """Ingest, and tell what was written."""
+    from dataclasses import replace
+
+    from tamrf_xr.ingest.stac import ingest_stac
+    from tamrf_xr.ingest.stac_catalogs import get_catalog
+
+    row = get_catalog(catalog)
+    how["harmonized"] = {"yes": True, "no": False, None: None}[harmonized]
+    report = ingest_stac(row if url is None else replace(row, url=url), out, **how)
+    print(f"{len(report.written)} written, {len(report.skipped)} there")
+    return 0

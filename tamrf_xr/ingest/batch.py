@@ -101,7 +101,7 @@ def ingest_many(
     OptionError
         If `workers` is less than 1, or the place is one that must stay.
     """
-    threads = _threads(workers)
+    threads = threads_of(workers)
     asked = _as_paths(folders)
     targets = _targets(asked, local_path(out, "store or folder of stores"))
     for path in targets.values():
@@ -138,7 +138,7 @@ def _there(
         if not path.exists():
             continue
         try:
-            found = _unlike(path, folder, compare)
+            found = unlike(path, folder, compare)
         except (IngestError, SourceNotFoundError) as error:
             unread[folder] = error
             continue
@@ -151,8 +151,8 @@ def _there(
     return there, unread
 
 
-def _unlike(store: Path, folder: Path, compare: Compare) -> str:
-    """Tell why a store of ours is not the whole cube of a folder; empty if it is."""
+def unlike(store: Path, folder: Path, compare: Compare) -> str:
+    """Tell why a store of ours is not the whole cube of a source; empty if it is."""
     if (store / MANIFEST).exists():
         return "is the product of a job"
     try:
@@ -167,7 +167,8 @@ def _unlike(store: Path, folder: Path, compare: Compare) -> str:
     return compare(folder, cube)
 
 
-def _threads(workers: int | None) -> int:
+def threads_of(workers: int | None) -> int:
+    """Return how many threads may work: one a core, fewer where memory is short, or as asked."""
     if workers is None:
         room = int(psutil.virtual_memory().available // WORKER_MEMORY)
         return max(1, min(os.cpu_count() or 1, room))

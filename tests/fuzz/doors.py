@@ -124,6 +124,7 @@ def command_line() -> Iterator[Case]:
     yield from _of_simulate()
     yield from _numbers()
     yield from _of_evaluate()
+    yield from _of_stac()
     for words in ((), ("☃",), ("fuse",), ("fuse", "--dates"), ("weights",), ("ingest", "x")):
         yield _cli(words)
 
@@ -219,6 +220,30 @@ def _of_evaluate() -> Iterator[Case]:
         words = EVALUATE if option == "--methods" else (*EVALUATE, *extra)
         for value in values:
             yield _cli(("evaluate", *words, *more, "--quiet", f"{option}={value}"))
+
+
+STAC = ("ingest", "stac", "--catalog=earth-search", "--url=http://localhost:1", "--retries=0")
+"""Nobody answers there."""
+
+
+def _of_stac() -> Iterator[Case]:
+    for path in PATHS:
+        yield _cli((*STAC, f"--aoi={path}", "--datetime=2022-01-01/2022-12-31", "out.zarr"))
+    for path in OUTPUTS:
+        yield _cli((*STAC, "--aoi=BASE/aoi.json", path))
+    for option, values in (
+        ("--catalog", NAMES),
+        ("--collections", NAMES),
+        ("--crs", NAMES),
+        ("--datetime", DATES),
+        ("--harmonized", NAMES),
+        ("--max-cloud", NUMBERS),
+        ("--retries", NUMBERS),
+        ("--url", PATHS),
+        ("--workers", (*NUMBERS, "0")),
+    ):
+        for value in values:
+            yield _cli((*STAC, "--aoi=BASE/aoi.json", f"{option}={value}", "out.zarr"))
 
 
 TRAIN = {
@@ -463,6 +488,8 @@ def write_inputs(base: Path) -> None:
     (base / "binary").write_bytes(bytes(range(256)) * 100)
     (base / "text.txt").write_text("just text\n")
     (base / "empty").write_bytes(b"")
+    aoi = {"aoi": [0, 45, 0.1, 45.1], "start_date": "2022-01-01", "end_date": "2022-12-31"}
+    (base / "aoi.json").write_text(json.dumps(aoi))
     for folder in ("folder", "area/sentinel2"):
         (base / folder).mkdir(parents=True)
     (base / "area/sentinel2/index.csv").write_bytes(bytes(range(256)))
