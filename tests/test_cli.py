@@ -123,6 +123,9 @@ def test_every_command_has_examples():
         ["evaluate"],
         ["ingest", "ls2s2"],
         ["weights", "convert"],
+        ["export", "cog"],
+        ["export", "stac"],
+        ["export", "indices"],
     ):
         parser = build_parser()
         for word in words:

@@ -15,6 +15,7 @@ def add(commands: Any) -> None:
         title="forms", required=True, metavar="FORM"
     )
     _add_cog(forms)
+    _add_stac(forms)
     command(
         forms,
         indices,
@@ -46,6 +47,22 @@ def _add_cog(forms: Any) -> None:
     shared(parser, "--overwrite")
 
 
+def _add_stac(forms: Any) -> None:
+    parser = command(
+        forms,
+        stac,
+        about="write a STAC collection of a product, or of the COGs of one",
+        examples="  tamrf-xr export stac fused.zarr catalogue/\n"
+        "  tamrf-xr export stac cogs/ cogs/stac --id my-area --license CC-BY-4.0",
+    )
+    parser.add_argument("source", metavar="FUSED.zarr|COGS/")
+    parser.add_argument("out", metavar="CATALOGUE/")
+    parser.add_argument("--id", default="", help="default: the name of the source")
+    parser.add_argument("--title", default="")
+    parser.add_argument("--license", default="other", help="SPDX name (default: %(default)s)")
+    shared(parser, "--overwrite")
+
+
 def _words(text: str) -> list[str]:
     words = [word.strip() for word in text.split(",") if word.strip()]
     if not words:
@@ -70,6 +87,15 @@ def cog(
         print(f"tamrf-xr: {path}: {error}", file=sys.stderr)
     print(f"{len(report.written)} written, {len(report.found)} there, {len(report.failed)} failed")
     return 1 if report.failed else 0
+
+
+def stac(source: str, out: str, *, overwrite: bool, progress: bool, **about: str) -> int:
+    """Export."""
+    from tamrf_xr.export.catalog import About, export_stac
+
+    count = export_stac(source, out, About(**about), overwrite=overwrite)
+    print(f"{count} items in {out}")
+    return 0
 
 
 def indices(names: list[str], *, progress: bool) -> int:

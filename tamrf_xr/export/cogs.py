@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import rasterio
 import xarray as xr
 import zarr
@@ -146,7 +145,7 @@ def export_cogs(
 def _opened(store: PathLike) -> tuple[xr.DataTree, str]:
     """Open a store; return it, and words that change when what it holds does."""
     cube, place = open_cube(store), readable(store, "store")
-    _check_finished(store)
+    check_finished(store)
     state = json.dumps(
         zarr.open_group(os.fspath(place), mode="r").metadata.to_dict(), sort_keys=True, default=str
     )
@@ -154,7 +153,7 @@ def _opened(store: PathLike) -> tuple[xr.DataTree, str]:
     return cube, state + (json.dumps(listing.chunks, sort_keys=True) if listing else "")
 
 
-def _check_finished(store: PathLike) -> None:
+def check_finished(store: PathLike) -> None:
     """Refuse a product with tiles still to be made: they would be written as no data."""
     state = job_state(store)
     if state is not None and (state.done - state.damaged) < state.tiles:
@@ -195,7 +194,7 @@ class _Plan:
     def _of_date(self, choice: Choice, indices: list[Index], position: int) -> Iterator[_File]:
         group = groups_of(self.cube)[choice.sensor]
         image, time = group.isel(time=position), choice.times[position]
-        words = {"sensor": choice.sensor, "time": time.isoformat(), **_about(self.cube, group)}
+        words = {"sensor": choice.sensor, "time": time.isoformat(), **about_of(self.cube, group)}
         stem, grid = f"{choice.sensor}_{choice.stamp(time)}", grid_of(group)
         if choice.bands:
             layers = tuple(_layer(choice.sensor, name) for name in choice.bands)
@@ -218,7 +217,7 @@ def _check_names(files: Sequence[_File]) -> None:
         )
 
 
-def _about(cube: xr.DataTree, group: xr.Dataset) -> dict[str, str]:
+def about_of(cube: xr.DataTree, group: xr.Dataset) -> dict[str, str]:
     """Say where pixels come from, by what the store says of itself."""
     attrs = {**cube.attrs, **group.attrs}
     return {name: str(attrs[name]) for name in ORIGIN if attrs.get(name)}
@@ -320,8 +319,3 @@ def read_about(path: Path) -> dict[str, str]:
     with rasterio.open(path) as file:
         told = file.tags().get(ABOUT)
     return {} if told is None else {str(k): str(v) for k, v in json.loads(told).items()}
-
-
-def time_of(about: Mapping[str, str]) -> pd.Timestamp:
-    """Return when an image is of."""
-    return pd.Timestamp(about["time"])
