@@ -123,6 +123,8 @@ def test_every_command_has_examples():
         ["evaluate"],
         ["ingest", "ls2s2"],
         ["weights", "convert"],
+        ["get", "weights"],
+        ["get", "ls2s2"],
         ["export", "cog"],
         ["export", "stac"],
         ["export", "indices"],
