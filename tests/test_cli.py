@@ -122,6 +122,7 @@ def test_every_command_has_examples():
         ["adapt"],
         ["evaluate"],
         ["ingest", "ls2s2"],
+        ["ingest", "openeo"],
         ["weights", "convert"],
         ["get", "weights"],
         ["get", "ls2s2"],
