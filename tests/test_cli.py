@@ -126,6 +126,7 @@ def test_every_command_has_examples():
         ["weights", "convert"],
         ["get", "weights"],
         ["get", "ls2s2"],
+        ["view"],
         ["export", "cog"],
         ["export", "stac"],
         ["export", "indices"],
