@@ -27,7 +27,7 @@ def view(store: str, *, cube: str | None, port: int, progress: bool) -> int:
     from tamrf_xr.store import open_cube
     from tamrf_xr.view import serve
 
-    tree, source = open_cube(store), open_cube(cube) if cube else None
+    tree, source = open_cube(store), None if cube is None else open_cube(cube)
     print(f"open http://localhost:{port} in a browser; Ctrl-C ends it", flush=True)
     serve(tree, source, port=port)
     return 0
