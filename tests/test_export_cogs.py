@@ -193,6 +193,27 @@ def test_killed_and_run_again_gives_the_same_bytes_and_redoes_nothing(product, e
     assert all((out / name).stat().st_mtime_ns == time for name, time in whole.items())
 
 
+FULL = """
+import resource, signal, sys
+from tamrf_xr.export.cogs import export_cogs
+from tamrf_xr.export.selecting import Selection
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))
+what = Selection(sensors=("sentinel2",))
+report = export_cogs(sys.argv[1], sys.argv[2], what, workers=1, progress=False)
+print(len(report.written), len(report.failed))
+"""
+
+
+@pytest.mark.parametrize("room", [10**6, 8_000_000])
+def test_files_that_do_not_fit_fail_and_leave_nothing(product, tmp_path, room):
+    """Not the strips, of 7.56 MB; or these, but not the file of 8.23 MB."""
+    words = [sys.executable, "-c", FULL, str(product), str(tmp_path / "out"), str(room)]
+    done = subprocess.run(words, check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["0", "2"]
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 def test_what_is_not_of_this_export_is_neither_taken_for_it_nor_replaced(product, tmp_path):
     what = {"sensors": ("sentinel2",), "dates": "2022-01-10"}
     export(product, tmp_path, bands=("red",), **what)

@@ -227,6 +227,26 @@ def test_a_notebook_gets_the_page(fused):
     assert page.get_root() is not None
 
 
+@pytest.mark.parametrize("sensor", ["landsat", "sentinel2"])
+def test_one_sensor_the_temperature_alone_and_images_of_one_second_can_be_looked_at(sensor):
+    one = random_cube((30, 30), sensors=(sensor,))
+    viewer = Viewer(one)
+    np.testing.assert_array_equal(drawn(viewer.after), expected(viewer.after, 0))
+    group = one[sensor].to_dataset()
+    times = group["time"].values.copy()
+    times[1] = times[0] + np.timedelta64(5, "ms")
+    one[sensor] = group.assign_coords(time=times)
+    twins = Viewer(one)
+    twins.after.date.value = 1
+    np.testing.assert_array_equal(drawn(twins.after), expected(twins.after, 1))
+    if sensor == "landsat":
+        one[sensor] = group.drop_vars("reflectance").drop_dims("band")
+        heat = Viewer(one)
+        assert heat.after.bands.value == "temperature"
+        assert heat.quantity.options == ["LST"]
+        np.testing.assert_array_equal(drawn(heat.after), expected(heat.after, 0))
+
+
 def free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))

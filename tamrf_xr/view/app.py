@@ -106,8 +106,9 @@ class Side:
 
     def _dates(self) -> dict[str, int]:
         times = self.current.times
-        days = times.strftime("%Y-%m-%d")
-        words = days if days.is_unique else times.strftime("%Y-%m-%d %H:%M:%S")
+        forms = (times.strftime(form) for form in ("%Y-%m-%d", "%Y-%m-%d %H:%M:%S"))
+        numbered = [f"{time:%Y-%m-%d %H:%M:%S} ({at})" for at, time in enumerate(times)]
+        words = next((form for form in forms if form.is_unique), numbered)
         return {word: at for at, word in enumerate(words)}
 
     def _shown(self) -> list[str]:
