@@ -15,7 +15,8 @@ from pyproj import CRS
 import tamrf_xr
 from tamrf_xr.cli import main
 from tamrf_xr.errors import DownloadError, IngestError, OptionError, SourceNotFoundError
-from tamrf_xr.ingest.openeo import COLLECTIONS, connect, download, extract, read_area, submit
+from tamrf_xr.ingest.openeo import COLLECTIONS, connect, download, read_area, submit
+from tamrf_xr.ingest.openeo_cube import extract
 
 pytest.importorskip("openeo", reason="its client wants pandas before 3: apart from the rest")
 

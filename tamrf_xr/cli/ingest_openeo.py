@@ -35,7 +35,9 @@ def openeo(folder: str, *, aoi: str, mode: str, **how: Any) -> int:
 
     area, sensors = steps.read_area(aoi), how["sensors"]
     if mode == "extract":
-        print(steps.extract(area, folder, sensors=sensors, overwrite=how["overwrite"]))
+        from tamrf_xr.ingest.openeo_cube import extract
+
+        print(extract(area, folder, sensors=sensors, overwrite=how["overwrite"]))
         return 0
     connection = steps.connect(how["backend"] or steps.BACKEND, auth=how["auth"])
     if mode == "submit":

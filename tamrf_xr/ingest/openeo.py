@@ -7,21 +7,16 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import xarray as xr
-
 from tamrf_xr.errors import DownloadError, IngestError, OptionError, SourceNotFoundError
-from tamrf_xr.harmonize import as_cube
 from tamrf_xr.paths import PathLike, local_path
-from tamrf_xr.replacing import check_store, fresh_file
+from tamrf_xr.replacing import fresh_file
 from tamrf_xr.sensors import SENSORS
-from tamrf_xr.store import save_cube
 
 BACKEND = "https://openeo.vito.be/openeo/1.2"
 """Terrascope, where LS2S2 was made; an account is needed."""
@@ -201,8 +196,8 @@ def submit(
     dict
         Per sensor, the identifier of its job.
     """
-    _check_sensors(sensors)
-    place = _place(area, folder)
+    check_sensors(sensors)
+    place = place_of(area, folder)
     place.mkdir(parents=True, exist_ok=True)
     jobs = _read_jobs(place)
     for sensor in sensors:
@@ -252,8 +247,8 @@ def download(
     DownloadError
         If the backend cannot be reached, or what it sends is cut short.
     """
-    _check_sensors(sensors)
-    place = _place(area, folder)
+    check_sensors(sensors)
+    place = place_of(area, folder)
     jobs, states = _read_jobs(place), {}
     for sensor in sensors:
         if (place / f"{sensor}.nc").exists():
@@ -302,101 +297,15 @@ def _is_netcdf(asset: Any) -> bool:
     return "netcdf" in kind or asset.key.endswith(".nc")
 
 
-def extract(
-    area: Area,
-    folder: PathLike,
-    *,
-    sensors: Sequence[str] = tuple(COLLECTIONS),
-    overwrite: bool = False,
-) -> Path:
-    """Make the cube of an area, ``FOLDER/NAME.zarr``, of what was downloaded.
-
-    Sentinel-2 numbers are taken as SentinelHub gives them, their offset removed. Landsat is moved
-    by half a pixel, east and south, to where the published code puts it: the backend lays its
-    archive grid onto multiples of 30 m by the nearest pixel. Then it is brought onto the grid of
-    Sentinel-2 (`tamrf_xr.as_cube`, ``regrid="nested"``). Masks are those of the products, not
-    widened.
-
-    Raises
-    ------
-    SourceNotFoundError
-        If a file was not downloaded.
-    IngestError
-        If it lacks a band.
-    OutputExistsError
-        If the cube exists, and `overwrite` is False.
-    """
-    _check_sensors(sensors)
-    place = _place(area, folder)
-    out = check_store(place.with_name(f"{area.name}.zarr"), "store", overwrite=overwrite)
-    data = {sensor: _opened(place / f"{sensor}.nc", sensor) for sensor in sensors}
-    scaling = {"sentinel2": "dn", "landsat": "physical"}
-    cube = as_cube(
-        data,
-        scaling={sensor: scaling[sensor] for sensor in sensors},
-        offset={"sentinel2": 0} if "sentinel2" in sensors else None,
-        regrid="nested",
-    )
-    save_cube(cube, out, overwrite=overwrite)
-    return out
-
-
-def _opened(path: Path, sensor: str) -> xr.Dataset:
-    if not path.is_file():
-        raise SourceNotFoundError(f"no file at {path}; download it first")
-    raw = xr.open_dataset(path, chunks={})
-    row = COLLECTIONS[sensor]
-    if missing := [name for name in (*row.bands, *row.quality) if name not in raw]:
-        raise IngestError(f"{path} lacks {', '.join(missing)}; it has {', '.join(map(str, raw))}")
-    named = raw.rename(t="time") if "t" in raw.dims else raw
-    bands = named[list(row.bands)].assign(valid=USABLE[sensor](named))
-    if sensor == "landsat":
-        bands = _moved(bands.rename(B10="LST"))
-    wkt = str(named["crs"].attrs.get("crs_wkt", "")) if "crs" in named else ""
-    if not wkt:
-        raise IngestError(f"{path} does not say where it lies: no variable crs with crs_wkt")
-    located: xr.Dataset = bands.rio.write_crs(wkt)
-    return located
-
-
-def _moved(bands: xr.Dataset) -> xr.Dataset:
-    """Move by half a pixel, east and south."""
-    half = float(abs(bands["x"][1] - bands["x"][0])) / 2
-    return bands.assign_coords(x=bands["x"] + half, y=bands["y"] - half)
-
-
-def _usable_sentinel2(data: xr.Dataset) -> xr.DataArray:
-    """Tell pixels without cloud by each of three opinions: Sen2Cor's, s2cloudless' and its odds."""
-    scene = data["SCL"].isin([4, 5, 6, 11])
-    return scene & (data["dataMask"] == 1) & (data["CLM"] == 0) & (data["CLP"] <= CLOUD_ODDS)
-
-
-def _usable_landsat(data: xr.Dataset) -> xr.DataArray:
-    """Tell pixels that are clear, not near cloud, without much aerosol, and not saturated."""
-    bits = {name: data[name].fillna(1).astype(np.uint16) for name in ("BQA", "QA_RADSAT")}
-    aerosol = data["SR_QA_AEROSOL"].fillna(0b11000000).astype(np.uint16)
-    clear = (bits["BQA"] & 0b11111) == 0
-    unsaturated = (bits["QA_RADSAT"] & 0b100001111111) == 0
-    much = (aerosol & 0b11000000) == 0b11000000
-    return clear & unsaturated & ~much & (data["ST_CDIST"] >= CLOUD_KM)
-
-
-CLOUD_ODDS, CLOUD_KM = 150, 1.0
-"""Odds of cloud, of 255, and kilometres to the next one, at which LS2S2 was masked."""
-
-USABLE: Mapping[str, Callable[[xr.Dataset], xr.DataArray]] = {
-    "sentinel2": _usable_sentinel2,
-    "landsat": _usable_landsat,
-}
-
-
-def _check_sensors(sensors: Sequence[str]) -> None:
+def check_sensors(sensors: Sequence[str]) -> None:
+    """Refuse sensors that no collection is known of."""
     if not sensors or set(sensors) - set(COLLECTIONS):
         known = ", ".join(COLLECTIONS)
         raise OptionError(f"sensors are {', '.join(sensors) or 'none'}; expected some of {known}")
 
 
-def _place(area: Area, folder: PathLike) -> Path:
+def place_of(area: Area, folder: PathLike) -> Path:
+    """Return the folder in which the jobs and files of an area lie."""
     return local_path(folder, "folder of areas") / area.name
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import logging
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
@@ -23,7 +22,7 @@ from torch import Tensor
 
 from tamrf_xr.errors import ModelError, OutputExistsError, SourceNotFoundError
 from tamrf_xr.model import published
-from tamrf_xr.model.composing import read_config
+from tamrf_xr.model.composing import ConfigSource, read_config
 from tamrf_xr.model.config import NetworkConfig
 from tamrf_xr.model.files import existing, staged
 from tamrf_xr.model.network import Tamrf
@@ -37,17 +36,12 @@ from tamrf_xr.model.scrutiny import (
 from tamrf_xr.paths import local_path
 from tamrf_xr.replacing import check_file
 
-_log = logging.getLogger(__name__)
-
 PUBLISHED: Final = "published"
 """Name of the network of the authors."""
 
 _HEADER: Final = "tamrf_xr"
 _FORMAT: Final = 1
 _SHOWN: Final = 5
-
-ConfigSource = Mapping[str, Any] | str | os.PathLike[str] | None
-"""Composed YAML: a mapping, a path, or none."""
 
 
 def load_model(source: str | os.PathLike[str], config: ConfigSource = None) -> Tamrf:
@@ -85,12 +79,12 @@ def load_model(source: str | os.PathLike[str], config: ConfigSource = None) -> T
 
         source = published_weights()
     path = existing(source, "checkpoint")
-    stated = _read_config(config)
+    stated, folder = read_config(config)
     data = path.read_bytes()
     check_digest(path, lambda: content_hash(data))
-    if stated is None or not _is_folder(config):
+    if stated is None or not folder:
         return _from_file(path, data, stated)
-    # A folder may be of another version of the code, whose statistics of a data set are others.
+    # A folder may be of another version of the code, with other statistics of the data.
     model = _from_file(path, data, published.without_statistics(stated))
     published.tell_of_statistics(stated, model.state_dict(), where=str(path))
     return model
@@ -226,17 +220,6 @@ def content_hash(source: bytes | str | os.PathLike[str]) -> str:
     """
     data = source if isinstance(source, bytes) else existing(source, "file").read_bytes()
     return hashlib.sha256(data).hexdigest()
-
-
-def _read_config(config: ConfigSource) -> Mapping[str, Any] | None:
-    if config is None or isinstance(config, Mapping):
-        return config
-    path = local_path(config, "config")
-    return read_config(path if path.is_dir() else existing(config, "config"))
-
-
-def _is_folder(config: ConfigSource) -> bool:
-    return not isinstance(config, Mapping) and local_path(config or "", "config").is_dir()
 
 
 def _from_file(path: Path, data: bytes, stated: Mapping[str, Any] | None) -> Tamrf:

@@ -9,29 +9,45 @@ from typing import Any, cast
 import yaml
 
 from tamrf_xr.errors import ModelError
+from tamrf_xr.model.files import existing
+from tamrf_xr.paths import PathLike, local_path
 from tamrf_xr.plain_yaml import load_yaml, one_line
+
+ConfigSource = Mapping[str, Any] | PathLike | None
+"""Composed YAML: a mapping, a path of a file or a folder, or none."""
 
 NAMES = ("config.yaml", ".hydra/config.yaml", "hydra_config/config.yaml", "train.yaml")
 """Where the configuration of a folder may be, in this order."""
 
 
-def read_config(path: Path) -> Mapping[str, Any]:
+def read_config(config: ConfigSource) -> tuple[Mapping[str, Any] | None, bool]:
     """Read the configuration of a run.
 
     Parameters
     ----------
-    path
-        A composed YAML file; or a folder with ``config.yaml``, which is composed, or has Hydra's
-        ``defaults`` list of other files in the folder.
+    config
+        A mapping; a composed YAML file; a folder with ``config.yaml``, which is composed, or has
+        Hydra's ``defaults`` list of other files in the folder; None.
+
+    Returns
+    -------
+    stated, folder
+        What it says, and whether it came from a folder.
 
     Raises
     ------
+    SourceNotFoundError
+        If there is no such file.
     ModelError
-        If it is not there, or cannot be read or composed.
+        If it cannot be read or composed.
     """
-    file = _file_in(path) if path.is_dir() else path
+    if config is None or isinstance(config, Mapping):
+        return config, False
+    path = local_path(config, "config")
+    folder = path.is_dir()
+    file = _file_in(path) if folder else existing(config, "config")
     found = _mapping(file)
-    return _composed(file) if "defaults" in found else found
+    return _composed(file) if "defaults" in found else found, folder
 
 
 def _file_in(folder: Path) -> Path:
