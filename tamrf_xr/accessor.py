@@ -14,6 +14,7 @@ from tamrf_xr.export.raster import write_raster
 from tamrf_xr.fusion import fuse
 from tamrf_xr.harmonize import as_cube
 from tamrf_xr.store import save_cube
+from tamrf_xr.view import view
 
 if TYPE_CHECKING:
     from tamrf_xr.model.network import Tamrf
@@ -60,6 +61,11 @@ class TamrfTree:
     def save(self, store: str | os.PathLike[str], **options: Any) -> None:
         """Save."""
         save_cube(as_cube(self._tree), store, **options)
+
+    @_documented_by(view)
+    def view(self, cube: xr.DataTree | None = None) -> Any:
+        """View."""
+        return view(self._tree, cube)
 
     @_documented_by(clip)
     def clip(self, bounds: tuple[float, float, float, float] | None = None) -> xr.DataTree:

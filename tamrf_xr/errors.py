@@ -39,6 +39,14 @@ class SourceNotFoundError(TamrfError, FileNotFoundError):
         return str(self.args[0]) if self.args else ""
 
 
+class DownloadError(TamrfError, OSError):
+    """A file of others that cannot be fetched, or is not the one that was promised."""
+
+    def __str__(self) -> str:
+        """Show the message alone, without the errno pair of `OSError`."""
+        return str(self.args[0]) if self.args else ""
+
+
 class OutputExistsError(TamrfError, FileExistsError):
     """An output that exists and may not be overwritten."""
 

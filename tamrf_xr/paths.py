@@ -80,6 +80,12 @@ def readable(path: PathLike, what: str) -> str | Path:
     return text if remote else local_path(path, what)
 
 
+def cache_folder() -> Path:
+    """Return where copies are kept: ``$TAMRF_XR_CACHE``, else ``tamrf-xr`` of the user's cache."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("TAMRF_XR_CACHE") or Path(home) / "tamrf-xr")
+
+
 def _text(path: Any) -> str:
     """Return a path as text; what is none, so that it can be told."""
     return str(os.fspath(path) if hasattr(path, "__fspath__") else path)

@@ -138,7 +138,14 @@ def test_every_command_has_examples():
         ["evaluate"],
         ["ingest", "ls2s2"],
         ["ingest", "stac"],
+        ["ingest", "openeo"],
         ["weights", "convert"],
+        ["get", "weights"],
+        ["get", "ls2s2"],
+        ["view"],
+        ["export", "cog"],
+        ["export", "stac"],
+        ["export", "indices"],
     ):
         parser = build_parser()
         for word in words:

@@ -337,7 +337,7 @@ def test_a_tile_year_is_laid_out_without_reading_it(small, tmp_path):
         ({"sensors": "modis"}, MethodError, "cannot make sensor modis"),
         ({"bands": "B99"}, MethodError, "unknown band 'B99'"),
         ({"model": "nowhere.ckpt"}, tamrf_xr.TamrfError, "nowhere.ckpt"),
-        ({"model": 3}, ModelError, "a path, a loaded model or 'default'"),
+        ({"model": 3}, ModelError, "a path, a loaded model, 'default' or 'published'"),
         ({"precision": "float8"}, OptionError, "float32, tf32, bfloat16"),
         ({"device": "gpu0"}, OptionError, "auto, cpu, cuda or cuda:N"),
         ({"tile": "big"}, OptionError, "tile must be 'auto' or a number"),

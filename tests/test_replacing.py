@@ -250,6 +250,7 @@ def test_rasters_are_replaced_only_when_asked_and_by_what_is_whole(tmp_path, mon
             write(path)
         with monkeypatch.context() as patch:
             patch.setattr("rioxarray.raster_array.RasterArray.to_raster", fail)
+            patch.setattr("rasterio.shutil.copy", fail)
             with pytest.raises(ZeroDivisionError):
                 write(path, overwrite=True)
         assert path.read_bytes() == before

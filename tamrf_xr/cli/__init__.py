@@ -14,7 +14,8 @@ from tamrf_xr.interrupt import INTERRUPTED, stoppable
 
 FAILED = 1
 COMMANDS = (
-    "ingest", "info", "verify", "simulate", "fuse", "quicklook", "adapt", "weights", "evaluate"
+    "get", "ingest", "info", "verify", "simulate", "fuse", "view", "export", "quicklook", "adapt",
+    "weights", "evaluate",
 )  # fmt: skip
 """Files beside this one, in the order of the help; what they call is imported when they run."""
 

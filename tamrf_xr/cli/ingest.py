@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from tamrf_xr.cli import ingest_openeo
 from tamrf_xr.cli.options import command, defaulted, shared
 
 
@@ -28,6 +29,7 @@ def _add_ls2s2(sources: Any) -> None:
     parser.add_argument("out", metavar="OUT.zarr", help="a store, or a folder of stores")
     shared(parser, "--overwrite", help="write cubes that exist anew")
     parser.add_argument("--workers", type=int, help="folders at once (default: cores)")
+    ingest_openeo.add(sources)
 
 
 def _add_stac(sources: Any) -> None:

@@ -123,9 +123,11 @@ def resolve(source: Any) -> tuple[str | bytes, str, Tamrf]:
     Raises
     ------
     ModelError
-        If `source` is neither a path, a network nor ``"default"``, or cannot be read.
+        If `source` is neither a path, a network, ``"default"`` nor ``"published"``, or cannot be
+        read.
     """
-    from tamrf_xr.model.checkpoint import content_hash, load_model, model_bytes
+    from tamrf_xr.model.authors import published_weights
+    from tamrf_xr.model.checkpoint import PUBLISHED, content_hash, load_model, model_bytes
     from tamrf_xr.model.network import Tamrf
 
     if isinstance(source, Tamrf):
@@ -133,13 +135,15 @@ def resolve(source: Any) -> tuple[str | bytes, str, Tamrf]:
         return data, content_hash(data), _checked(source)
     if not isinstance(source, str | os.PathLike):
         raise ModelError(
-            f"model must be a path, a loaded model or 'default', got {type(source).__name__}"
+            "model must be a path, a loaded model, 'default' or 'published', got "
+            f"{type(source).__name__}"
         )
-    path = (
-        Path(str(files("tamrf_xr"))) / DEFAULT_WEIGHTS
-        if source == "default"
-        else local_path(source, "model")
-    )
+    if source == PUBLISHED:
+        path = published_weights()
+    elif source == "default":
+        path = Path(str(files("tamrf_xr"))) / DEFAULT_WEIGHTS
+    else:
+        path = local_path(source, "model")
     model = _checked(load_model(path))
     return str(path.resolve()), content_hash(path), model
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import logging
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
@@ -17,13 +16,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-import yaml
 from safetensors.torch import load as _load_safetensors
 from safetensors.torch import save as _save_safetensors
 from torch import Tensor
 
 from tamrf_xr.errors import ModelError, OutputExistsError, SourceNotFoundError
 from tamrf_xr.model import published
+from tamrf_xr.model.composing import ConfigSource, read_config
 from tamrf_xr.model.config import NetworkConfig
 from tamrf_xr.model.files import existing, staged
 from tamrf_xr.model.network import Tamrf
@@ -35,17 +34,14 @@ from tamrf_xr.model.scrutiny import (
     why_unreadable,
 )
 from tamrf_xr.paths import local_path
-from tamrf_xr.plain_yaml import load_yaml, one_line
 from tamrf_xr.replacing import check_file
 
-_log = logging.getLogger(__name__)
+PUBLISHED: Final = "published"
+"""Name of the network of the authors."""
 
 _HEADER: Final = "tamrf_xr"
 _FORMAT: Final = 1
 _SHOWN: Final = 5
-
-ConfigSource = Mapping[str, Any] | str | os.PathLike[str] | None
-"""Composed YAML: a mapping, a path, or none."""
 
 
 def load_model(source: str | os.PathLike[str], config: ConfigSource = None) -> Tamrf:
@@ -54,10 +50,13 @@ def load_model(source: str | os.PathLike[str], config: ConfigSource = None) -> T
     Parameters
     ----------
     source
-        A published Lightning checkpoint (``.ckpt``) or our own ``.safetensors``.
+        A published Lightning checkpoint (``.ckpt``), our own ``.safetensors``, or
+        ``"published"``: the network of the authors, fetched from Zenodo when first asked for.
     config
-        Composed YAML of the published run, as a path or a mapping: it gives the number of heads,
-        and everything else it states is held against the checkpoint. Without it, 4 heads.
+        Composed YAML of the published run, as a path or a mapping, or the folder as published
+        (``config.yaml`` in it, composed or with Hydra's defaults list): it gives the number of
+        heads, and everything else it states is held against the checkpoint. Without it, 4 heads.
+        Statistics of the bands are those of the checkpoint.
 
     Returns
     -------
@@ -68,18 +67,27 @@ def load_model(source: str | os.PathLike[str], config: ConfigSource = None) -> T
     ------
     SourceNotFoundError
         If `source` or the file of `config` does not exist.
+    DownloadError
+        If the published network is not there, and cannot be fetched.
     ModelError
         If a file cannot be read, lacks keys, holds what this network does not compute or values
         that are not finite, has shapes that contradict each other, contradicts `config`, or is
         not that of the SHA-256 beside it (``NAME.sha256``, or the JSON of `save_model`).
     """
+    if source == PUBLISHED:
+        from tamrf_xr.model.authors import published_weights
+
+        source = published_weights()
     path = existing(source, "checkpoint")
-    stated = _read_config(config)
+    stated, folder = read_config(config)
     data = path.read_bytes()
     check_digest(path, lambda: content_hash(data))
-    if path.suffix == ".safetensors":
-        return _from_safetensors(data, where=str(path), stated=stated)
-    return _from_published(data, where=str(path), stated=stated)
+    if stated is None or not folder:
+        return _from_file(path, data, stated)
+    # A folder may be of another version of the code, with other statistics of the data.
+    model = _from_file(path, data, published.without_statistics(stated))
+    published.tell_of_statistics(stated, model.state_dict(), where=str(path))
+    return model
 
 
 def save_model(
@@ -214,20 +222,9 @@ def content_hash(source: bytes | str | os.PathLike[str]) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _read_config(config: ConfigSource) -> Mapping[str, Any] | None:
-    if config is None or isinstance(config, Mapping):
-        return config
-    path = existing(config, "config")
-    try:
-        content = load_yaml(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ModelError(f"the config {path} is not YAML: {one_line(error)}") from error
-    if not isinstance(content, Mapping):
-        raise ModelError(
-            f"the config {path} holds a {type(content).__name__}, expected a mapping; "
-            "give the composed YAML of the run"
-        )
-    return content
+def _from_file(path: Path, data: bytes, stated: Mapping[str, Any] | None) -> Tamrf:
+    read = _from_safetensors if path.suffix == ".safetensors" else _from_published
+    return read(data, where=str(path), stated=stated)
 
 
 def _from_published(data: bytes, *, where: str, stated: Mapping[str, Any] | None) -> Tamrf:

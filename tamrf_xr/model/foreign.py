@@ -28,6 +28,7 @@ from tamrf_xr.errors import ModelError
 from tamrf_xr.model.checkpoint import content_hash
 from tamrf_xr.model.files import staged
 from tamrf_xr.model.scrutiny import UNREADABLE, check_digest, why_unreadable
+from tamrf_xr.paths import cache_folder
 
 STATES: Final = ("model_state_dict", "state_dict")
 """Keys under which a checkpoint keeps its weights, beside those of its optimiser."""
@@ -117,9 +118,7 @@ def settled(path: str) -> str:
     if path.endswith(".safetensors"):
         return path
     check_digest(Path(path), lambda: content_hash(path))
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(os.environ.get("TAMRF_XR_CACHE") or Path(home) / "tamrf-xr")
-    copy = folder / f"{content_hash(path)}.safetensors"
+    copy = cache_folder() / f"{content_hash(path)}.safetensors"
     try:
         if not copy.is_file():
             convert(path, copy)

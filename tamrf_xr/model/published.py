@@ -205,6 +205,29 @@ def cross_check(
             raise _contradiction(where, path, values, stated)
 
 
+def without_statistics(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a configuration that says nothing of the statistics of bands."""
+    training = config.get("training_module")
+    parameters = training.get("parameters") if isinstance(training, Mapping) else None
+    if not isinstance(training, Mapping) or not isinstance(parameters, Mapping):
+        return config
+    kept = {name: value for name, value in parameters.items() if name != "standardization"}
+    return {**config, "training_module": {**training, "parameters": kept}}
+
+
+def tell_of_statistics(
+    config: Mapping[str, Any], state: Mapping[str, Tensor], *, where: str
+) -> None:
+    """Warn where a configuration states other statistics than the checkpoint that is used."""
+    for path, name in _STATISTICS.items():
+        stated, values = lookup(config, path), state[name].tolist()
+        if isinstance(stated, list) and not _close(stated, values):
+            _log.warning(
+                "%s: its %s is used, %s; the config says %s, of another version of the code",
+                *(where, name, [round(value, 4) for value in values], stated),
+            )
+
+
 def check_computed(config: Mapping[str, Any], *, where: str) -> None:
     """Refuse a YAML that tells of a network which is not computed here; see `composed`.
 

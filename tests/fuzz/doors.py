@@ -125,6 +125,8 @@ def command_line() -> Iterator[Case]:
     yield from _numbers()
     yield from _of_evaluate()
     yield from _of_stac()
+    yield from _of_export()
+    yield from _of_others()
     for words in ((), ("☃",), ("fuse",), ("fuse", "--dates"), ("weights",), ("ingest", "x")):
         yield _cli(words)
 
@@ -244,6 +246,40 @@ def _of_stac() -> Iterator[Case]:
     ):
         for value in values:
             yield _cli((*STAC, "--aoi=BASE/aoi.json", f"{option}={value}", "out.zarr"))
+
+
+EXPORT = ("export", "cog", "BASE/scene.zarr", "cogs", "--quiet")
+
+
+def _of_export() -> Iterator[Case]:
+    for option, values in (
+        ("--dates", (*DATES[:14], "2022-01-01/", "////", "2000-01-01/2000-02-01")),
+        ("--bands", NAMES),
+        ("--sensors", NAMES),
+        ("--indices", (*NAMES, ",", "NDVI,x", "NIRvP")),
+        ("--workers", (*NUMBERS[:6], "0")),
+    ):
+        for value in values:
+            yield _cli((*EXPORT, f"{option}={value}"))
+    for path in PATHS:
+        yield _cli(("export", "cog", path, "cogs", "--quiet"))
+        yield _cli(("export", "stac", path, "catalogue"))
+    for path in (*OUTPUTS[:1], *OUTPUTS[2:], "BASE/scene.zarr"):
+        yield _cli(("export", "cog", "BASE/scene.zarr", path, "--quiet"))
+        yield _cli(("export", "stac", "BASE/scene.zarr", path))
+    for name in NAMES:
+        yield _cli(("export", "indices", name))
+
+
+def _of_others() -> Iterator[Case]:
+    for path in PATHS:
+        yield _cli(("view", path))
+        yield _cli(("view", "BASE/scene.zarr", "--cube", path))
+        yield _cli(("ingest", "openeo", "areas", "--aoi", path, "--mode", "extract", "--quiet"))
+    for port in (*NUMBERS[:6], "0", "65536", HUGE):
+        yield _cli(("view", "BASE/scene.zarr", f"--port={port}"))
+    for path in ("", "BASE/text.txt", "s3://bucket/key", "nul\0"):
+        yield _cli(("get", "ls2s2", path, "--quiet"))
 
 
 TRAIN = {

@@ -33,7 +33,8 @@ MODULES = (
     "tamrf_xr.cli", "tamrf_xr.train", "tamrf_xr.fusion", "tamrf_xr.methods.tamrf",
     "tamrf_xr.model.checkpoint", "tamrf_xr.evaluation.protocol", "tamrf_xr.scale.clusters",
     "tamrf_xr.training.adapt", "tamrf_xr.ingest.ls2s2", "tamrf_xr.ingest.stac",
-    "tamrf_xr.simulate", "tamrf_xr.export.quicklook", "tests.scenes",
+    "tamrf_xr.simulate", "tamrf_xr.export.quicklook", "tamrf_xr.export.catalog",
+    "tamrf_xr.view.app", "tests.scenes",
 )  # fmt: skip
 
 

@@ -20,7 +20,8 @@ def test_there_are_bad_values_for_every_door():
     names = [case.name for case in every_case()]
     assert len(names) > 1000
     for door in (
-        "fuse", "ingest", "info", "simulate", "quicklook", "weights", "adapt", "evaluate"
+        "fuse", "ingest", "info", "simulate", "quicklook", "weights", "adapt", "evaluate",
+        "export", "view", "get",
     ):  # fmt: skip
         assert any(name.startswith(f"tamrf-xr {door}") for name in names)
     for door in ("train", "run_job", "as_cube", "save_cube", "clip", "load_model", "cluster.yaml"):

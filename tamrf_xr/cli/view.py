@@ -1,0 +1,33 @@
+"""`tamrf-xr view`: look at a product in a browser."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tamrf_xr.cli.options import command, defaulted
+
+
+def add(commands: Any) -> None:
+    """Add the command."""
+    parser = command(
+        commands,
+        view,
+        about="look at a product or a cube in a browser",
+        examples="  tamrf-xr view fused.zarr      # then open the address that it tells\n"
+        "  tamrf-xr view fused.zarr --cube scene.zarr --port 8080",
+    )
+    parser.add_argument("store", metavar="FUSED.zarr")
+    about = "what it was made of (default: the cube that it names, if it is there)"
+    parser.add_argument("--cube", metavar="CUBE.zarr", help=about)
+    defaulted(parser, "--port", 5006, "of this machine alone")
+
+
+def view(store: str, *, cube: str | None, port: int, progress: bool) -> int:
+    """Serve until interrupted."""
+    from tamrf_xr.store import open_cube
+    from tamrf_xr.view import serve
+
+    tree, source = open_cube(store), None if cube is None else open_cube(cube)
+    print(f"open http://localhost:{port} in a browser; Ctrl-C ends it", flush=True)
+    serve(tree, source, port=port)
+    return 0
