@@ -14,8 +14,10 @@ chain while they are in cache. What is known beforehand is not computed per pixe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +31,9 @@ EPS = 1e-5
 
 ORDER = ("lr", "hr")
 """Order of the sensors in the sequence of tokens."""
+
+Finish = Callable[[Tensor, Tensor], Tensor]
+"""The end of a block: see `Ending`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,15 @@ class PixelModel:
         ]
         self.carried, self.carried_here = carried[0], placement.weights(carried[0])
         self.decoder = _Decoder(model, placement)
+
+    def with_endings(self, remade: Callable[[Ending], Finish]) -> PixelModel:
+        """Return the same whose blocks end in what `remade` makes of their endings."""
+        other = copy(self)
+        other.layers, other.decoder = [copy(layer) for layer in self.layers], copy(self.decoder)
+        blocks: list[_Layer | _Decoder] = [*other.layers, other.decoder]
+        for block in blocks:
+            block.end = remade(cast("Ending", block.end))
+        return other
 
     def ask(self, days: Mapping[str, Tensor], query_days: Tensor) -> Asked:
         """Prepare days (T,) of each sensor that has dates, and query days (Q,)."""
@@ -136,8 +150,7 @@ class _Layer:
         bias = weights["self_attn.in_proj_bias"] - into @ weights["self_attn.out_proj.bias"]
         self.exact_into, self.exact_bias = heads.pad(into).t(), heads.pad(bias[:, None])[:, 0]
         self.into, self.into_bias = map(placement.weights, (self.exact_into, self.exact_bias))
-        self.out = placement.weights(heads.pad(out.t()))
-        self.feedforward = _FeedForward(weights, carried_after, placement)
+        self.end: Finish = Ending(heads.pad(out.t()), weights, carried_after, placement)
 
     def __call__(self, x: Tensor, projected: Tensor | None, latent: int) -> Tensor:
         """Map (P, N, D) to the same; `projected` stands for the input beyond `latent`."""
@@ -147,8 +160,7 @@ class _Layer:
             qkv = torch.addmm(self.into_bias, x_MD, self.into)
         else:
             qkv = projected.repeat(P, 1).addmm_(x_MD[:, :latent], self.into[:latent])
-        x_MD.addmm_(self._attend(qkv.view(P, N, -1)), self.out)
-        return self.feedforward(x_MD).view(P, N, D)
+        return self.end(x_MD, self._attend(qkv.view(P, N, -1))).view(P, N, D)
 
     def _attend(self, qkv: Tensor) -> Tensor:
         parts = qkv.unflatten(-1, (3, self.heads.count, -1))
@@ -170,9 +182,8 @@ class _Decoder:
         self.query_bias, self.key_bias, value_bias = bias.chunk(3)
         self.out_bias = weights["attention.out_proj.bias"]
         self.value, self.value_bias = placement.weights(value.t()), placement.weights(value_bias)
-        self.out = placement.weights(weights["attention.out_proj.weight"].t())
-        nothing = torch.zeros_like(self.out_bias)
-        self.feedforward = _FeedForward(weights, nothing, placement)
+        out, nothing = weights["attention.out_proj.weight"].t(), torch.zeros_like(self.out_bias)
+        self.end: Finish = Ending(out, weights, nothing, placement)
 
     def ask(self, days: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return `Asked.keys`, `Asked.keys_bias` and `Asked.query` of days (Q,)."""
@@ -198,26 +209,46 @@ class _Decoder:
             at = slice(head * self.heads.channels, (head + 1) * self.heads.channels)
             found_PQd = torch.bmm(weights_hQPN[head].transpose(0, 1), value_PND[..., at])
             found_QPD[..., at] = found_PQd.transpose(0, 1)
-        y_QPD = asked.query.repeat(1, P, 1)
-        y_XD = y_QPD.view(-1, D).addmm_(found_QPD.view(-1, D), self.out)
-        return self.feedforward(y_XD).view(y_QPD.shape)
+        query_QD = asked.query[:, 0].clone()  # overwritten where there is one pixel
+        return self.end(query_QD, found_QPD.view(-1, D)).view(found_QPD.shape)
 
 
-class _FeedForward:
-    """LayerNorm, feed-forward with residual, LayerNorm: the second half of a block."""
+class Ending:
+    """What follows attention: projection, residual, LayerNorm, feed-forward, residual, LayerNorm.
 
-    def __init__(self, weights: Mapping[str, Tensor], after: Tensor, placement: Placement) -> None:
+    Parameters
+    ----------
+    out
+        The projection of what attention found, (K, D).
+    weights
+        Those of the feed-forward and the norms.
+    after
+        Bias that the output carries, (D,).
+    placement
+        Device and type.
+    """
+
+    def __init__(
+        self, out: Tensor, weights: Mapping[str, Tensor], after: Tensor, placement: Placement
+    ) -> None:
         place = placement.weights
         wide, narrow_bias = weights["linear1.weight"], weights["linear2.bias"]
         self.width = (len(narrow_bias),)
+        self.out = place(out)
         self.norm1 = place(weights["norm1.weight"]), place(weights["norm1.bias"] + narrow_bias)
         self.norm2 = place(weights["norm2.weight"]), place(weights["norm2.bias"] + after)
         self.wide = place(wide.t())
         self.wide_bias = place(weights["linear1.bias"] - wide @ narrow_bias)
         self.narrow = place(weights["linear2.weight"].t())
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """Map rows (M, D), to which the attention is added already, to (M, D)."""
+    def __call__(self, x: Tensor, found: Tensor) -> Tensor:
+        """Map what came into attention (M, D), which is overwritten, and what it found to (M, D).
+
+        Where there are fewer rows of the one, (R, D), each is for M / R rows in a row.
+        """
+        if len(x) < len(found):
+            x = x.repeat_interleave(len(found) // len(x), dim=0)
+        x.addmm_(found, self.out)
         y_MD = functional.layer_norm(x, self.width, *self.norm1, EPS)
         hidden_MF = torch.addmm(self.wide_bias, y_MD, self.wide).relu_()
         y_MD.addmm_(hidden_MF, self.narrow)

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tamrf_xr.keys import cubic
+from tamrf_xr.model import footprint
 from tamrf_xr.model.network import SLOPE, DenseBlock, ResidualBlock, SpatialEncoder
 
 CUBIC = -0.75
@@ -41,7 +42,15 @@ class Placement:
     """Rows of a strip; at least the height for one strip (GPU)."""
 
     batch: int
-    """Images computed together."""
+    """Query dates decoded together."""
+
+    memory: int = 0
+    """Bytes of the device's own memory; 0 where images are encoded one by one (CPU)."""
+
+    def images_at_once(self, height: int, width: int, channels: int) -> int:
+        """Return how many images are encoded together, of so many channels in all planes."""
+        bytes_each = height * width * channels * self.dtype.itemsize
+        return footprint.images_at_once(bytes_each, self.memory)
 
     def weights(self, tensor: Tensor) -> Tensor:
         """Return a copy of weights as computed with, channels last where that means something."""
@@ -109,6 +118,8 @@ class FastEncoder:
             _FastResidual(cast("ResidualBlock", block), placement) for block in encoder.blocks
         ]
         self.up = None if encoder.up is None else Convolution(encoder.up, placement)
+        self.widths = self.blocks[0].dense[0].widths if self.blocks else []
+        self.spare = min(len(self.blocks) + 1, 3) if self.blocks else 0
 
     def __call__(self, x: Tensor) -> Tensor:
         """Encode standardised (T, C, h, w) into features (T, ratio h, ratio w, L)."""
@@ -116,17 +127,19 @@ class FastEncoder:
         place = self.placement
         shape_out = (T, h * self.ratio, w * self.ratio, self.latent)
         out = torch.empty(shape_out, device=place.device, dtype=place.dtype)
-        planes = self._planes((min(T, place.batch), h, w, C))
-        for part in _parts(T, place.batch):
+        batch = place.images_at_once(h, w, self._channels(C))
+        planes = self._planes((min(T, batch), h, w, C))
+        for part in parts(T, batch):
             images_NhwC = x[part].to(out).permute(0, 2, 3, 1)
             features_NhwL = self._encode(images_NhwC, planes.first_images(len(images_NhwC)))
             out[part] = features_NhwL if self.up is None else self._upsample(features_NhwL, self.up)
         return out
 
+    def _channels(self, bands: int) -> int:
+        return bands + self.latent * (1 + self.spare) + sum(self.widths)
+
     def _planes(self, shape: tuple[int, int, int, int]) -> _Planes:
         N, h, w, bands = shape
-        widths = self.blocks[0].dense[0].widths if self.blocks else []
-        spare = min(len(self.blocks) + 1, 3) if self.blocks else 0
 
         def zeros(channels: int) -> Tensor:
             size = (N, h + 2, w, channels)
@@ -135,8 +148,8 @@ class FastEncoder:
         return _Planes(
             zeros(bands),
             zeros(self.latent),
-            [zeros(width) for width in widths],
-            [zeros(self.latent) for _ in range(spare)],
+            [zeros(width) for width in self.widths],
+            [zeros(self.latent) for _ in range(self.spare)],
         )
 
     def _encode(self, images: Tensor, planes: _Planes) -> Tensor:
@@ -230,7 +243,7 @@ class FastDecoder:
         conv2, std, mean = self.conv2, self.std, self.mean
         if channels is not None:
             conv2, std, mean = conv2.only(channels), std[channels], mean[channels]
-        for part in _parts(attended.shape[0], self.placement.batch):
+        for part in parts(attended.shape[0], self.placement.batch):
             maps = attended[part]
             for a, b in _strips(maps.shape[1], 2 * self.placement.rows):
                 low, high = max(a - 2, 0), min(b + 2, maps.shape[1])
@@ -282,5 +295,6 @@ def _strips(height: int, rows: int) -> Iterator[tuple[int, int]]:
     return ((a, min(a + rows, height)) for a in range(0, height, rows))
 
 
-def _parts(count: int, batch: int) -> Iterator[slice]:
+def parts(count: int, batch: int) -> Iterator[slice]:
+    """Cut `count` images into slices of at most `batch`."""
     return (slice(a, min(a + batch, count)) for a in range(0, count, batch))

@@ -17,10 +17,10 @@ from torch import Tensor
 
 from tamrf_xr.errors import ModelError
 from tamrf_xr.model import footprint
-from tamrf_xr.model.attend import ORDER, Asked, PixelModel
-from tamrf_xr.model.convolve import FastDecoder, FastEncoder, Placement
+from tamrf_xr.model.attend import ORDER, Asked
 from tamrf_xr.model.network import Tamrf
 from tamrf_xr.model.precision import DTYPES, Precision, check_card, products
+from tamrf_xr.model.stages import build, placed
 
 Stage = TypeVar("Stage", bound=Callable[..., Tensor])
 
@@ -56,7 +56,7 @@ class Engine:
     model
         The network; its weights are copied, so later changes of it are not seen.
     device
-        Where to compute. CUDA is written for, but was not run: no such machine was at hand.
+        Where to compute.
     precision
         What is computed in, whatever is faster (`tamrf_xr.model.precision.fastest` tells that)
         and whatever the process allows: float32 is float32, on CUDA too.
@@ -64,11 +64,14 @@ class Engine:
         Pixels of a block of the transformer; None for what suits the device.
     rows
         Rows of a strip of the convolutions; None for what suits the device.
+    kernels
+        Compute with the kernels of `tamrf_xr.model.kernels` where they agree with the general
+        path, which is tried here; see `tamrf_xr.model.stages.build`.
 
     Raises
     ------
     ModelError
-        If `precision` is unknown, or beyond the card.
+        If `precision` is unknown, or beyond the card, or `kernels` are demanded and cannot be.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class Engine:
         precision: Precision = "float32",
         pixels: int | None = None,
         rows: int | None = None,
+        kernels: bool | None = None,
     ) -> None:
         device = torch.device(device)
         self.config = model.config
@@ -87,24 +91,12 @@ class Engine:
         if precision == "bfloat16":
             check_card(device)
         self.device, self.precision, self.dtype = device, precision, DTYPES[precision]
-        on_cpu = device.type == "cpu"
         self._copies = _stream(device)
         self.pixels = pixels
-        self.placement = Placement(
-            device,
-            self.dtype,
-            rows or (footprint.CPU_ROWS if on_cpu else footprint.ALL_ROWS),
-            1 if on_cpu else footprint.GPU_BATCH,
-        )
-        self._encoders = {
-            "lr": FastEncoder(model.lr_encoder, self.placement),
-            "hr": FastEncoder(model.hr_encoder, self.placement),
-        }
-        self._pixels = PixelModel(model, self.placement, head_multiple=1 if on_cpu else 8)
-        std, mean = (
-            torch.cat([model.get_buffer(f"{s}_{k}") for s in ORDER]) for k in ("std", "mean")
-        )
-        self._decoder = FastDecoder((model.out1, model.out2), std, mean, self.placement)
+        self.placement = placed(device, self.dtype, rows)
+        self.stages = build(model, self.placement, precision, kernels=kernels)
+        self._encoders, self._pixels = self.stages.encoders, self.stages.pixels
+        self._decoder = self.stages.decoder
 
     def upload(self, images: npt.NDArray[Any]) -> Tensor:
         """Bring an array to the device, beside what the device is computing.

@@ -14,7 +14,10 @@ ALL_ROWS: Final = 1 << 30
 """More rows than any image: one strip."""
 
 GPU_BATCH: Final = 4
-"""Dates encoded, or queries decoded, together on a GPU."""
+"""Queries decoded together on a GPU."""
+
+_MOST_IMAGES: Final = 16
+_SHARE_OF_IMAGES: Final = 1 / 8
 
 _TOKENS: Final = 6144
 _GPU_PIXELS: Final = 16384
@@ -62,6 +65,23 @@ def needs(config: NetworkConfig) -> Needs:
 def block_pixels(dates: int, *, gpu: bool) -> int:
     """Return the pixels of a block of the transformer: in cache on a CPU, 16k at most on a GPU."""
     return _GPU_PIXELS if gpu else max(_TOKENS // max(dates, 1), 16)
+
+
+def images_at_once(bytes_each: int, memory: int) -> int:
+    """Return how many images are encoded together: what fits an eighth of a GPU's memory, or 16.
+
+    Of all its memory, not of what is free at the moment: a rerun then computes in the same batches.
+
+    Examples
+    --------
+    >>> (
+    ...     images_at_once(220 << 20, 80 << 30),
+    ...     images_at_once(220 << 20, 8 << 30),
+    ...     images_at_once(1, 0),
+    ... )
+    (16, 4, 1)
+    """
+    return max(min(int(memory * _SHARE_OF_IMAGES) // max(bytes_each, 1), _MOST_IMAGES), 1)
 
 
 def strip_rows(config: NetworkConfig, width: int, queries: int, *, itemsize: int) -> int:

@@ -29,7 +29,7 @@ from tamrf_xr.model.kernels.product import dot, how
 BLOCK: int = 128
 """Pixels of a program."""
 
-WARPS, STAGES = 4, 3
+WARPS, STAGES = 4, 4
 """The same on every card: a choice by the clock would make the last bits differ between runs."""
 
 
@@ -60,13 +60,10 @@ class Filters:
         slope: float | None = None,
     ) -> Filters:
         """Lay out the weights (O, C, 3, 3) and the bias (O,) of a convolution of PyTorch."""
-        more = -len(bias) % 16
-        by_tap = functional.pad(weight.permute(2, 3, 1, 0).flatten(0, 1), (0, more)).contiguous()
-        bias, scale = (
-            None if part is None else functional.pad(part.float(), (0, more))
-            for part in (bias, gain)
-        )
-        return cls(by_tap, bias, scale, slope)
+        more = (0, -len(bias) % 16)
+        by_tap = functional.pad(weight.permute(2, 3, 1, 0).flatten(0, 1), more).contiguous()
+        factors = None if gain is None else functional.pad(gain.float(), more)
+        return cls(by_tap, functional.pad(bias.float(), more), factors, slope)
 
 
 def convolve(
@@ -159,7 +156,7 @@ def _convolve(
     kind: tl.constexpr = weight.dtype.element_ty
     DEPTHS: tl.constexpr = (C + DEEP - 1) // DEEP
     total = tl.zeros((BLOCK, ACROSS), tl.float32)
-    for step in range(0, 9 * DEPTHS):
+    for step in range(9 * DEPTHS):
         tap = step // DEPTHS
         dy, dx = tap // 3, tap % 3 - 1
         c = step % DEPTHS * DEEP + tl.arange(0, DEEP)

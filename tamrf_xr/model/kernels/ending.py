@@ -1,11 +1,11 @@
 """Residual, LayerNorm, feed-forward, residual, LayerNorm of a block of tokens, in one kernel.
 
-Shapes: M rows, K channels of what is added first, D token width, F hidden width; a block of 64
+Shapes: M rows, K channels of what is added first, D token width, F hidden width; a block of 128
 rows is worked on by one program:
 
-    x = residual + found @ into                       (64, D), float32, in registers
-    y = LayerNorm(x)                                  (64, D), float32, in registers
-    y += relu(y @ wide + wide_bias) @ narrow          F in slices of 32: (64, 32) in registers
+    x = residual + found @ into                       (128, D), float32, in registers
+    y = LayerNorm(x)                                  (128, D), float32, in registers
+    y += relu(y @ wide + wide_bias) @ narrow          F in slices of 32: (128, 32) in registers
     out = LayerNorm(y)
 
 So a row is read once and written once, and the F hidden channels never leave the program. D is of
@@ -26,13 +26,13 @@ from torch import Tensor
 
 from tamrf_xr.model.kernels.product import dot, how
 
-BLOCK: int = 64
+BLOCK: int = 128
 """Rows of a program."""
 
 SLICE: int = 32
 """Channels of `found`, or of the hidden layer, multiplied at a time."""
 
-WARPS, STAGES = 4, 2
+WARPS, STAGES = 8, 3
 """The same on every card: a choice by the clock would make the last bits differ between runs."""
 
 
