@@ -87,8 +87,8 @@ def _row(kernel: Any) -> Row:
         source = Path(folder) / "kernel.ptx"
         source.write_text(code)
         told = subprocess.run(
-            [_assembler(kernel.metadata.target.arch), "-v", f"--gpu-name={target and target[1]}", source,
-             "-o", source.with_suffix(".o")],
+            [_assembler(kernel.metadata.target.arch), "-v", f"--gpu-name={target and target[1]}",
+             source, "-o", source.with_suffix(".o")],
             check=True, capture_output=True, text=True,
         ).stderr  # fmt: skip
     registers, spilled = re.search(r"(\d+) registers", told), re.search(r"(\d+) bytes spill", told)

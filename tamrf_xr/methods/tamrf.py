@@ -16,8 +16,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from tamrf_xr.errors import MemoryBudgetError, MethodError, ModelError, OptionError
 from tamrf_xr.fuser import Cost, Crop, Episode, FuserSpec, Packing, Pixels, Series
 from tamrf_xr.methods.registry import Bands, Request
@@ -51,7 +49,7 @@ GPU_TILES = 4
 """Tiles in hand for a GPU: it fuses one in the time in which a core reads a third of one."""
 
 DATES_AT_ONCE = 4
-"""Dates encoded together: what a GPU is busy with; a CPU takes them one by one."""
+"""Dates brought in together on a CPU, which encodes them one by one; a GPU takes what fits it."""
 
 MOST_PIXELS, FEWEST_PIXELS = 16384, 1024
 """Pixels of a block on a GPU, and the least to which `TamrfFuser.relieve` goes."""
@@ -187,9 +185,8 @@ class TamrfFuser:
             if len(seen.pixels)
         }
         core = self._core(crop, next(iter(features)))
-        bands = [self._answer(episode, features, core) for episode in episodes]
-        order = np.argsort([query for episode in episodes for query in episode.queries])
-        return self._split(np.concatenate(bands)[order])
+        bands = self._answers(episodes, features, core)
+        return self._split(self._engine.download(bands).numpy())
 
     def relieve(self, error: Exception) -> bool:
         """Work in blocks of half the pixels after a GPU ran out of memory; say if that is so.
@@ -223,24 +220,42 @@ class TamrfFuser:
         engine = self._engine
         encode = engine.encode_hr if STREAMS[sensor] == "hr" else engine.encode_lr
         rows, cols = (_clip(s) for s in crop.within(sensor, margin=self._margin))
+        at_once = engine.dates_at_once(STREAMS[sensor], *seen.pixels.shape[-2:]) or DATES_AT_ONCE
         parts = []
-        for first in range(0, len(seen.pixels), DATES_AT_ONCE):
-            pixels = self._engine.upload(seen.pixels[first : first + DATES_AT_ONCE])
+        for first in range(0, len(seen.pixels), at_once):
+            pixels = engine.upload(seen.pixels[first : first + at_once])
             images, missing = standardise(self._model, sensor, pixels, seen.packing)
             parts.append(encode(images.masked_fill_(missing, 0.0))[:, rows, cols].clone())
         return torch.cat(parts)
 
-    def _answer(
-        self, episode: Episode, features: Mapping[str, Tensor], core: tuple[slice, slice]
-    ) -> Pixels:
-        given = {
-            STREAMS[name]: (maps[list(episode.seen[name])], list(episode.days[name]))
-            for name, maps in features.items()
-        }
+    def _answers(
+        self,
+        episodes: Sequence[Episode],
+        features: Mapping[str, Tensor],
+        core: tuple[slice, slice],
+    ) -> Tensor:
+        """Return (query, band, y, x) in physical units, queries in order, on the device.
+
+        All that is done to values is done there: nothing waits for it between episodes.
+        """
+        import torch
+
         channels = [self._channel(name, band) for name in self._makes for band in self._makes[name]]
-        bands = self._engine.reconstruct(given, list(episode.query_days), channels=channels)
-        answer: Pixels = self._engine.download(bands[:, :, core[0], core[1]]).numpy()
-        return answer
+        asked = [query for episode in episodes for query in episode.queries]
+        height, width = (s.stop - s.start for s in core)
+        out = torch.empty((len(asked), len(channels), height, width), device=self._engine.device)
+        places = {query: place for place, query in enumerate(sorted(asked))}
+        for episode in episodes:
+            given = {
+                STREAMS[name]: (maps[list(episode.seen[name])], list(episode.days[name]))
+                for name, maps in features.items()
+            }
+            bands = self._engine.reconstruct(given, list(episode.query_days), channels=channels)
+            at = torch.tensor([places[query] for query in episode.queries], device=out.device)
+            out.index_copy_(0, at, bands[:, :, core[0], core[1]])
+        if (thermal := self._channel(LANDSAT.name, THERMAL)) in channels:
+            out[:, channels.index(thermal)] /= KELVIN
+        return out
 
     def _core(self, crop: Crop, sensor: str) -> tuple[slice, slice]:
         """Return where the core lies inside features, which carry a margin inside the image."""
@@ -257,8 +272,6 @@ class TamrfFuser:
         parts, first = {}, 0
         for name, names in self._makes.items():
             parts[name] = bands[:, first : first + len(names)]
-            if THERMAL in names:
-                parts[name][:, names.index(THERMAL)] /= KELVIN
             first += len(names)
         return parts
 

@@ -111,7 +111,7 @@ class FastEncoder:
     def __init__(self, encoder: SpatialEncoder, placement: Placement) -> None:
         self.placement = placement
         self.ratio = encoder.ratio
-        self.latent = encoder.first.out_channels
+        self.bands, self.latent = encoder.first.in_channels, encoder.first.out_channels
         self.first = Convolution(encoder.first, placement)
         self.last = Convolution(encoder.last, placement)
         self.blocks = [
@@ -127,7 +127,7 @@ class FastEncoder:
         place = self.placement
         shape_out = (T, h * self.ratio, w * self.ratio, self.latent)
         out = torch.empty(shape_out, device=place.device, dtype=place.dtype)
-        batch = place.images_at_once(h, w, self._channels(C))
+        batch = self.images_at_once(h, w)
         planes = self._planes((min(T, batch), h, w, C))
         for part in parts(T, batch):
             images_NhwC = x[part].to(out).permute(0, 2, 3, 1)
@@ -135,8 +135,10 @@ class FastEncoder:
             out[part] = features_NhwL if self.up is None else self._upsample(features_NhwL, self.up)
         return out
 
-    def _channels(self, bands: int) -> int:
-        return bands + self.latent * (1 + self.spare) + sum(self.widths)
+    def images_at_once(self, height: int, width: int) -> int:
+        """Return how many images (h, w) go through together."""
+        channels = self.bands + self.latent * (1 + self.spare) + sum(self.widths)
+        return self.placement.images_at_once(height, width, channels)
 
     def _planes(self, shape: tuple[int, int, int, int]) -> _Planes:
         N, h, w, bands = shape

@@ -98,6 +98,12 @@ class Engine:
         self._encoders, self._pixels = self.stages.encoders, self.stages.pixels
         self._decoder = self.stages.decoder
 
+    def dates_at_once(self, sensor: str, height: int, width: int) -> int:
+        """Return how many dates of ``"lr"`` or ``"hr"`` a GPU encodes together; 0 on a CPU."""
+        if not self.placement.memory:
+            return 0
+        return self._encoders[sensor].images_at_once(height, width)
+
     def upload(self, images: npt.NDArray[Any]) -> Tensor:
         """Bring an array to the device, beside what the device is computing.
 

@@ -48,7 +48,7 @@ class FusedEncoder:
         T, _, h, w = x.shape
         place = self.placement
         out = self._empty(T, h * self.ratio, w * self.ratio, self.latent)
-        batch = place.images_at_once(h, w, self.count * self.wide)
+        batch = self.images_at_once(h, w)
         planes = [self._empty(min(T, batch), h, w, self.wide) for _ in range(self.count)]
         for part in parts(T, batch):
             images_NhwC = x[part].to(place.device).permute(0, 2, 3, 1)
@@ -61,6 +61,10 @@ class FusedEncoder:
             fine = upsample(upsample(coarse, self.ratio, dim=1), self.ratio, dim=2)
             convolve(self.up, fine, out[part], products=self.products)
         return out
+
+    def images_at_once(self, height: int, width: int) -> int:
+        """Return how many images (h, w) go through together."""
+        return self.placement.images_at_once(height, width, self.count * self.wide)
 
     def _encode(self, images: Tensor, planes: Sequence[Tensor], out: Tensor) -> None:
         first = planes[0][..., : self.latent]

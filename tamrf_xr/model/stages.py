@@ -36,6 +36,10 @@ class Encode(Protocol):
         """Encode standardised (T, C, h, w) into features (T, ratio h, ratio w, L)."""
         ...
 
+    def images_at_once(self, height: int, width: int) -> int:
+        """Return how many images (h, w) go through together."""
+        ...
+
 
 class Decode(Protocol):
     """The decoder's convolutions."""
@@ -70,7 +74,9 @@ def placed(device: torch.device, dtype: torch.dtype, rows: int | None) -> Placem
     return Placement(device, dtype, rows or footprint.ALL_ROWS, footprint.GPU_BATCH, memory)
 
 
-def build(model: Tamrf, placement: Placement, precision: Precision, kernels: bool | None) -> Stages:
+def build(
+    model: Tamrf, placement: Placement, precision: Precision, *, kernels: bool | None
+) -> Stages:
     """Return the stages of a network, on kernels where that is wanted and right.
 
     Parameters

@@ -42,7 +42,8 @@ rounds (1 / 128 of values in 2..4), of the largest value."""
 
 TINY = NetworkConfig(
     hr_bands=3, lr_bands=2, latent=6, growth=3, num_blocks=0, lr_num_blocks=0, positional=4,
-    sensor_token=1, num_heads=1, decoder_heads=1, num_layers=2, feedforward=9, decoder_feedforward=5, ratio=2,
+    sensor_token=1, num_heads=1, decoder_heads=1, num_layers=2, feedforward=9,
+    decoder_feedforward=5, ratio=2,
 )  # fmt: skip
 
 
