@@ -21,13 +21,13 @@ import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import import_module
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parents[1]
 RESULTS = HERE / "benchmarks" / "results"
-PACKAGES = ("torch", "numpy", "xarray", "zarr", "dask")
+PACKAGES = ("torch", "triton", "numpy", "xarray", "zarr", "dask")
 TURNS = 3
 
 Row = dict[str, Any]
@@ -144,8 +144,15 @@ def machine() -> Row:
         "cores": os.cpu_count(),
         "flags": [flag for flag in flags if flag.startswith(("amx", "avx512_bf16", "avx512f"))],
         "python": platform.python_version(),
-        **{package: version(package) for package in PACKAGES},
+        **{package: _version(package) for package in PACKAGES},
     }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 if __name__ == "__main__":

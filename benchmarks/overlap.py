@@ -16,6 +16,7 @@ from unittest import mock
 import pandas as pd
 
 import tamrf_xr
+from benchmarks.busy import Busy
 from benchmarks.harness import HERE, Row, finish, parse
 from benchmarks.scenes import noise_cube, random_model
 from tamrf_xr.scale import job
@@ -33,11 +34,15 @@ def main(arguments: list[str] | None = None) -> Row:
         __doc__, arguments, shape=((330, 660), (60, 120)), tile=(165, 60), dates=((20, 12), (4, 3)),
         queries=(12, 2), device=("cpu", "cpu"), method=("tamrf", "linear"),
     )  # fmt: skip
-    outcomes = _run(options)
+    busy = Busy(options.device)
+    with busy.watching():
+        outcomes = run(options)
     figures = vars(options) | summarize(outcomes)
+    figures["device_share"] = sum(busy.seconds().values()) / figures["seconds"]
     print(
         f"{figures['tiles']} tiles in {figures['seconds']:.1f} s: computing "
-        f"{figures['computing_share']:.1%} of the time; of reading and writing "
+        f"{figures['computing_share']:.1%} of the time, the network on the device's own clock "
+        f"{figures['device_share']:.1%}; of reading and writing "
         f"{figures['hidden_share']:.1%} went on beside it"
     )
     if not options.tiny:
@@ -55,7 +60,8 @@ class _Recorder(Progress):
         super().add(outcome)
 
 
-def _run(options: argparse.Namespace) -> list[Outcome]:
+def run(options: argparse.Namespace) -> list[Outcome]:
+    """Fuse a simulated scene, and return what became of each tile."""
     _Recorder.outcomes = []
     recorded = mock.patch.object(job, "Progress", _Recorder)  # run_job gives sums alone
     with recorded, tempfile.TemporaryDirectory() as folder:

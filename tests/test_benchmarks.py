@@ -43,6 +43,34 @@ def test_inference_agrees_with_eager_and_is_kept(tmp_path):
     assert report["max_abs_difference_from_eager"]["float32"] < 1e-4
 
 
+def test_a_card_is_told_about_in_one_go_and_is_kept(tmp_path):
+    run("benchmarks.gpu", "--device", "cpu", "--results", tmp_path)
+    (kept,) = tmp_path.iterdir()
+    assert kept.name.startswith("gpu-cpu-")
+    parts = json.loads(kept.read_text())["parts"]
+    assert set(parts) == {"parity", "inference", "blocks", "job", "training"}
+    assert [row["computed"] for row in parts["parity"]] == ["float32", "tf32", "bfloat16"]
+    assert {row[""] for row in parts["parity"]} == {"ok"}
+    assert len(parts["inference"]) == 7
+    assert parts["job"][0]["tiles"] == 16
+    assert 0 < parts["job"][0]["device busy"] <= 1
+
+
+def test_a_card_is_told_about_where_there_is_torch_alone(tmp_path):
+    """Parity and speed of the network; a part that lacks something is told, the others go on."""
+    blocked = "xarray zarr dask pandas rasterio pyproj scipy matplotlib PIL psutil rioxarray"
+    code = f"""
+import sys
+sys.modules.update(dict.fromkeys({blocked.split()}))  # as if not installed
+from benchmarks.gpu import main
+words = ["--tiny", "--device", "cpu", "--results", {str(tmp_path)!r}]
+parts = main([*words, "--parts", "job", "parity"])["parts"]
+assert parts["job"].startswith("failed: "), parts
+assert all(row[""] == "ok" for row in parts["parity"]), parts
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
 @pytest.mark.parametrize("what", ["speed", "compare", "scene"])
 def test_simulation_runs(what, tmp_path):
     assert run("studies.simulation", what, "--figure", tmp_path / "figure.png").strip()
