@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -98,16 +99,17 @@ def convolve(
     # A residual that is absent is not read.
     (first, scale1), (second, scale2) = (*residuals, (out, 0.0), (out, 0.0))[:2]
     grid = (triton.cdiv(N * R * W, BLOCK), triton.cdiv(channels, across))
-    _convolve[grid](
-        maps, filters.weight, filters.bias if filters.gain is None else filters.gain, filters.bias,
-        first, second, out, N * R * W, R, W, maps.shape[1],
-        *_steps(maps), *_steps(first), *_steps(second), *_steps(out), maps.stride(3), out.stride(3),
-        scale1, scale2, filters.slope or 0.0, M_X=maps.stride(2), F_X=first.stride(2),
-        S_X=second.stride(2), O_X=out.stride(2), C=inputs, O=channels, WIDE=filters.weight.shape[2],
-        TOP=top, GAIN=filters.gain is not None, RELU=filters.slope is not None,
-        RESIDUALS=len(residuals), BLOCK=BLOCK, ACROSS=across, DEEP=32 if inputs > 16 else 16,
-        HOW=how(products, filters.weight), num_warps=WARPS, num_stages=STAGES,
-    )  # fmt: skip
+    with torch.cuda.device_of(out):  # Triton launches on the device that is current
+        _convolve[grid](
+            maps, filters.weight, filters.bias if filters.gain is None else filters.gain, filters.bias,
+            first, second, out, N * R * W, R, W, maps.shape[1],
+            *_steps(maps), *_steps(first), *_steps(second), *_steps(out), maps.stride(3), out.stride(3),
+            scale1, scale2, filters.slope or 0.0, M_X=maps.stride(2), F_X=first.stride(2),
+            S_X=second.stride(2), O_X=out.stride(2), C=inputs, O=channels, WIDE=filters.weight.shape[2],
+            TOP=top, GAIN=filters.gain is not None, RELU=filters.slope is not None,
+            RESIDUALS=len(residuals), BLOCK=BLOCK, ACROSS=across, DEEP=32 if inputs > 16 else 16,
+            HOW=how(products, filters.weight), num_warps=WARPS, num_stages=STAGES,
+        )  # fmt: skip
 
 
 def _steps(maps: Tensor) -> tuple[int, int]:

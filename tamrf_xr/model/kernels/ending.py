@@ -1,7 +1,7 @@
 """Residual, LayerNorm, feed-forward, residual, LayerNorm of a block of tokens, in one kernel.
 
 Shapes: M rows, K channels of what is added first, D token width, F hidden width; a block of 128
-rows is worked on by one program:
+rows (64 in float32) is worked on by one program:
 
     x = residual + found @ into                       (128, D), float32, in registers
     y = LayerNorm(x)                                  (128, D), float32, in registers
@@ -18,6 +18,7 @@ Biases are carried as in `tamrf_xr.model.attend`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import triton
@@ -26,14 +27,26 @@ from torch import Tensor
 
 from tamrf_xr.model.kernels.product import dot, how
 
-BLOCK: int = 128
-"""Rows of a program."""
 
-SLICE: int = 32
-"""Channels of `found`, or of the hidden layer, multiplied at a time."""
+class Blocks(NamedTuple):
+    """How the work is cut."""
 
-WARPS, STAGES = 8, 3
-"""The same on every card: a choice by the clock would make the last bits differ between runs."""
+    rows: int
+    """Of a program."""
+
+    slice: int
+    """Channels of `found`, or of the hidden layer, multiplied at a time."""
+
+    warps: int
+    """Of a program."""
+
+    stages: int
+    """Slices of weights on their way at a time."""
+
+
+BLOCKS = {2: Blocks(128, 32, 8, 3), 4: Blocks(64, 32, 8, 2)}
+"""By bytes of a value, so that nothing spills out of registers (`benchmarks/compiled.py`). The same
+on every card: a choice by the clock would make the last bits differ between runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +96,16 @@ def end(weights: Ending, residual: Tensor, found: Tensor, *, products: str) -> T
     """
     rows, width = len(found), residual.shape[1]
     first, rest = pieces(width)
+    blocks = BLOCKS[found.element_size()]
     out = torch.empty((rows, width), device=found.device, dtype=found.dtype)
-    _end[(triton.cdiv(rows, BLOCK),)](
-        residual, found, weights.into, *weights.norm1, weights.wide, weights.wide_bias,
-        weights.narrow, *weights.norm2, out, rows, rows // len(residual),
-        EPS=weights.eps, K=found.shape[1], D=width, F=weights.wide.shape[1], FIRST=first,
-        REST=rest, BLOCK=BLOCK, SLICE=SLICE, HOW=how(products, found),
-        num_warps=WARPS, num_stages=STAGES,
-    )  # fmt: skip
+    with torch.cuda.device_of(found):  # Triton launches on the device that is current
+        _end[(triton.cdiv(rows, blocks.rows),)](
+            residual, found, weights.into, *weights.norm1, weights.wide, weights.wide_bias,
+            weights.narrow, *weights.norm2, out, rows, rows // len(residual),
+            EPS=weights.eps, K=found.shape[1], D=width, F=weights.wide.shape[1], FIRST=first,
+            REST=rest, BLOCK=blocks.rows, SLICE=blocks.slice, HOW=how(products, found),
+            num_warps=blocks.warps, num_stages=blocks.stages,
+        )  # fmt: skip
     return out
 
 
