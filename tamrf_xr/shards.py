@@ -33,6 +33,8 @@ from zarr.codecs import (
 )
 from zarr.core.metadata import ArrayV3Metadata
 
+from tamrf_xr.machine import usable_cores
+
 Array = npt.NDArray[Any]
 Region = Sequence[slice]
 
@@ -120,7 +122,7 @@ def layout_of(array: zarr.Array[Any]) -> Layout | None:
 SHARED = 2**20
 """Elements of chunks from which on several threads decode them."""
 
-READERS = min(os.cpu_count() or 1, 4)
+READERS = min(usable_cores(), 4)
 """Threads that decode in a process: each holds a chunk, and a node may run many processes."""
 
 CACHED = 2**17

@@ -14,6 +14,7 @@ import zarr
 
 from tamrf_xr.errors import CubeError, SourceNotFoundError
 from tamrf_xr.listing import check_listing, read_listing
+from tamrf_xr.machine import usable_cores
 from tamrf_xr.paths import local_path
 from tamrf_xr.scale.ledger import forget, read_done, read_manifest, why_damaged
 
@@ -136,7 +137,7 @@ def find_damaged(store: Path, done: Iterable[Index], *, deep: bool = False) -> d
             wrong = next(filter(None, (_why(a, _window(a, index)) for a in arrays)), None)
         return index, wrong
 
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(8, usable_cores())) as pool:
         found = pool.map(look, sorted(done)) if deep else map(look, sorted(done))
         return {index: wrong for index, wrong in found if wrong}
 

@@ -28,6 +28,7 @@ from tamrf_xr.errors import (
     StoreFullError,
 )
 from tamrf_xr.fuser import FuserSpec
+from tamrf_xr.machine import usable_cores
 from tamrf_xr.origins import places_of
 from tamrf_xr.owners import Owner, beating
 from tamrf_xr.replacing import (
@@ -305,7 +306,7 @@ class _Runner(contextlib.ExitStack):
         return self._run
 
     def _started(self) -> Any:
-        how, cores = self._how, os.cpu_count() or 1
+        how, cores = self._how, usable_cores()
         if how.client is not None:
             from tamrf_xr.scale.cluster import OnClient
 
