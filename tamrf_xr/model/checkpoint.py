@@ -205,6 +205,13 @@ def model_from_bytes(data: bytes) -> Tamrf:
     return _from_safetensors(data, where=f"a model of {len(data)} bytes", stated=None)
 
 
+def trained_here(data: bytes) -> bool:
+    """Tell whether a model of ours says that this package trained it."""
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length]).get("__metadata__", {}).get(_HEADER, "{}")
+    return "training" in (json.loads(header).get("metadata") or {})
+
+
 def content_hash(source: bytes | str | os.PathLike[str]) -> str:
     """Return the SHA-256 of bytes, or of the file at a path, in hexadecimal.
 
