@@ -80,6 +80,19 @@ def origins_of(variable: xr.Variable) -> list[Origin]:
     return [replace(one, start=None) for one in found_in if one]
 
 
+def zarr_array_of(variable: xr.Variable) -> zarr.Array[Any] | None:
+    """Return the Zarr array that a variable is read from, on whatever store; None of a graph."""
+    wrapped: Any = variable
+    for _ in range(_DEEPEST):
+        if isinstance(wrapped, zarr.Array):
+            return wrapped
+        inner = next((name for name in _INNER if hasattr(wrapped, name)), None)
+        if inner is None:
+            return None
+        wrapped = getattr(wrapped, inner)
+    return None
+
+
 def _unwrapped(wrapped: Any) -> Origin | None:
     shape = getattr(wrapped, "shape", ())
     start: tuple[int, ...] | None = (0,) * len(shape)
