@@ -309,7 +309,7 @@ def _opened(url: str, what: str, options: dict[str, Any]) -> Any:
         client = {"allow_http": True, **client}
     try:
         make: Any = stores.from_url  # its types ask for a scheme that is known beforehand
-        return make(url, config=options, client_options=client, retry_config=retries)
+        return make(url, config=options, client_options=client or None, retry_config=retries)
     except Exception as error:
         # obstore's errors of configuration share no class but Exception.
         raise OptionError(

@@ -8,17 +8,32 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 SERVER = """
+import logging, sys
+from pathlib import Path
 from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
-import logging, sys
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
+moto, folder = DomainDispatcherApplication(create_backend_app), Path(sys.argv[1])
+
+def serve(environ, start):
+    if (folder / "unconditional").exists():
+        environ.pop("HTTP_IF_NONE_MATCH", None)
+    fault, pixels = folder / "fault", "/c/0/0/" in environ["PATH_INFO"]
+    if fault.exists() and pixels and environ["REQUEST_METHOD"] == "PUT":
+        environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        start(fault.read_text(), [("Content-Length", "0")])
+        return [b""]
+    return moto(environ, start)
+
 # One request at a time: moto looks whether a key is there and writes it in two steps.
-server = make_server("127.0.0.1", 0, DomainDispatcherApplication(create_backend_app))
+server = make_server("127.0.0.1", 0, serve)
 print(server.port, flush=True)
 server.serve_forever()
 """
+"""Moto, with faults that files in a folder ask for."""
 KEYS = {"access_key_id": "test", "secret_access_key": "test", "region": "us-east-1"}
 
 
@@ -27,9 +42,15 @@ def options(endpoint: str, **more: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def server() -> Iterator[str]:
-    """Start a server with an empty bucket ``bucket``; give its address."""
-    process = subprocess.Popen([sys.executable, "-c", SERVER], stdout=subprocess.PIPE, text=True)
+def server(folder: Path) -> Iterator[str]:
+    """Start a server with an empty bucket ``bucket``; give its address.
+
+    A file ``fault`` in the folder is the status that PUTs of pixels get; ``unconditional`` makes it
+    a server that does not know If-None-Match.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVER, folder], stdout=subprocess.PIPE, text=True
+    )
     try:
         endpoint = f"http://127.0.0.1:{int(process.stdout.readline())}"
         make_bucket(endpoint)
