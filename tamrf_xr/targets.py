@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tamrf_xr.commits import Commits, Target, repository_at
+from tamrf_xr.errors import OptionError
 from tamrf_xr.paths import local_path
 from tamrf_xr.places import (
     ICECHUNK,
@@ -55,6 +56,26 @@ def seen(store: Any, what: str, options: StorageOptions = None) -> Target | None
     if isinstance(store, Store) and not isinstance(store, (LocalStore, ObjectStore)):
         return None
     return opened(store, what, options, write=False)
+
+
+def check_travels(target: Target) -> None:
+    """Refuse a place that one process alone can write, where several shall.
+
+    Raises
+    ------
+    OptionError
+        If it is Icechunk, or in memory.
+    """
+    if isinstance(target, Commits):
+        raise OptionError(
+            f"{target} is Icechunk, which one process writes; run without client= and cluster=, or "
+            "write to a path or an object store and copy"
+        )
+    if isinstance(target, Objects) and scheme_of(target.url) == "memory":
+        raise OptionError(
+            f"{target} is in the memory of this process, which no worker sees; run without client= "
+            "and cluster=, or name another store"
+        )
 
 
 def is_icechunk(store: Any) -> bool:

@@ -70,7 +70,7 @@ from tamrf_xr.scale.tilework import FuseJob
 from tamrf_xr.scale.worker import FULL, Outcome, TileWork
 from tamrf_xr.scale.writing import entered, remove_partials
 from tamrf_xr.taking import check_target, exists
-from tamrf_xr.targets import opened
+from tamrf_xr.targets import check_travels, opened
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -182,6 +182,8 @@ def _place(cube: xr.DataTree, store: Any, how: Execution) -> Target:
     read = places_of(cube)
     target = opened(store, "store", how.storage_options)
     if not isinstance(target, Path):
+        if how.client is not None or how.cluster is not None:
+            check_travels(target)
         check_target(target, cube, overwrite=how.overwrite)
         return target
     store = target

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tamrf_xr.commits import Target
-from tamrf_xr.errors import InputChangedError, StoreGoneError, StoreReplacedError
+from tamrf_xr.errors import InputChangedError, StoreError, StoreGoneError, StoreReplacedError
 from tamrf_xr.fuser import Pixels
 from tamrf_xr.places import Place
 from tamrf_xr.scale.inputs import Inputs
@@ -184,7 +184,7 @@ def _entered(store: Target) -> Iterator[Place]:
 
 
 def _words(error: BaseException) -> str:
-    cause = error.__cause__ or error
+    cause = error if isinstance(error, StoreError) else error.__cause__ or error
     return f"{type(cause).__name__}: {cause}"
 
 

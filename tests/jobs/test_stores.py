@@ -362,10 +362,33 @@ def test_places_that_cannot_be_are_refused_and_no_folder_is_made(
     assert set(os.listdir(".")) == before
 
 
+def part_of(wanted: str, size: int) -> tuple[int, int]:
+    """Read a Range: ``bytes=0-9``, ``bytes=10-``, ``bytes=-20``."""
+    first, _, last = wanted.removeprefix("bytes=").partition("-")
+    if wanted and not first:
+        return max(size - int(last), 0), size
+    return int(first or 0), min(int(last) + 1, size) if last else size
+
+
 def test_cube_behind_a_web_server_is_read(scene, folder, undisturbed, tmp_path):
     class Quiet(http.server.SimpleHTTPRequestHandler):
+        """Serves parts of files, as object stores do, and as Python's own server does not."""
+
         def log_message(self, *_):
             pass
+
+        def do_GET(self):
+            path = Path(self.translate_path(self.path))
+            if not path.is_file():
+                self.send_error(404)
+                return
+            data, wanted = path.read_bytes(), self.headers.get("Range", "")
+            first, last = part_of(wanted, len(data))
+            self.send_response(206 if wanted else 200)
+            self.send_header("Content-Length", str(last - first))
+            self.send_header("Content-Range", f"bytes {first}-{last - 1}/{len(data)}")
+            self.end_headers()
+            self.wfile.write(data[first:last])
 
     handler = partial(Quiet, directory=str(scene.parent))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as web:
@@ -467,5 +490,7 @@ def test_icechunk_takes_no_cluster_and_keeps_what_readers_see(scene, folder, tmp
     same_pixels(before, tamrf_xr.open_cube(scene))
     with pytest.raises(OutputExistsError):
         tamrf_xr.save_cube(tamrf_xr.open_cube(scene), url)
-    with pytest.raises(OptionError, match="which one process writes"):
-        job(scene, f"{url}2", folder, Execution(cluster="local", workers=2, progress=False))
+    how = Execution(cluster="local", workers=2, progress=False)
+    for place, words in ((f"{url}2", "which one process writes"), ("memory://x", "no worker sees")):
+        with pytest.raises(OptionError, match=words):
+            job(scene, place, folder, how)
