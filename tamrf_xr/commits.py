@@ -10,6 +10,7 @@ a commit names the one before it.
 
 from __future__ import annotations
 
+import errno
 import json
 import threading
 import time
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
-from tamrf_xr.errors import JobError, OptionError, SourceNotFoundError
+from tamrf_xr.errors import OptionError, SourceNotFoundError, StoreError, StoreReplacedError
 from tamrf_xr.paths import local_path
 from tamrf_xr.places import FOLDER, ICECHUNK, Objects, StorageOptions
 
@@ -47,7 +48,8 @@ class Commits:
         self._notes: dict[str, str] | None = None
         self._pending: dict[str, str | None] = {}
         self._turn = threading.Condition()
-        self._writing, self._committing, self._since = 0, False, time.monotonic()
+        self._writing, self._committing, self._lost = 0, False, False
+        self._head, self._since = "", time.monotonic()
 
     def __str__(self) -> str:
         """Return its name."""
@@ -120,10 +122,12 @@ class Commits:
 
         Raises
         ------
-        JobError
+        StoreReplacedError
             If another run has committed since.
         """
         with self._turn:
+            if self._lost:
+                raise StoreReplacedError(self._why_lost())
             self._turn.wait_for(lambda: not self._committing)
             self._committing = True  # no tile begins to write
             try:
@@ -139,13 +143,12 @@ class Commits:
         if self._pending:
             metadata = {_NOTES: json.dumps(self._pending)}
             try:
-                _changed(self._open()).commit(message, metadata=metadata)
+                self._head = str(_changed(self._open()).commit(message, metadata=metadata))
             except icechunk.ConflictError as error:
-                self._session = self._notes = None
-                raise JobError(
-                    f"another run is at work on {self}, and has committed since this one began; "
-                    "stop one of them, and run again"
-                ) from error
+                self._lost = True  # with the session, and all that it wrote
+                raise StoreReplacedError(self._why_lost()) from error
+            except icechunk.IcechunkError as error:
+                raise StoreError(errno.EIO, f"cannot be committed: {error}", str(self)) from error
             self._session, self._pending, self._since = None, {}, time.monotonic()
 
     def publish(self, tag: str = "") -> None:
@@ -179,13 +182,20 @@ class Commits:
             self._repository.reset_branch(BRANCH, first)
         else:
             self._repository.create_branch(BRANCH, first)
-        self._session, self._notes, self._pending = None, None, {}
+        self._session, self._notes, self._pending, self._head = None, None, {}, ""
         return self.zarr_store()
 
     def _open(self) -> Any:
         with self._turn:
+            if self._lost:
+                raise StoreReplacedError(self._why_lost())
             if self._session is None:
                 self._session = self._repository.writable_session(BRANCH)
+                head = str(self._session.snapshot_id)
+                if self._head not in {"", head}:
+                    self._lost = True
+                    raise StoreReplacedError(self._why_lost())
+                self._head = head
             return self._session
 
     @contextmanager
@@ -202,8 +212,16 @@ class Commits:
                 self._writing -= 1
                 self._turn.notify_all()
 
+    def _why_lost(self) -> str:
+        return (
+            f"another run is at work on {self}, and has committed since this one began; stop one "
+            "of them, and run again"
+        )
+
     def _known(self) -> dict[str, str]:
         with self._turn:
+            if self._lost:
+                raise StoreReplacedError(self._why_lost())
             if self._notes is None:
                 self._notes = self._told() if self.begun else {}
             return self._notes
@@ -211,7 +229,9 @@ class Commits:
     def _told(self) -> dict[str, str]:
         """Read what the commits of the branch say, the oldest first."""
         notes: dict[str, str] = {}
-        for one in reversed(list(self._repository.ancestry(branch=BRANCH))):
+        chain = list(self._repository.ancestry(branch=BRANCH))
+        self._head = self._head or str(chain[0].id)
+        for one in reversed(chain):
             for name, text in json.loads(one.metadata.get(_NOTES, "{}")).items():
                 if text is None:
                     notes.pop(name, None)

@@ -471,6 +471,10 @@ def test_second_run_on_icechunk_is_refused_by_its_commit(scene, folder, tmp_path
     thread.join(60)
     assert failed
     assert "another run is at work on" in failed[0]
+    # What the refused one wrote is not there, and it is not said to be.
+    assert read_done(repository_at(repository, "store", None, write=True)) == set()
+    job(scene, repository, folder)
+    assert verify(repository, deep=True).ok
 
 
 def job_of_before(scene, repository, folder):
