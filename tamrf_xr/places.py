@@ -7,6 +7,7 @@ of writers creates it; what was written is listed at once (S3, GCS and Azure pro
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import threading
 from collections.abc import Iterator, Mapping
@@ -180,15 +181,16 @@ class Objects:
                 yield from ((str(meta["path"]), int(meta["size"])) for meta in batch)
 
     def delete(self, names: list[str]) -> None:
-        """Remove objects."""
+        """Remove objects, many by one request where the service has that."""
         import obstore
 
         with _told(self, names[0] if names else ""):
-            for name in names:
-                try:
-                    obstore.delete(self.store, name)
-                except FileNotFoundError:
-                    continue
+            try:
+                obstore.delete(self.store, names)
+            except FileNotFoundError:  # memory refuses what others pass over
+                for name in names:
+                    with contextlib.suppress(FileNotFoundError):
+                        obstore.delete(self.store, name)
 
     def zarr_store(self) -> Store:
         """Return the place as zarr reads it."""

@@ -147,8 +147,9 @@ def find_damaged(store: Target, done: Iterable[Index], *, deep: bool = False) ->
             wrong = next(filter(None, (_why(a, _window(a, index)) for a in arrays)), None)
         return index, wrong
 
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        found = pool.map(look, sorted(done)) if deep else map(look, sorted(done))
+    remote = not isinstance(store, Path)
+    with ThreadPoolExecutor(16 if remote else min(8, os.cpu_count() or 1)) as pool:
+        found = pool.map(look, sorted(done)) if deep or remote else map(look, sorted(done))
         return {index: wrong for index, wrong in found if wrong}
 
 

@@ -135,6 +135,7 @@ def test_product_in_an_object_store_is_that_of_a_folder(of, scene, folder, undis
     assert main(["info", url]) == main(["verify", url, "--deep"]) == 0
 
 
+@pytest.mark.filterwarnings("ignore::tamrf_xr.errors.RereadWarning")
 def test_cube_in_an_object_store_is_that_of_a_folder_and_is_read_from_there(
     scene, folder, undisturbed, bucket, tmp_path
 ):
@@ -156,6 +157,9 @@ def test_cube_in_an_object_store_is_that_of_a_folder_and_is_read_from_there(
     )
     assert read.done == TILES
     assert held_by(at(f"{bucket}-out")) == undisturbed
+    lazily = tamrf_xr.open_cube(bucket, chunks={})  # goes on with it
+    ask = (lazily, f"{bucket}-out", traced(folder), QUERIES)
+    assert run_tiles(*ask, tile=TILE, how=QUIET).found == TILES
     place.write("sentinel2/reflectance/c/0/0/0/0", b"cut")
     assert "has 3 bytes, was written with" in str(verify(bucket))
     tamrf_xr.save_cube(cube, bucket, overwrite=True)
