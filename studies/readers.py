@@ -122,7 +122,8 @@ def attempt(read: Callable[[Path], Seen], store: Path, truth: Truth) -> str:
 
 def table(folder: Path) -> list[tuple[str, ...]]:
     """Return a row per reader: name, version, and a word per layout."""
-    cube, stores = noise_cube((24, 24), hr=3, lr=3), {}
+    tamrf_xr.save_cube(noise_cube((24, 24), hr=3, lr=3), folder / "in.zarr")
+    cube, stores = tamrf_xr.open_cube(folder / "in.zarr"), {}
     for layout in LAYOUTS:
         stores[layout] = folder / f"{layout}.zarr"
         tamrf_xr.run_job(
