@@ -99,6 +99,11 @@ class Objects:
         """Return the URL."""
         return self.url
 
+    @property
+    def lists(self) -> bool:
+        """Whether the names there can be listed: web servers do not."""
+        return scheme_of(self.url) not in {"http", "https"}
+
     def read(self, name: str) -> bytes:
         """Return an object."""
         return self.look(name).data

@@ -15,7 +15,7 @@ import zarr
 from tamrf_xr.commits import Commits, Target
 from tamrf_xr.errors import CubeError, OptionError, SourceNotFoundError
 from tamrf_xr.listing import check_listing, read_listing
-from tamrf_xr.places import StorageOptions
+from tamrf_xr.places import Objects, StorageOptions
 from tamrf_xr.scale.ledger import forget, read_done, read_manifest, why_damaged
 from tamrf_xr.scale.writing import at
 from tamrf_xr.taking import exists
@@ -102,6 +102,8 @@ def verify(store: Any, *, deep: bool = False, storage_options: StorageOptions = 
     path = seen(store, "store", storage_options)
     if path is None:
         raise OptionError(f"a {type(store).__name__} is not verified; name its path or URL")
+    if isinstance(path, Objects) and not path.lists:
+        raise OptionError(f"{path} is behind a web server, which lists nothing; verify a copy")
     if not (path.is_dir() if isinstance(path, Path) else exists(path)):
         raise SourceNotFoundError(f"no store at {path}; found nothing there")
     try:

@@ -19,7 +19,7 @@ from typing import Any
 from tamrf_xr.commits import Target
 from tamrf_xr.errors import JobError, StoreGoneError, StoreReplacedError
 from tamrf_xr.owners import Owner
-from tamrf_xr.places import FOLDER, Place, StorageOptions
+from tamrf_xr.places import FOLDER, Objects, Place, StorageOptions
 from tamrf_xr.scale.lock import LOCK
 from tamrf_xr.scale.locks import owner_at
 from tamrf_xr.scale.writing import Folder, at
@@ -105,11 +105,11 @@ def job_state(store: Any, *, storage_options: StorageOptions = None) -> JobState
     Returns
     -------
     JobState or None
-        None where the store was not made by a job.
+        None where the store was not made by a job, or lies behind a web server: it lists nothing.
     """
     path = seen(store, "store", storage_options)
     manifest = None if path is None else read_manifest(path)
-    if path is None or manifest is None:
+    if path is None or manifest is None or (isinstance(path, Objects) and not path.lists):
         return None
     rows, cols = manifest.counts
     owner = owner_at(path)

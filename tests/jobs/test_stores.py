@@ -401,6 +401,9 @@ def test_cube_behind_a_web_server_is_read(scene, folder, undisturbed, tmp_path):
         xr.testing.assert_identical(tamrf_xr.open_cube(url), tamrf_xr.open_cube(scene))
         job(url, tmp_path / "out.zarr", folder)
         assert contents(tmp_path / "out.zarr") == undisturbed
+        assert main(["info", url]) == 0
+        with pytest.raises(OptionError, match="behind a web server"):
+            verify(url)
         with pytest.raises(OptionError, match="is only read"):
             tamrf_xr.save_cube(random_cube((12, 12)), url)
         with pytest.raises(SourceNotFoundError):
