@@ -234,6 +234,34 @@ def _why_not_a_store(store: Path) -> str | None:
     return f"also holds what is not ours ({', '.join(foreign[:3])})" if foreign else None
 
 
+def is_ours_by(read: Callable[[str], bytes], names: Iterable[str]) -> bool:
+    """As `is_ours`, of a place that is no folder.
+
+    Parameters
+    ----------
+    read
+        Returns what a name holds.
+    names
+        All names there.
+    """
+    root = _parsed(read, "zarr.json")
+    attrs = root.get("attributes") or _parsed(read, ".zattrs")
+    if MARKER not in attrs and "counts" not in _parsed(read, MANIFEST):
+        return False
+    nodes = (root.get("consolidated_metadata") or {}).get("metadata") or {}
+    nodes = nodes or _parsed(read, ".zmetadata").get("metadata") or {}
+    known = _ALLOWED | {name.split("/")[0] for name in nodes}
+    return all(name.split("/")[0] in known for name in names)
+
+
+def _parsed(read: Callable[[str], bytes], name: str) -> dict[str, Any]:
+    try:
+        found = json.loads(read(name))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def _root_of(store: Path) -> tuple[dict[str, Any], set[str]]:
     """Return the attributes of a store's root, and the names that its metadata knows."""
     root = _read_json(store / "zarr.json")
