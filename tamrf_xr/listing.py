@@ -17,7 +17,8 @@ from typing import Any
 from tamrf_xr.encoding import SCALES
 from tamrf_xr.errors import JobError
 from tamrf_xr.places import Objects
-from tamrf_xr.replacing import LISTING, fresh_file
+from tamrf_xr.replaceable import LISTING
+from tamrf_xr.replacing import fresh_file
 
 PIXELS = {*SCALES, "valid"}
 """Arrays that are large."""

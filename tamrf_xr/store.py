@@ -25,7 +25,8 @@ from tamrf_xr.listing import listing_of, write_listing
 from tamrf_xr.origins import places_of
 from tamrf_xr.packed import CODECS, as_float32_lazily, is_packed, unpack_lazily
 from tamrf_xr.places import Objects, StorageOptions, unreadable
-from tamrf_xr.replacing import LISTING, MANIFEST, MARKER, check_store, fresh
+from tamrf_xr.replaceable import LISTING, MANIFEST, MARKER, check_store
+from tamrf_xr.replacing import fresh
 from tamrf_xr.spatial_ref import find_crs, with_spatial_ref
 from tamrf_xr.storable import (
     described,

@@ -14,7 +14,7 @@ import xarray as xr
 from tamrf_xr.commits import Commits, Target
 from tamrf_xr.errors import JobError, OptionError, OutputExistsError
 from tamrf_xr.places import FOLDER, Objects, Place, within
-from tamrf_xr.replacing import MANIFEST, MARKER, is_ours_by
+from tamrf_xr.replaceable import MANIFEST, MARKER, is_ours_by
 
 logger = logging.getLogger(__name__)
 

@@ -41,7 +41,7 @@ from tamrf_xr.iso8601 import read_length
 from tamrf_xr.model.device import resolve_device
 from tamrf_xr.paths import readable
 from tamrf_xr.places import is_remote
-from tamrf_xr.replacing import check_around
+from tamrf_xr.replaceable import check_around
 from tamrf_xr.store import SHARD, open_cube
 
 FAILURES = (

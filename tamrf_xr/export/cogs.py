@@ -35,7 +35,7 @@ from tamrf_xr.listing import read_listing
 from tamrf_xr.machine import usable_cores
 from tamrf_xr.packed import pack
 from tamrf_xr.paths import PathLike, readable
-from tamrf_xr.replacing import check_around, check_file
+from tamrf_xr.replaceable import check_around, check_file
 from tamrf_xr.scale.ledger import job_state
 from tamrf_xr.sensors import SENSORS, THERMAL
 from tamrf_xr.store import open_cube

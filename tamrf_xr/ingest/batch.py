@@ -29,7 +29,7 @@ from tamrf_xr.errors import (
 from tamrf_xr.listing import check_listing, read_listing
 from tamrf_xr.machine import available_memory, usable_cores
 from tamrf_xr.paths import local_path
-from tamrf_xr.replacing import MANIFEST, check_around, check_store, is_node
+from tamrf_xr.replaceable import MANIFEST, check_around, check_store, is_node
 from tamrf_xr.store import open_cube, save_cube
 
 T = TypeVar("T")

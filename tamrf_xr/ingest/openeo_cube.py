@@ -12,7 +12,7 @@ from tamrf_xr.errors import IngestError, SourceNotFoundError
 from tamrf_xr.harmonize import as_cube
 from tamrf_xr.ingest.openeo import COLLECTIONS, Area, check_sensors, place_of
 from tamrf_xr.paths import PathLike
-from tamrf_xr.replacing import check_store
+from tamrf_xr.replaceable import check_store
 from tamrf_xr.store import save_cube
 
 

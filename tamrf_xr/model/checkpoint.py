@@ -34,7 +34,7 @@ from tamrf_xr.model.scrutiny import (
     why_unreadable,
 )
 from tamrf_xr.paths import local_path
-from tamrf_xr.replacing import check_file
+from tamrf_xr.replaceable import check_file
 
 PUBLISHED: Final = "published"
 """Name of the network of the authors."""

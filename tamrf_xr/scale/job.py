@@ -34,14 +34,8 @@ from tamrf_xr.machine import usable_cores
 from tamrf_xr.origins import places_of
 from tamrf_xr.owners import Owner, beating
 from tamrf_xr.places import FOLDER
-from tamrf_xr.replacing import (
-    check_place,
-    check_store,
-    partial_of,
-    put_in_place,
-    remove,
-    remove_abandoned,
-)
+from tamrf_xr.replaceable import check_place, check_store
+from tamrf_xr.replacing import partial_of, put_in_place, remove, remove_abandoned
 from tamrf_xr.scale.damage import find_damaged
 from tamrf_xr.scale.disk import tell_of_lacks
 from tamrf_xr.scale.identity import describe_origin, identify, provenance

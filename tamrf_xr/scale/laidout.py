@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tamrf_xr.commits import Commits, Target
 from tamrf_xr.places import FOLDER, Objects
-from tamrf_xr.replacing import LISTING, MANIFEST
+from tamrf_xr.replaceable import LISTING, MANIFEST
 from tamrf_xr.scale.progress import JobSummary
 from tamrf_xr.taking import ROOTS, clear
 

@@ -20,7 +20,7 @@ from tamrf_xr.cube import Grid, build_cube, build_group
 from tamrf_xr.dates import parse_dates
 from tamrf_xr.errors import DateError, OptionError
 from tamrf_xr.machine import usable_cores
-from tamrf_xr.replacing import check_store
+from tamrf_xr.replaceable import check_store
 from tamrf_xr.sensors import FINE_GSD, SENSORS
 from tamrf_xr.simulate.atmosphere import Sky, draw_sky, through
 from tamrf_xr.simulate.config import SceneConfig

@@ -11,7 +11,7 @@ import pandas as pd
 import tamrf_xr
 from tamrf_xr import commits
 from tamrf_xr.methods import registry
-from tamrf_xr.replacing import LISTING
+from tamrf_xr.replaceable import LISTING
 from tamrf_xr.scale.job import Execution
 from tamrf_xr.scale.ledger import FOLDER
 from tests.jobs.fusers import traced

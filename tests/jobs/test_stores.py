@@ -30,7 +30,7 @@ from tamrf_xr.errors import (
     StoreFullError,
 )
 from tamrf_xr.places import FOLDER, Objects, objects
-from tamrf_xr.replacing import LISTING
+from tamrf_xr.replaceable import LISTING
 from tamrf_xr.scale import objectlock
 from tamrf_xr.scale.damage import verify
 from tamrf_xr.scale.job import Execution
