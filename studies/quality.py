@@ -44,6 +44,7 @@ from tamrf_xr.evaluation.summary import common_dates, failures, summarize, summa
 from tamrf_xr.evaluation.tasks import find_task
 from tamrf_xr.ingest.ls2s2 import ingest_ls2s2
 from tamrf_xr.methods.tamrf import resolve
+from tamrf_xr.sensors import THERMAL
 from tamrf_xr.simulate import draw_config, simulate
 
 KEPT = RESULTS / "quality.json"
@@ -237,7 +238,7 @@ def figures(table: pd.DataFrame) -> dict[str, object]:
 
 def _ratios(table: pd.DataFrame) -> dict[str, float]:
     """Return mean RMSE over reflectance bands and dates, divided by that of naive."""
-    rows = table[~table["is_input"].fillna(value=True).astype(bool) & (table["band"] != "LST")]
+    rows = table[~table["is_input"].fillna(value=True).astype(bool) & (table["band"] != THERMAL)]
     naive = rows[rows["method"] == "naive"]
     ratios = {}
     for run in dict.fromkeys(rows.loc[rows["method"] != "naive", "run"]):

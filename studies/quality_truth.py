@@ -20,7 +20,7 @@ from tamrf_xr.evaluation.tasks import Run, find_task
 from tamrf_xr.fuser import Scene
 from tamrf_xr.metrics import crop, frequency_restoration
 from tamrf_xr.psf import blur, downsample, upsample
-from tamrf_xr.sensors import SENSORS
+from tamrf_xr.sensors import SENSORS, THERMAL
 from tamrf_xr.simulate import Simulation
 
 MARGIN = 12
@@ -119,7 +119,7 @@ def _truly_clear(scene: Simulation, prediction: Prediction) -> NDArray[np.bool_]
 
 def _add_detail(into: Sums, prediction: Prediction, truth: Scene) -> None:
     table = {band.name: band for band in SENSORS[prediction.sensor].all_bands}
-    coarse = tuple(name for name in truth.bands if name != "LST" and table[name].gsd > FINE_GSD)
+    coarse = tuple(name for name in truth.bands if name != THERMAL and table[name].gsd > FINE_GSD)
     fine, wanted = (scene.select(coarse).pixels for scene in (prediction.made, truth))
     ratio = round(table[coarse[0]].gsd / FINE_GSD)  # 20 m or 30 m, one a sensor
     rows = [table[name] for name in coarse]

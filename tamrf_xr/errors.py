@@ -75,6 +75,10 @@ class StoreGoneError(TamrfError, FileNotFoundError):
         return str(self.args[0]) if self.args else ""
 
 
+class StoreError(TamrfError, OSError):
+    """An object store that refuses, fails or cannot be reached; its errno tells which."""
+
+
 class StoreReplacedError(JobError):
     """A store that another job has laid out anew."""
 

@@ -167,7 +167,7 @@ def fuse(
 @_with_options
 def run_job(
     cube: xr.DataTree,
-    store: str | os.PathLike[str],
+    store: Any,
     query_dates: Any,
     *,
     client: Client | None = None,
@@ -176,6 +176,8 @@ def run_job(
     resume: bool = True,
     overwrite: bool = False,
     progress: bool = True,
+    storage_options: Mapping[str, Any] | None = None,
+    layout: str = "sharded",
     **options: Unpack[FuseOptions],
 ) -> JobSummary:
     """Fuse into a store tile by tile, safe to interrupt: a rerun does only what is left.
@@ -186,7 +188,8 @@ def run_job(
         A cube, best opened with `tamrf_xr.open_cube`: tiles then read straight from its store.
     store
         Path of the product, on a local or shared file system; a cube that `tamrf_xr.open_cube`
-        reads. Tiles that are not done read as no data.
+        reads. Tiles that are not done read as no data. Or a URL (``s3://``, ``gs://``, ``az://``,
+        ``memory://``), a Zarr store object, or ``icechunk://PATH``; see docs/stores.md.
     query_dates
         As for `fuse`.
     client
@@ -202,6 +205,11 @@ def run_job(
         Replace what is at `store`.
     progress
         Show a bar.
+    storage_options
+        Of a URL, as of `tamrf_xr.open_cube`.
+    layout
+        ``"sharded"``, Zarr 3, a shard a tile; or ``"gdal"``, Zarr 2, a chunk a tile and date,
+        without checksums, which GDAL 3.10 opens.
     model, method, sensors, bands, origin, window, same_day, device, precision, tile, method_options
         As for `fuse`. A rerun must ask the same; ``tile="auto"`` then takes the store's.
 
@@ -226,7 +234,7 @@ def run_job(
         from tamrf_xr.scale.clusters import check_cluster
 
         check_cluster(cluster)
-    how = Execution(client, cluster, workers, resume, overwrite, progress)
+    how = Execution(client, cluster, workers, resume, overwrite, progress, storage_options, layout)
     job = prepare(cube, query_dates, **options)
     _check_device(job.spec, here=client is None and cluster in HERE)
     return run_tiles(job, store, how=how)

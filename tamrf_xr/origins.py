@@ -70,14 +70,32 @@ def origins_of(variable: xr.Variable) -> list[Origin]:
     if graph is None:
         found = _unwrapped(variable)
         return [found] if found else []
-    # What is read stands alone in a layer, once for all blocks.
-    leaves = (
-        next(iter(layer.values()))
-        for layer in getattr(graph, "layers", {}).values()
-        if isinstance(layer, MaterializedLayer) and len(layer) == 1
-    )
-    found_in = (_unwrapped(leaf) for leaf in leaves)
+    found_in = (_unwrapped(leaf) for leaf in _leaves(variable))
     return [replace(one, start=None) for one in found_in if one]
+
+
+def _leaves(variable: xr.Variable) -> Iterator[Any]:
+    """Give what a graph reads: it stands alone in a layer, once for all blocks."""
+    for layer in getattr(getattr(variable.data, "dask", None), "layers", {}).values():
+        if isinstance(layer, MaterializedLayer) and len(layer) == 1:
+            yield next(iter(layer.values()))
+
+
+def zarr_array_of(variable: xr.Variable) -> zarr.Array[Any] | None:
+    """Return a Zarr array that a variable is read from, on whatever store; None where none is."""
+    wrapped: list[Any] = list(_leaves(variable)) if variable.chunks else [variable]
+    return next((found for one in wrapped if (found := _array_in(one)) is not None), None)
+
+
+def _array_in(wrapped: Any) -> zarr.Array[Any] | None:
+    for _ in range(_DEEPEST):
+        if isinstance(wrapped, zarr.Array):
+            return wrapped
+        inner = next((name for name in _INNER if hasattr(wrapped, name)), None)
+        if inner is None:
+            return None
+        wrapped = getattr(wrapped, inner)
+    return None
 
 
 def _unwrapped(wrapped: Any) -> Origin | None:

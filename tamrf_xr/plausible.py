@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from tamrf_xr.machine import usable_cores
 
 STRIDE = 64
 """Values along an axis that `spread` looks at: a guard must cost nothing beside the work."""
@@ -71,7 +72,7 @@ def extremes(values: npt.NDArray[Any]) -> tuple[float, float]:
     places = list(np.ndindex(images.shape[:-2] if values.size else (0,)))
     if values.size < SPLIT:
         return _extremes_of(images[at] for at in places)
-    threads = min(os.cpu_count() or 1, MOST_THREADS)
+    threads = min(usable_cores(), MOST_THREADS)
     shares = [(images[at] for at in places[one::threads]) for one in range(threads)]
     with ThreadPoolExecutor(threads) as pool:
         lows, highs = zip(*pool.map(_extremes_of, shares), strict=True)

@@ -23,7 +23,7 @@ import google_crc32c
 import numpy as np
 import numpy.typing as npt
 import zarr
-from numcodecs import blosc  # type: ignore[import-untyped]
+from numcodecs import Blosc, blosc  # type: ignore[import-untyped]
 from zarr.codecs import (
     BloscCodec,
     BytesCodec,
@@ -31,7 +31,9 @@ from zarr.codecs import (
     ShardingCodec,
     ShardingCodecIndexLocation,
 )
-from zarr.core.metadata import ArrayV3Metadata
+from zarr.core.metadata import ArrayV2Metadata, ArrayV3Metadata
+
+from tamrf_xr.machine import usable_cores
 
 Array = npt.NDArray[Any]
 Region = Sequence[slice]
@@ -81,8 +83,14 @@ class Layout:
 def layout_of(array: zarr.Array[Any]) -> Layout | None:
     """Describe an array that is read and written straight; None of one that is not."""
     metadata = array.metadata
-    if not isinstance(metadata, ArrayV3Metadata) or not array.shape or 0 in array.shape:
+    if not array.shape or 0 in array.shape:
         return None
+    if isinstance(metadata, ArrayV2Metadata):
+        return _layout_of_v2(array, metadata)
+    return _layout_of_v3(array, metadata)
+
+
+def _layout_of_v3(array: zarr.Array[Any], metadata: ArrayV3Metadata) -> Layout | None:
     codecs, sharded = metadata.codecs, False
     if len(codecs) == 1 and isinstance(codecs[0], ShardingCodec):
         outer = codecs[0]
@@ -117,10 +125,31 @@ def layout_of(array: zarr.Array[Any]) -> Layout | None:
     )
 
 
+def _layout_of_v2(array: zarr.Array[Any], metadata: ArrayV2Metadata) -> Layout | None:
+    """Describe an array of Zarr 2 whose chunks are blosc alone; its chunks are its files."""
+    packed, dtype = metadata.compressor, array.dtype
+    if not isinstance(packed, Blosc) or metadata.filters or metadata.order != "C":
+        return None
+    known = dtype.kind in "biu" and dtype.isnative and sys.byteorder == "little"
+    if not known or metadata.fill_value is None or packed.shuffle < 0:
+        return None
+    return Layout(
+        array.shape,
+        array.chunks,
+        array.chunks,
+        sharded=False,
+        dtype=dtype,
+        fill=metadata.fill_value,
+        blosc=(packed.cname.encode(), packed.clevel, packed.shuffle, packed.blocksize),
+        checked=False,
+        name_of=metadata.encode_chunk_key,
+    )
+
+
 SHARED = 2**20
 """Elements of chunks from which on several threads decode them."""
 
-READERS = min(os.cpu_count() or 1, 4)
+READERS = min(usable_cores(), 4)
 """Threads that decode in a process: each holds a chunk, and a node may run many processes."""
 
 CACHED = 2**17

@@ -12,17 +12,21 @@ import numpy as np
 import xarray as xr
 import zarr
 from dask.delayed import Delayed
+from zarr.abc.store import Store
 
 from tamrf_xr import panchromatic
+from tamrf_xr.commits import Commits
 from tamrf_xr.cube import CUBE_VERSION, grid_of, groups_of, located, validate
 from tamrf_xr.encoding import SCALES, floating, limit_of, packing
-from tamrf_xr.errors import CubeError, OptionError, SourceNotFoundError
+from tamrf_xr.errors import CubeError, OptionError, OutputExistsError, SourceNotFoundError
+from tamrf_xr.geozarr import LAYOUTS, PLAIN_CODEC, for_gdal, georeferenced, unplaced
 from tamrf_xr.linkless import FileStore
-from tamrf_xr.listing import write_listing
+from tamrf_xr.listing import listing_of, write_listing
 from tamrf_xr.origins import places_of
 from tamrf_xr.packed import CODECS, as_float32_lazily, is_packed, unpack_lazily
-from tamrf_xr.paths import readable
-from tamrf_xr.replacing import MARKER, check_store, fresh
+from tamrf_xr.places import Objects, StorageOptions, unreadable
+from tamrf_xr.replaceable import LISTING, MANIFEST, MARKER, check_store
+from tamrf_xr.replacing import fresh
 from tamrf_xr.spatial_ref import find_crs, with_spatial_ref
 from tamrf_xr.storable import (
     described,
@@ -31,6 +35,8 @@ from tamrf_xr.storable import (
     text_values,
     with_checked_coords,
 )
+from tamrf_xr.taking import ROOTS, check_target, clear, exists
+from tamrf_xr.targets import opened, seen
 
 CHUNK, SHARD = 60, 360
 """Fine pixels across a chunk and a shard on disk: little is read beside a halo; few files."""
@@ -39,16 +45,22 @@ TIME_CHUNK = 128
 """Acquisitions in a chunk: the whole series of a year, so that a tile is one read."""
 
 
-def open_cube(store: str | os.PathLike[str], *, chunks: Any = None) -> xr.DataTree:
+def open_cube(
+    store: Any, *, chunks: Any = None, storage_options: StorageOptions = None
+) -> xr.DataTree:
     """Open a cube lazily.
 
     Parameters
     ----------
     store
-        Path or URL of a Zarr store.
+        Path or URL of a Zarr store (``s3://``, ``gs://``, ``az://``, ``https://``,
+        ``memory://``), or a Zarr store object, such as that of a session of Icechunk.
     chunks
         None reads lazily without dask: `fuse` then reads just what each tile needs. ``{}`` or
         sizes give dask arrays, as in `xarray.open_dataset`.
+    storage_options
+        Of a URL: keys of obstore's configuration (``region``, ``endpoint``, ...), besides
+        ``client_options`` and ``retry_config``. What is not given comes from the environment.
 
     Returns
     -------
@@ -62,21 +74,38 @@ def open_cube(store: str | os.PathLike[str], *, chunks: Any = None) -> xr.DataTr
     CubeError
         If it is no cube.
     """
-    place = readable(store, "store")
-    path = os.fspath(place)
-    if isinstance(place, Path) and not place.exists():
-        raise SourceNotFoundError(f"no store at {path}; found nothing there")
+    path, readable = _opened_at(store, storage_options)
     try:
         raw = xr.open_datatree(
-            path, engine="zarr", chunks=chunks, mask_and_scale=False, decode_coords="all"
+            readable, engine="zarr", chunks=chunks, mask_and_scale=False, decode_coords="all"
         )
-    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+    except unreadable() as error:
+        if isinstance(error, FileNotFoundError) and "://" in path:
+            raise SourceNotFoundError(f"no store at {path}; found nothing there") from error
         raise CubeError(f"{path} is not a Zarr store that holds a cube: {error}") from error
     groups = {node.path: _unpack(node.to_dataset(inherit=False)) for node in raw.subtree}
     root = groups["/"]
     tree = xr.DataTree.from_dict({path: _opened(group, root) for path, group in groups.items()})
     validate(tree)
+    if "://" in path:
+        tree.encoding["source"] = path
     return tree
+
+
+def _opened_at(store: Any, options: StorageOptions) -> tuple[str, Any]:
+    """Return the name of a store, and what zarr opens of it."""
+    place = seen(store, "store", options)
+    if isinstance(place, Path):
+        if not place.exists():
+            raise SourceNotFoundError(f"no store at {place}; found nothing there")
+        return os.fspath(place), os.fspath(place)
+    if isinstance(place, Commits):
+        if not place.finished:
+            raise SourceNotFoundError(
+                f"{place} holds nothing finished; a job at work there shows its product at the end"
+            )
+        return str(place), place.seen()
+    return (str(store), store) if place is None else (str(place), place.zarr_store())
 
 
 def _unpack(group: xr.Dataset) -> xr.Dataset:
@@ -105,18 +134,20 @@ def _unpack(group: xr.Dataset) -> xr.Dataset:
 def _opened(group: xr.Dataset, root: xr.Dataset) -> xr.Dataset:
     """Bring coordinates, and where the CRS stands, to what they are in memory."""
     placed = with_spatial_ref(group, root if {"y", "x"} <= {*group.dims} else None)
-    return described(placed, find_crs(placed))
+    return unplaced(described(placed, find_crs(placed)))
 
 
 def save_cube(
     cube: xr.DataTree,
-    store: str | os.PathLike[str],
+    store: Any,
     *,
     overwrite: bool = False,
     chunk: int = CHUNK,
     progress: AbstractContextManager[Any] | None = None,
+    storage_options: StorageOptions = None,
+    layout: str = "sharded",
 ) -> None:
-    """Write a cube to a Zarr (v3) store, whole or not at all.
+    """Write a cube to a Zarr store, whole or not at all.
 
     Parameters
     ----------
@@ -124,7 +155,8 @@ def save_cube(
         The cube.
     store
         Path of the store, on a local or shared file system (also ``~/...`` and ``file:///...``).
-        It is written under another name, then renamed: a reader never sees half of it.
+        It is written under another name, then renamed: a reader never sees half of it. Or a URL,
+        a Zarr store object or a repository of Icechunk; see docs/stores.md.
     overwrite
         Replace a cube or a product that exists, once the new one is whole; nothing else is ever
         replaced.
@@ -133,6 +165,11 @@ def save_cube(
         on the cube, that of a patch reads less.
     progress
         Context in which dask computes, such as ``dask.diagnostics.ProgressBar()``.
+    storage_options
+        As of `open_cube`.
+    layout
+        ``"sharded"``, Zarr 3; or ``"gdal"``, Zarr 2 without shards and checksums, which GDAL 3.10
+        opens.
 
     Raises
     ------
@@ -147,15 +184,49 @@ def save_cube(
     validate(cube)
     if chunk not in range(3, 10**6, 3):
         raise OptionError(f"chunk is {chunk!r:.40}; expected a multiple of 3 pixels of 10 m")
-    target = check_store(store, "store", overwrite=overwrite, inputs=places_of(cube))
+    if layout not in LAYOUTS:
+        raise OptionError(f"layout is {layout!r:.40}; the layouts are {', '.join(LAYOUTS)}")
+    target = opened(store, "store", storage_options)
+    if not isinstance(target, Path):
+        check_target(target, cube, overwrite=overwrite)
+        with progress or nullcontext():
+            _save_at(target, cube, chunk, layout, overwrite=overwrite)
+        return
+    target = check_store(target, "store", overwrite=overwrite, inputs=places_of(cube))
     with fresh(target, overwrite=overwrite) as partial:
-        pending = lay_out(cube, partial, chunk=chunk)
+        pending = lay_out(cube, partial, chunk=chunk, layout=layout)
         with progress or nullcontext():
             pending.compute()
         write_listing(partial)  # last: what has one is whole
 
 
-def lay_out(cube: xr.DataTree, store: Path, *, chunk: int = CHUNK) -> Delayed:
+def _save_at(
+    target: Objects | Commits, cube: xr.DataTree, chunk: int, layout: str, *, overwrite: bool
+) -> None:
+    """Write a cube where there are no folders; readers see nothing of it before it is whole."""
+    if exists(target) and not overwrite:
+        raise OutputExistsError(
+            f"{target} exists; pass overwrite=True (--overwrite) to replace it, or name another"
+        )
+    if isinstance(target, Commits):
+        lay_out(cube, target.begin(), chunk=chunk, layout=layout).compute()
+        target.note(MANIFEST, b"{}")
+        target.commit("saved by tamrf_xr")
+        target.publish()
+        return
+    clear(target, overwrite=overwrite)
+    pending = lay_out(cube, target.zarr_store(), chunk=chunk, layout=layout)
+    root = next(name for name in ROOTS if target.size(name) is not None)
+    document = target.read(root)
+    target.delete([root])
+    pending.compute()
+    target.write(LISTING, listing_of(target, {root: document}))
+    target.write(root, document)
+
+
+def lay_out(
+    cube: xr.DataTree, store: Path | Store, *, chunk: int = CHUNK, layout: str = "sharded"
+) -> Delayed:
     """Write all of a cube but its pixels: groups, coordinates, attributes, empty arrays.
 
     Parameters
@@ -163,9 +234,11 @@ def lay_out(cube: xr.DataTree, store: Path, *, chunk: int = CHUNK) -> Delayed:
     cube
         A valid cube.
     store
-        Path of a store; what is there is replaced.
+        Path of a store, or one that zarr opened; what is there is replaced.
     chunk
         10 m pixels across a chunk.
+    layout
+        One of `LAYOUTS`.
 
     Returns
     -------
@@ -173,14 +246,32 @@ def lay_out(cube: xr.DataTree, store: Path, *, chunk: int = CHUNK) -> Delayed:
         Computing it writes the pixels.
     """
     # One document of metadata is written below: to_zarr would write it after the pixels.
-    pending = _storable(cube, chunk).to_zarr(
-        FileStore(store), mode="w", zarr_format=3, consolidated=False, compute=False
-    )
+    place = FileStore(store) if isinstance(store, Path) else store
+    tree, version = _storable(cube, chunk), 3
+    if layout == "gdal":
+        tree, version = tree.map_over_datasets(_plain), 2
+    pending = tree.to_zarr(place, mode="w", zarr_format=version, consolidated=False, compute=False)
+    if not place.supports_consolidated_metadata:  # Icechunk
+        return pending
     with warnings.catch_warnings():
         # Every reader of ours understands it; zarr warns that the v3 text does not have it yet.
         warnings.filterwarnings("ignore", message="Consolidated metadata")
-        zarr.consolidate_metadata(FileStore(store))
+        zarr.consolidate_metadata(place)
     return pending
+
+
+def _plain(group: xr.Dataset) -> xr.Dataset:
+    """Return a group of `_storable` for Zarr 2: a chunk a date where there was a shard."""
+    if not group.data_vars:
+        return group
+    made = for_gdal(group)
+    for name, variable in made.variables.items():
+        shards = variable.encoding.pop("shards", None)
+        variable.encoding.pop("compressors", None)
+        if shards is not None and name in made.data_vars:
+            chunks = (1 if variable.dims[0] == "time" else shards[0], *shards[1:])
+            variable.encoding |= {"chunks": chunks, "compressors": PLAIN_CODEC}
+    return made
 
 
 def _storable(cube: xr.DataTree, chunk: int) -> xr.DataTree:
@@ -198,7 +289,7 @@ def _storable(cube: xr.DataTree, chunk: int) -> xr.DataTree:
 
 
 def _storable_group(group: xr.Dataset, chunk: int, *, ratio: int) -> xr.Dataset:
-    placed = located(described(group, grid_of(group).crs))
+    placed = georeferenced(located(described(group, grid_of(group).crs)))
     placed.attrs = storable_attrs(placed.attrs)
     arrays = {name: _stored(array, chunk, ratio) for name, array in placed.data_vars.items()}
     return with_checked_coords(placed.assign(arrays))

@@ -13,7 +13,7 @@ import signal
 import sys
 from pathlib import Path
 
-from tamrf_xr import replacing
+from tamrf_xr import replaceable, replacing
 
 
 def make(folder: Path, text: str) -> None:
@@ -39,7 +39,7 @@ def read(folder: Path) -> str:
 
 def write(target: Path, text: str) -> None:
     """What every door does."""
-    replacing.check_store(target, "store", overwrite=True)
+    replaceable.check_store(target, "store", overwrite=True)
     with replacing.fresh(target, overwrite=True) as partial:
         make(partial, text)
 

@@ -146,6 +146,7 @@ def test_every_command_has_examples():
         ["export", "cog"],
         ["export", "stac"],
         ["export", "indices"],
+        ["doctor"],
     ):
         parser = build_parser()
         for word in words:

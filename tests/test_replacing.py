@@ -19,7 +19,8 @@ from tamrf_xr.cli import main
 from tamrf_xr.errors import OptionError, OutputExistsError
 from tamrf_xr.export.cog import write_cog
 from tamrf_xr.export.quicklook import quicklook
-from tamrf_xr.replacing import LISTING, check_file, check_folder, check_store, fresh_file, is_ours
+from tamrf_xr.replaceable import LISTING, check_file, check_folder, check_store, is_ours
+from tamrf_xr.replacing import fresh_file
 from tests.scenes import grid, random_cube
 
 ROOT = Path(__file__).resolve().parents[1]

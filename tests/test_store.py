@@ -14,7 +14,7 @@ import zarr
 import tamrf_xr
 from tamrf_xr.cube import build_cube, groups_of
 from tamrf_xr.errors import CubeError, OptionError, OutputExistsError, SourceNotFoundError
-from tamrf_xr.replacing import LISTING
+from tamrf_xr.replaceable import LISTING
 from tamrf_xr.scale.damage import verify
 from tests.scenes import random_cube
 

@@ -24,7 +24,7 @@ def add(commands: Any) -> None:
         "interrupted? the same command again does what is left",
     )
     parser.add_argument("cube", metavar="IN.zarr")
-    parser.add_argument("out", metavar="OUT.zarr")
+    parser.add_argument("out", metavar="OUT.zarr", help="path, s3://, gs://, az://, icechunk://")
     _add_request(parser)
     _add_execution(parser)
 
@@ -54,6 +54,12 @@ def _add_execution(parser: argparse.ArgumentParser) -> None:
         dest="resume",
         action="store_false",
         help="refuse an OUT.zarr that this job left unfinished",
+    )
+    parser.add_argument(
+        "--layout",
+        default="sharded",
+        choices=["sharded", "gdal"],
+        help="gdal: Zarr 2 without shards and checksums, which GDAL 3.10 opens",
     )
     parser.add_argument(
         "--cluster", metavar="CLUSTER", help="local, dask-cuda or a YAML file (default: threads)"

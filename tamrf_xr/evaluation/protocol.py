@@ -40,7 +40,8 @@ from tamrf_xr.evaluation.tasks import Run, Task, check_methods, check_strategy, 
 from tamrf_xr.iso8601 import read_length
 from tamrf_xr.model.device import resolve_device
 from tamrf_xr.paths import readable
-from tamrf_xr.replacing import check_around
+from tamrf_xr.places import is_remote
+from tamrf_xr.replaceable import check_around
 from tamrf_xr.store import SHARD, open_cube
 
 FAILURES = (
@@ -227,7 +228,7 @@ def _subject(name: str, source: Any, plan: Plan) -> Subject:
             check_margin(plan.scoring, sensor, group)
         corner = [float(group[axis].values[end]) for axis in ("x", "y") for end in (0, -1)]
         stamp[sensor] = [list(map(str, group["time"].values)), corner]
-    if isinstance(source, xr.DataTree):
+    if isinstance(source, xr.DataTree) or is_remote(source):
         stamp["content"] = [_content(group) for group in groups_of(cube).values()]
     else:
         stamp["written"] = _written(Path(readable(source, "cube")))

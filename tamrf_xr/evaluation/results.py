@@ -13,7 +13,8 @@ from typing import Any
 import pandas as pd
 
 from tamrf_xr.errors import MethodError
-from tamrf_xr.replacing import check_folder, fresh, fresh_file
+from tamrf_xr.replaceable import check_folder
+from tamrf_xr.replacing import fresh, fresh_file
 
 SCORES, PROFILES = "scores.parquet", "profiles.parquet"
 PICTURES, PARAMETERS = "pictures.json", "parameters.json"

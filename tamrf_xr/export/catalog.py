@@ -22,7 +22,8 @@ from tamrf_xr.cube import Grid
 from tamrf_xr.errors import OptionError
 from tamrf_xr.export.described import Described, describe_source
 from tamrf_xr.paths import PathLike, readable
-from tamrf_xr.replacing import check_folder, fresh, is_node
+from tamrf_xr.replaceable import check_folder, is_node
+from tamrf_xr.replacing import fresh
 from tamrf_xr.sensors import SENSORS
 
 if TYPE_CHECKING:

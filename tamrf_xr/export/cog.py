@@ -19,7 +19,8 @@ from rasterio.windows import Window
 
 from tamrf_xr.cube import Grid
 from tamrf_xr.export.raster import TIFF
-from tamrf_xr.replacing import check_file, fresh_files
+from tamrf_xr.replaceable import check_file
+from tamrf_xr.replacing import fresh_files
 
 
 @dataclass(frozen=True, slots=True)

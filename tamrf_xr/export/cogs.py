@@ -32,9 +32,10 @@ from tamrf_xr.export.indices import Index, find_indices
 from tamrf_xr.export.raster import TIFF
 from tamrf_xr.export.selecting import Choice, Selection, choose
 from tamrf_xr.listing import read_listing
+from tamrf_xr.machine import usable_cores
 from tamrf_xr.packed import pack
 from tamrf_xr.paths import PathLike, readable
-from tamrf_xr.replacing import check_around, check_file
+from tamrf_xr.replaceable import check_around, check_file
 from tamrf_xr.scale.ledger import job_state
 from tamrf_xr.sensors import SENSORS, THERMAL
 from tamrf_xr.store import open_cube
@@ -137,7 +138,7 @@ def export_cogs(
     files, lacking = plan.files(choose(cube, what))
     found = {file.path for file in files if _is_there(file, overwrite=overwrite)}
     wanted = [file for file in files if file.path not in found]
-    failed = _write(wanted, workers or os.cpu_count() or 1, overwrite=overwrite, shown=progress)
+    failed = _write(wanted, workers or usable_cores(), overwrite=overwrite, shown=progress)
     written = tuple(file.path for file in wanted if file.path not in failed)
     return ExportReport(written, tuple(sorted(found)), failed, tuple(lacking))
 

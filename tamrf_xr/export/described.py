@@ -20,7 +20,7 @@ from tamrf_xr.errors import CubeError
 from tamrf_xr.export.cogs import about_of, check_finished, read_about
 from tamrf_xr.export.selecting import Selection, choose
 from tamrf_xr.paths import PathLike, readable
-from tamrf_xr.replacing import is_node
+from tamrf_xr.replaceable import is_node
 from tamrf_xr.sensors import SENSORS, THERMAL
 from tamrf_xr.store import open_cube
 

@@ -22,7 +22,8 @@ from tamrf_xr.cube import groups_of
 from tamrf_xr.dates import parse_dates
 from tamrf_xr.errors import CubeError, OptionError
 from tamrf_xr.origins import places_of
-from tamrf_xr.replacing import check_file, fresh_file
+from tamrf_xr.replaceable import check_file
+from tamrf_xr.replacing import fresh_file
 from tamrf_xr.sensors import SENSORS
 
 TRUE_COLOUR = ("red", "green", "blue")

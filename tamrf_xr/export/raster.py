@@ -13,7 +13,8 @@ from rasterio.drivers import driver_from_extension
 from tamrf_xr.errors import OptionError, OutputExistsError
 from tamrf_xr.origins import places_of
 from tamrf_xr.paths import local_path
-from tamrf_xr.replacing import check_file, fresh_files
+from tamrf_xr.replaceable import check_file
+from tamrf_xr.replacing import fresh_files
 
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 STARTS = {

@@ -26,7 +26,7 @@ class Selection:
     all."""
 
     bands: Sequence[str] | None = None
-    """Names or common names, ``"LST"`` the temperature; by default all. Empty for none."""
+    """Names or common names, `THERMAL` the temperature; by default all. Empty for none."""
 
     sensors: Sequence[str] | None = None
     """Names of the groups; by default all."""

@@ -15,7 +15,6 @@ from typing import Any, Self, TypeVar
 
 import dask
 import dask.array as da
-import psutil
 import xarray as xr
 from tqdm import tqdm
 
@@ -28,8 +27,9 @@ from tamrf_xr.errors import (
     SourceNotFoundError,
 )
 from tamrf_xr.listing import check_listing, read_listing
+from tamrf_xr.machine import available_memory, usable_cores
 from tamrf_xr.paths import local_path
-from tamrf_xr.replacing import MANIFEST, check_around, check_store, is_node
+from tamrf_xr.replaceable import MANIFEST, check_around, check_store, is_node
 from tamrf_xr.store import open_cube, save_cube
 
 T = TypeVar("T")
@@ -170,8 +170,8 @@ def unlike(store: Path, folder: Path, compare: Compare) -> str:
 def threads_of(workers: int | None) -> int:
     """Return how many threads may work: one a core, fewer where memory is short, or as asked."""
     if workers is None:
-        room = int(psutil.virtual_memory().available // WORKER_MEMORY)
-        return max(1, min(os.cpu_count() or 1, room))
+        room = int(available_memory() // WORKER_MEMORY)
+        return max(1, min(usable_cores(), room))
     if workers < 1:
         raise OptionError(f"workers must be at least 1, got {workers}")
     return workers

@@ -12,7 +12,8 @@ from tamrf_xr.errors import IngestError, SourceNotFoundError
 from tamrf_xr.harmonize import as_cube
 from tamrf_xr.ingest.openeo import COLLECTIONS, Area, check_sensors, place_of
 from tamrf_xr.paths import PathLike
-from tamrf_xr.replacing import check_store
+from tamrf_xr.replaceable import check_store
+from tamrf_xr.sensors import THERMAL
 from tamrf_xr.store import save_cube
 
 
@@ -65,7 +66,7 @@ def _opened(path: Path, sensor: str) -> xr.Dataset:
     named = raw.rename(t="time") if "t" in raw.dims else raw
     bands = named[list(row.bands)].assign(valid=USABLE[sensor](named))
     if sensor == "landsat":
-        bands = _moved(bands.rename(B10="LST"))
+        bands = _moved(bands.rename(B10=THERMAL))
     wkt = str(named["crs"].attrs.get("crs_wkt", "")) if "crs" in named else ""
     if not wkt:
         raise IngestError(f"{path} does not say where it lies: no variable crs with crs_wkt")

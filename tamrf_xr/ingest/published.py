@@ -12,7 +12,8 @@ from typing import Any
 from tamrf_xr.archives import extract, is_archive
 from tamrf_xr.errors import OptionError
 from tamrf_xr.paths import PathLike
-from tamrf_xr.replacing import check_around, fresh_file
+from tamrf_xr.replaceable import check_around
+from tamrf_xr.replacing import fresh_file
 from tamrf_xr.zenodo import SITE, Record, RemoteFile, fetch, read_record
 
 RECORD = 15471890

@@ -25,7 +25,8 @@ from tamrf_xr.ingest.stac_catalogs import Catalog, get_catalog
 from tamrf_xr.ingest.stac_keep import Kept, alone_in, fetch
 from tamrf_xr.ingest.stac_numbers import lazily, names_of
 from tamrf_xr.ingest.stac_plan import Found, Request, find, in_metres
-from tamrf_xr.replacing import check_store, remove
+from tamrf_xr.replaceable import check_store
+from tamrf_xr.replacing import remove
 from tamrf_xr.sensors import SENSORS
 from tamrf_xr.store import SHARD, save_cube
 

@@ -59,6 +59,14 @@ DEFAULT_WEIGHTS = "weights/default.safetensors"
 """What ``model="default"`` stands for; its model card lies beside it."""
 
 
+OPTIONS = {"border": "auto"}
+"""``"zeros"``: beyond the scene the network sees the mean of each band, as published; ``"mirror"``:
+it sees the scene mirrored; ``"auto"``: mirrored for weights that this package trained, whose
+patches have no border."""
+
+BORDERS = ("auto", "zeros", "mirror")
+
+
 def plan(request: Request) -> FuserSpec:
     """Return the recipe: every band of both sensors, whichever of them the cube has."""
     _check_bands(request.given)
@@ -69,7 +77,7 @@ def plan(request: Request) -> FuserSpec:
     device = resolve_device(request.device, here=False)
     precision = _precision(request.precision, device)
     weights, digest, model = resolve(request.model)
-    config = model.config
+    config, border = model.config, _border(request.options.get("border", "auto"), weights)
     return FuserSpec(
         method="tamrf",
         factory="tamrf_xr.methods.tamrf:TamrfFuser",
@@ -80,6 +88,7 @@ def plan(request: Request) -> FuserSpec:
             ("digest", digest),
             ("device", request.device),
             ("precision", precision),
+            ("border", border),
         ),
         cost=_cost(config),
         at_once=2 if device.type == "cpu" else GPU_TILES,
@@ -90,6 +99,7 @@ def plan(request: Request) -> FuserSpec:
             ("weights", weights if isinstance(weights, str) else "in memory"),
             ("weights_sha256", digest),
             ("precision", precision),
+            ("border", border),
         ),
     )
 
@@ -102,6 +112,18 @@ def _precision(asked: str, device: torch.device) -> str:
     if asked not in {computed, "auto"}:
         _log.warning("%s asked, computed in %s: faster on this %s", asked, computed, device.type)
     return computed
+
+
+def _border(asked: str, weights: str | bytes) -> str:
+    from tamrf_xr.model.checkpoint import trained_here
+
+    if asked not in BORDERS:
+        raise OptionError(f"border must be one of {', '.join(BORDERS)}, got {asked!r}")
+    if asked != "auto":
+        return asked
+    data = weights if isinstance(weights, bytes) else Path(weights).read_bytes()
+    ours = isinstance(weights, bytes) or weights.endswith(".safetensors")
+    return "mirror" if ours and trained_here(data) else "zeros"
 
 
 def _check_bands(given: Mapping[str, tuple[str, ...]]) -> None:
@@ -167,13 +189,23 @@ class TamrfFuser:
     """The network at work on tiles."""
 
     def __init__(
-        self, makes: Bands, *, weights: str | bytes, digest: str, device: str, precision: Precision
+        self,
+        makes: Bands,
+        *,
+        weights: str | bytes,
+        digest: str,
+        device: str,
+        precision: Precision,
+        border: str = "zeros",
     ) -> None:
         """Load the weights and check that they are those that were planned with."""
         self._makes = makes
         shared, self._model = _engine(weights, digest, (device, precision))
         self._engine = copy(shared)  # `relieve` changes how it works, not how others do
-        self._margin = self._model.config.decoder_reach
+        config = self._model.config
+        self._margin = config.decoder_reach
+        self._mirrored = border == "mirror"
+        self._halo = {"hr": config.hr_halo, "lr": config.lr_halo}
 
     def __call__(
         self, series: Mapping[str, Series], episodes: Sequence[Episode], crop: Crop
@@ -219,14 +251,36 @@ class TamrfFuser:
 
         engine = self._engine
         encode = engine.encode_hr if STREAMS[sensor] == "hr" else engine.encode_lr
-        rows, cols = (_clip(s) for s in crop.within(sensor, margin=self._margin))
+        beyond = self._beyond(sensor, seen.pixels.shape[2:], crop)
+        rows, cols = (
+            _clip(wanted, before * SENSORS[sensor].ratio)
+            for wanted, (before, _) in zip(
+                crop.within(sensor, margin=self._margin), beyond, strict=True
+            )
+        )
         at_once = engine.dates_at_once(STREAMS[sensor], *seen.pixels.shape[-2:]) or DATES_AT_ONCE
         parts = []
         for first in range(0, len(seen.pixels), at_once):
-            pixels = engine.upload(seen.pixels[first : first + at_once])
+            pixels = _continued(engine.upload(seen.pixels[first : first + at_once]), beyond)
             images, missing = standardise(self._model, sensor, pixels, seen.packing)
             parts.append(encode(images.masked_fill_(missing, 0.0))[:, rows, cols].clone())
         return torch.cat(parts)
+
+    def _beyond(
+        self, sensor: str, size: tuple[int, ...], crop: Crop
+    ) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Return the pixels of the halo that a sensor's array lacks before and after it, (y, x).
+
+        It lacks them at the border of the scene and nowhere else.
+        """
+        if not self._mirrored:
+            return (0, 0), (0, 0)
+        halo, ratio = self._halo[STREAMS[sensor]], SENSORS[sensor].ratio
+        y, x = (
+            (max(halo - core.start // ratio, 0), max(halo - (n + -core.stop // ratio), 0))
+            for core, n in zip(crop.within(sensor), size, strict=True)
+        )
+        return y, x
 
     def _answers(
         self,
@@ -258,9 +312,10 @@ class TamrfFuser:
         return out
 
     def _core(self, crop: Crop, sensor: str) -> tuple[slice, slice]:
-        """Return where the core lies inside features, which carry a margin inside the image."""
+        """Return where the core lies inside features, whose margin ends where the image does."""
         rows, cols = crop.within(sensor)
-        top, left = min(rows.start, self._margin), min(cols.start, self._margin)
+        most = self._margin
+        top, left = (most if self._mirrored else min(s.start, most) for s in (rows, cols))
         return slice(top, top + rows.stop - rows.start), slice(left, left + cols.stop - cols.start)
 
     @staticmethod
@@ -312,9 +367,21 @@ def standardise(
     return (physical * unit).sub_(mean).div_(std), missing
 
 
-def _clip(wanted: slice) -> slice:
-    """Cut what lies before an array: beyond the image there is no margin, the network pads."""
-    return slice(max(wanted.start, 0), wanted.stop)
+def _clip(wanted: slice, before: int) -> slice:
+    """Move a slice to an array continued by so many pixels, and cut what lies before it still."""
+    return slice(max(wanted.start + before, 0), wanted.stop + before)
+
+
+def _continued(pixels: Tensor, beyond: tuple[tuple[int, int], tuple[int, int]]) -> Tensor:
+    """Mirror (date, band, y, x) at its outermost edges, by so many pixels on each side."""
+    import torch
+
+    for axis, (before, after) in zip((2, 3), beyond, strict=True):
+        if before or after:
+            size = pixels.shape[axis]
+            at = torch.arange(-before, size + after, device=pixels.device) % (2 * size)
+            pixels = pixels.index_select(axis, torch.minimum(at, 2 * size - 1 - at))
+    return pixels
 
 
 @cache

@@ -7,7 +7,6 @@ is whole by itself; ``save_model`` puts a readable copy of that JSON beside it.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -31,10 +30,9 @@ from tamrf_xr.model.scrutiny import (
     check_digest,
     check_statistics,
     check_values,
-    why_unreadable,
 )
 from tamrf_xr.paths import local_path
-from tamrf_xr.replacing import check_file
+from tamrf_xr.replaceable import check_file
 
 PUBLISHED: Final = "published"
 """Name of the network of the authors."""
@@ -205,6 +203,13 @@ def model_from_bytes(data: bytes) -> Tamrf:
     return _from_safetensors(data, where=f"a model of {len(data)} bytes", stated=None)
 
 
+def trained_here(data: bytes) -> bool:
+    """Tell whether a model of ours says that this package trained it."""
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length]).get("__metadata__", {}).get(_HEADER, "{}")
+    return "training" in (json.loads(header).get("metadata") or {})
+
+
 def content_hash(source: bytes | str | os.PathLike[str]) -> str:
     """Return the SHA-256 of bytes, or of the file at a path, in hexadecimal.
 
@@ -228,7 +233,7 @@ def _from_file(path: Path, data: bytes, stated: Mapping[str, Any] | None) -> Tam
 
 
 def _from_published(data: bytes, *, where: str, stated: Mapping[str, Any] | None) -> Tamrf:
-    found = _published_state(data, where)
+    found = published.read_state(data, where=where)
     names = published.rename(found, where=where)
     state = {name: found[key] for name, key in names.items()}
     published.check_computed(stated or {}, where=where)
@@ -237,25 +242,6 @@ def _from_published(data: bytes, *, where: str, stated: Mapping[str, Any] | None
     if stated is not None:
         published.cross_check(stated, model.config, state, where=where)
     return model
-
-
-def _published_state(data: bytes, where: str) -> dict[str, Tensor]:
-    try:
-        content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except UNREADABLE as error:
-        raise ModelError(
-            f"{where} ({len(data)} bytes) cannot be read as a PyTorch checkpoint of weights "
-            f"alone: {why_unreadable(error)}; it is corrupt, cut short or of another kind: fetch "
-            "it again, or save its state_dict alone"
-        ) from None
-    state = content.get("state_dict") if isinstance(content, dict) else None
-    if not isinstance(state, dict):
-        found = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__
-        raise ModelError(
-            f"{where} is no Lightning checkpoint: expected a dictionary with the key 'state_dict', "
-            f"found {found}"
-        )
-    return {str(key): value for key, value in state.items() if isinstance(value, Tensor)}
 
 
 def _from_safetensors(data: bytes, *, where: str, stated: Mapping[str, Any] | None) -> Tamrf:

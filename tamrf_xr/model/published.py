@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+import torch
 from torch import Tensor
 
 from tamrf_xr.errors import ModelError
 from tamrf_xr.model import composed
 from tamrf_xr.model.config import NetworkConfig
+from tamrf_xr.model.scrutiny import UNREADABLE, why_unreadable
 
 _log = logging.getLogger(__name__)
 
@@ -307,3 +310,29 @@ def _block_name(sensor: str, index: int, inside: str, *, last: int) -> str | Non
         if match:
             return f"{sensor}_encoder.blocks.{index - 1}.{match.expand(replacement)}"
     return None
+
+
+def read_state(data: bytes, *, where: str) -> dict[str, Tensor]:
+    """Read the tensors of a Lightning checkpoint, by name.
+
+    Raises
+    ------
+    ModelError
+        If it is none, or is damaged.
+    """
+    try:
+        content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except UNREADABLE as error:
+        raise ModelError(
+            f"{where} ({len(data)} bytes) cannot be read as a PyTorch checkpoint of weights "
+            f"alone: {why_unreadable(error)}; it is corrupt, cut short or of another kind: fetch "
+            "it again, or save its state_dict alone"
+        ) from None
+    state = content.get("state_dict") if isinstance(content, dict) else None
+    if not isinstance(state, dict):
+        found = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__
+        raise ModelError(
+            f"{where} is no Lightning checkpoint: expected a dictionary with the key 'state_dict', "
+            f"found {found}"
+        )
+    return {str(key): value for key, value in state.items() if isinstance(value, Tensor)}

@@ -15,6 +15,7 @@ import dask
 import yaml
 
 from tamrf_xr.errors import OptionError, SourceNotFoundError
+from tamrf_xr.machine import usable_cores
 from tamrf_xr.paths import local_path
 from tamrf_xr.plain_yaml import load_yaml, one_line
 from tamrf_xr.scale.batch import check_accepted, check_sent, telling, watched
@@ -205,7 +206,7 @@ def _make(described: Mapping[str, Any], workers: int | None, threads: int) -> An
 
 def _defaults(kind: str, workers: int | None, threads: int) -> dict[str, Any]:
     if kind == "local":
-        cores = os.cpu_count() or 1
+        cores = usable_cores()
         # Few processes of several threads: what one computes in, others read and write around.
         return {
             "n_workers": workers or max(1, cores // 4),

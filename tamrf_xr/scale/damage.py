@@ -12,10 +12,15 @@ from typing import Any
 import numpy as np
 import zarr
 
-from tamrf_xr.errors import CubeError, SourceNotFoundError
+from tamrf_xr.commits import Commits, Target
+from tamrf_xr.errors import CubeError, OptionError, SourceNotFoundError
 from tamrf_xr.listing import check_listing, read_listing
-from tamrf_xr.paths import local_path
+from tamrf_xr.machine import usable_cores
+from tamrf_xr.places import Objects, StorageOptions
 from tamrf_xr.scale.ledger import forget, read_done, read_manifest, why_damaged
+from tamrf_xr.scale.writing import at
+from tamrf_xr.taking import exists
+from tamrf_xr.targets import seen
 
 Index = tuple[int, int]
 
@@ -24,7 +29,7 @@ Index = tuple[int, int]
 class Verdict:
     """What was found of a store."""
 
-    store: Path
+    store: Target
     """Which."""
 
     deep: bool
@@ -73,7 +78,7 @@ class Verdict:
         return told
 
 
-def verify(store: str | os.PathLike[str], *, deep: bool = False) -> Verdict:
+def verify(store: Any, *, deep: bool = False, storage_options: StorageOptions = None) -> Verdict:
     """Tell whether a cube or a product is as it was written.
 
     Damaged tiles of a product are taken out of its ledger, where the store may be written: a rerun
@@ -82,9 +87,11 @@ def verify(store: str | os.PathLike[str], *, deep: bool = False) -> Verdict:
     Parameters
     ----------
     store
-        Path of the store.
+        Path, URL or Zarr store object of the store.
     deep
         Read every chunk, whose checksum then tells of a flipped bit.
+    storage_options
+        As of `tamrf_xr.open_cube`.
 
     Raises
     ------
@@ -93,29 +100,36 @@ def verify(store: str | os.PathLike[str], *, deep: bool = False) -> Verdict:
     CubeError
         If it cannot be opened.
     """
-    path = local_path(store, "store")
-    if not path.is_dir():
+    path = seen(store, "store", storage_options)
+    if path is None:
+        raise OptionError(f"a {type(store).__name__} is not verified; name its path or URL")
+    if isinstance(path, Objects) and not path.lists:
+        raise OptionError(f"{path} is behind a web server, which lists nothing; verify a copy")
+    if not (path.is_dir() if isinstance(path, Path) else exists(path)):
         raise SourceNotFoundError(f"no store at {path}; found nothing there")
     try:
         arrays = dict(_arrays(path))
     except (OSError, ValueError, KeyError) as error:
         raise CubeError(f"{path} cannot be opened ({error}); write it again") from error
-    listing, manifest = read_listing(path), read_manifest(path)
-    files = [] if listing is None else check_listing(path, listing)
+    listing = None if isinstance(path, Commits) else read_listing(path)
+    manifest = read_manifest(path)
+    files = []
+    if listing is not None and not isinstance(path, Commits):
+        files = check_listing(path, listing)
     if manifest is None:
         files += _unreadable(arrays) if deep else []
         return Verdict(path, deep, files=tuple(files), listed=listing is not None)
     done = read_done(path)
     damaged = find_damaged(path, done, deep=deep)
-    if damaged and os.access(path, os.W_OK):
+    if damaged and not (isinstance(path, Path) and not os.access(path, os.W_OK)):
         forget(path, damaged)
     rows, cols = manifest.counts
-    beside = {name: array for name, array in arrays.items() if name not in _tiled(path)}
+    beside = {name: array for name, array in arrays.items() if name not in _tiled(arrays)}
     files += _unreadable(beside) if deep else []
     return Verdict(path, deep, rows * cols, len(done), damaged, tuple(dict.fromkeys(files)))
 
 
-def find_damaged(store: Path, done: Iterable[Index], *, deep: bool = False) -> dict[Index, str]:
+def find_damaged(store: Target, done: Iterable[Index], *, deep: bool = False) -> dict[Index, str]:
     """Return which of the tiles that are done are not as they were recorded, and what is wrong.
 
     Parameters
@@ -127,8 +141,8 @@ def find_damaged(store: Path, done: Iterable[Index], *, deep: bool = False) -> d
     deep
         Read every chunk.
     """
-    names = _tiled(store) if deep else []
-    arrays = [zarr.open_array(store / name, mode="r") for name in names]
+    there = dict(_arrays(store)) if deep else {}
+    arrays = [there[name] for name in _tiled(there)]
 
     def look(index: Index) -> tuple[Index, str | None]:
         wrong = why_damaged(store, index)
@@ -136,16 +150,16 @@ def find_damaged(store: Path, done: Iterable[Index], *, deep: bool = False) -> d
             wrong = next(filter(None, (_why(a, _window(a, index)) for a in arrays)), None)
         return index, wrong
 
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        found = pool.map(look, sorted(done)) if deep else map(look, sorted(done))
+    remote = not isinstance(store, Path)
+    with ThreadPoolExecutor(16 if remote else min(8, usable_cores())) as pool:
+        found = pool.map(look, sorted(done)) if deep or remote else map(look, sorted(done))
         return {index: wrong for index, wrong in found if wrong}
 
 
-def _tiled(store: Path) -> list[str]:
-    """Return the arrays that a job writes."""
-    kinds = ("reflectance", "surface_temperature")
-    found = (path.parent for kind in kinds for path in store.glob(f"*/{kind}/zarr.json"))
-    return [path.relative_to(store).as_posix() for path in found]
+def _tiled(names: Iterable[str]) -> list[str]:
+    """Return, of the arrays of a store, those that a job writes."""
+    kinds = {"reflectance", "surface_temperature"}
+    return [name for name in names if name.count("/") == 1 and name.partition("/")[2] in kinds]
 
 
 def _window(array: zarr.Array[Any], index: Index) -> tuple[Any, ...]:
@@ -162,8 +176,8 @@ def _why(array: zarr.Array[Any], place: tuple[Any, ...]) -> str | None:
     return None
 
 
-def _arrays(store: Path) -> Iterator[tuple[str, zarr.Array[Any]]]:
-    group = zarr.open_group(store, mode="r")
+def _arrays(store: Target) -> Iterator[tuple[str, zarr.Array[Any]]]:
+    group = zarr.open_group(at(store).zarr_store(), mode="r")
     for name, node in group.members(max_depth=None):
         if isinstance(node, zarr.Array):
             yield name, node

@@ -18,6 +18,7 @@ import zarr
 from tamrf_xr.days import ONE_DAY
 from tamrf_xr.fuser import FuserSpec
 from tamrf_xr.iso8601 import Length, read_length
+from tamrf_xr.origins import zarr_array_of
 from tamrf_xr.scale.prepared import Job
 from tamrf_xr.scale.reading import READABLE
 from tamrf_xr.scale.tilework import FuseJob
@@ -93,16 +94,24 @@ def _of_inputs(job: Job) -> dict[str, str]:
         if content := _content(group):
             words[f"{sensor} content"] = f"sha256 {content}"
     if job.source:
-        words["input metadata"] = f"sha256 {_digest(_metadata(job.source))}"
+        words["input metadata"] = f"sha256 {_digest(_metadata(job))}"
     return words
 
 
-def _metadata(source: str) -> bytes:
+def _metadata(job: Job) -> bytes:
+    source = job.source
     path = Path(source) / "zarr.json"
-    if path.exists():
+    if "://" not in source and path.exists():
         return path.read_bytes()
-    metadata = zarr.open_group(source, mode="r").metadata.to_dict()
+    store = next(filter(None, map(_store_of, job.groups.values())), source)
+    metadata = zarr.open_group(store, mode="r").metadata.to_dict()
     return json.dumps(metadata, sort_keys=True, default=str).encode()
+
+
+def _store_of(group: xr.Dataset) -> Any:
+    """Return the store that a group is read from, opened, so that no option is asked again."""
+    arrays = (zarr_array_of(group[name].variable) for name in READABLE if name in group)
+    return next((array.store for array in arrays if array is not None), None)
 
 
 def _content(group: xr.Dataset) -> str:

@@ -25,11 +25,13 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from tamrf_xr.commits import Target
 from tamrf_xr.errors import InputChangedError
 from tamrf_xr.listing import Listing, read_listing
 from tamrf_xr.origins import Origin, origins_of
 from tamrf_xr.owners import boot
 from tamrf_xr.scale.reading import READABLE, Days, window_of
+from tamrf_xr.scale.writing import at
 from tamrf_xr.tiles import Window
 
 ABSENT, LOST = -1, -2
@@ -215,18 +217,15 @@ def inputs_of(groups: Mapping[str, xr.Dataset]) -> Inputs:
     return Inputs(found)
 
 
-def expect(inputs: Inputs, store: Path) -> Inputs:
+def expect(inputs: Inputs, store: Target) -> Inputs:
     """Hold inputs against what they were when the store was laid out; keep that where it is new.
 
     A chunk that was there for the first run, and is not for this one, is lost.
     """
-    path = store / KEPT
     try:
-        before: dict[str, str] = json.loads(path.read_text())
+        before: dict[str, str] = json.loads(at(store).read(KEPT))
     except (FileNotFoundError, ValueError):
-        partial = path.with_name(f"{path.name}.partial")
-        partial.write_text(json.dumps(_present(inputs), indent=1) + "\n")
-        partial.replace(path)
+        _keep(store, json.dumps(_present(inputs), indent=1) + "\n")
         return inputs
     for name, files in _named(inputs):
         there = np.frombuffer(base64.b64decode(before.get(name, "")), np.uint8)
@@ -235,6 +234,15 @@ def expect(inputs: Inputs, store: Path) -> Inputs:
             sizes = files.stamps[..., 0]
             sizes[(bits.reshape(sizes.shape) == 1) & (sizes == ABSENT)] = LOST
     return inputs
+
+
+def _keep(store: Target, text: str) -> None:
+    if not isinstance(store, Path):
+        store.note(KEPT, text.encode())
+        return
+    partial = store / f"{KEPT}.partial"
+    partial.write_text(text)
+    partial.replace(store / KEPT)
 
 
 def _present(inputs: Inputs) -> dict[str, str]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from tamrf_xr.commits import Target
 from tamrf_xr.errors import (
     InputChangedError,
     JobError,
@@ -28,23 +29,20 @@ from tamrf_xr.errors import (
     StoreFullError,
 )
 from tamrf_xr.fuser import FuserSpec
+from tamrf_xr.geozarr import LAYOUTS
+from tamrf_xr.machine import usable_cores
 from tamrf_xr.origins import places_of
 from tamrf_xr.owners import Owner, beating
-from tamrf_xr.replacing import (
-    check_place,
-    check_store,
-    partial_of,
-    put_in_place,
-    remove,
-    remove_abandoned,
-)
+from tamrf_xr.places import FOLDER
+from tamrf_xr.replaceable import check_place, check_store
+from tamrf_xr.replacing import partial_of, put_in_place, remove, remove_abandoned
 from tamrf_xr.scale.damage import find_damaged
 from tamrf_xr.scale.disk import tell_of_lacks
 from tamrf_xr.scale.identity import describe_origin, identify, provenance
 from tamrf_xr.scale.inputs import expect, inputs_of
+from tamrf_xr.scale.laidout import flushed, lay_out_at, publish
 from tamrf_xr.scale.layout import lay_out_product
 from tamrf_xr.scale.ledger import (
-    FOLDER,
     Manifest,
     check_same,
     check_token,
@@ -57,6 +55,7 @@ from tamrf_xr.scale.ledger import (
     write_token,
 )
 from tamrf_xr.scale.lock import abandon, acquire, held, kept
+from tamrf_xr.scale.locks import lock_on
 from tamrf_xr.scale.prepared import Job
 from tamrf_xr.scale.progress import JobSummary, Progress
 from tamrf_xr.scale.reading import source_of
@@ -65,6 +64,8 @@ from tamrf_xr.scale.threads import OnThreads, crew_size
 from tamrf_xr.scale.tilework import FuseJob
 from tamrf_xr.scale.worker import FULL, Outcome, TileWork
 from tamrf_xr.scale.writing import entered, remove_partials
+from tamrf_xr.taking import check_target, exists
+from tamrf_xr.targets import check_travels, opened
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -94,17 +95,26 @@ class Execution:
     progress: bool = True
     """Show a bar."""
 
+    storage_options: Mapping[str, Any] | None = None
+    """Of the store, where it is no folder."""
+
+    layout: str = "sharded"
+    """How the store is laid out: one of `tamrf_xr.scale.layout.LAYOUTS`."""
+
     def __post_init__(self) -> None:
         """Refuse what contradicts itself."""
         if self.client is not None and self.cluster is not None:
             raise OptionError("pass client= or cluster=, not both")
         if self.workers is not None and self.workers < 1:
             raise OptionError(f"workers must be at least 1, got {self.workers}")
+        if self.layout not in LAYOUTS:
+            named = ", ".join(map(repr, LAYOUTS))
+            raise OptionError(f"layout is {self.layout!r:.40}; the layouts are {named}")
 
 
 def run_tiles(
     job: Job,
-    store: str | os.PathLike[str],
+    store: Any,
     *,
     how: Execution = Execution(),
 ) -> JobSummary:
@@ -116,7 +126,8 @@ def run_tiles(
         What is to be made. Its tile, where it leaves that open, is that of the store, or the
         planner's choice.
     store
-        Path of the product, on a local or shared file system.
+        Path of the product, on a local or shared file system; a URL, a Zarr store object, or a
+        repository of Icechunk: docs/stores.md.
     how
         Where it runs.
 
@@ -142,24 +153,35 @@ def run_tiles(
     # The planner's choice depends on the memory that is free: take that of the store.
     tiled = job.tiled(max(manifest.tile) if manifest and job.tile is None else None)
     warn_of_rereads(job.groups, tiled.grid)
-    asked = identify(job, tiled)
+    asked = identify(job, tiled) | ({} if how.layout == "sharded" else {"layout": how.layout})
     with _Runner(job.spec, how) as runner:
         if manifest is not None:
             check_same(target, manifest.asked, asked)
-            holding = held(lock_of(target))
+            holding = lock_on(target)
         else:
             runner.start()  # a cluster that is refused leaves, and replaces, nothing
             manifest = Manifest(tiled.grid.counts, tiled.grid.tile, asked, describe_origin(job))
-            holding = _created(job, tiled, manifest, target=target, overwrite=how.overwrite)
+            lay = _Laying(job, tiled, manifest, how.layout)
+            holding = _created(lay, target=target, overwrite=how.overwrite)
         with holding:
             sources = {name: source_of(name, group) for name, group in job.groups.items()}
             inputs = expect(inputs_of(job.groups), target)
             work = TileWork(tiled, sources, target, token=read_token(target), inputs=inputs)
-            return _run(work, job.fine, runner, how)
+            with flushed(target):
+                summary = _run(work, job.fine, runner, how)
+            publish(target, summary)
+            return summary
 
 
-def _place(cube: xr.DataTree, store: str | os.PathLike[str], how: Execution) -> Path:
+def _place(cube: xr.DataTree, store: Any, how: Execution) -> Target:
     read = places_of(cube)
+    target = opened(store, "store", how.storage_options)
+    if not isinstance(target, Path):
+        if how.client is not None or how.cluster is not None:
+            check_travels(target)
+        check_target(target, cube, overwrite=how.overwrite)
+        return target
+    store = target
     if how.overwrite:
         return check_store(store, "store", overwrite=True, inputs=read)
     target = check_place(store, "store", inputs=read)
@@ -167,9 +189,9 @@ def _place(cube: xr.DataTree, store: str | os.PathLike[str], how: Execution) -> 
     return target
 
 
-def _find(target: Path, how: Execution) -> Manifest | None:
+def _find(target: Target, how: Execution) -> Manifest | None:
     """Return the job to go on with; None where the store is to be laid out."""
-    if how.overwrite or not target.exists():
+    if how.overwrite or not exists(target):
         return None
     manifest = read_manifest(target)
     if manifest is None or not how.resume:
@@ -181,21 +203,38 @@ def _find(target: Path, how: Execution) -> Manifest | None:
     return manifest
 
 
+@dataclass(frozen=True, slots=True)
+class _Laying:
+    """What is to be laid out."""
+
+    job: Job
+    tiled: FuseJob
+    manifest: Manifest
+    layout: str
+
+    def lay(self, folder: Path) -> None:
+        """Lay the store and its ledger out in a folder."""
+        attrs = provenance(self.manifest.asked, self.manifest.about)
+        with beating(folder):
+            lay_out_product(self.job, self.tiled, store=folder, attrs=attrs, layout=self.layout)
+        write_manifest(folder, self.manifest)
+        write_token(folder)
+
+
 @contextlib.contextmanager
-def _created(
-    job: Job, tiled: FuseJob, manifest: Manifest, *, target: Path, overwrite: bool
-) -> Iterator[None]:
+def _created(lay: _Laying, *, target: Target, overwrite: bool) -> Iterator[None]:
     """Lay a store out under a temporary name, locked, and put it in its place."""
+    if not isinstance(target, Path):
+        with lock_on(target):
+            lay_out_at(target, lay.lay, overwrite=overwrite)
+            yield
+        return
     partial = partial_of(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     me = Owner.me()
     remove(partial)
     try:
-        attrs = provenance(manifest.asked, manifest.about)
-        with beating(partial):
-            lay_out_product(job, tiled, store=partial, attrs=attrs)
-        write_manifest(partial, manifest)
-        write_token(partial)
+        lay.lay(partial)
         acquire(lock_of(partial), me)
         _put(partial, target, overwrite=overwrite)
     except BaseException as error:
@@ -223,7 +262,8 @@ def _put(partial: Path, target: Path, *, overwrite: bool) -> None:
 
 
 def _run(work: TileWork, grid: Any, runner: _Runner, how: Execution) -> JobSummary:
-    tell_of_lacks(work.store, work.store / FOLDER)
+    if isinstance(work.store, Path):
+        tell_of_lacks(work.store, work.store / FOLDER)
     _forget_damaged(work)
     done = read_done(work.store)
     left = [index for index in np.ndindex(*work.job.grid.counts) if index not in done]
@@ -262,7 +302,7 @@ def _check_inputs(work: TileWork) -> None:
         ) from error
 
 
-def _count_done(store: Path) -> int:
+def _count_done(store: Target) -> int:
     try:
         return len(read_done(store))
     except OSError:
@@ -305,7 +345,7 @@ class _Runner(contextlib.ExitStack):
         return self._run
 
     def _started(self) -> Any:
-        how, cores = self._how, os.cpu_count() or 1
+        how, cores = self._how, usable_cores()
         if how.client is not None:
             from tamrf_xr.scale.cluster import OnClient
 

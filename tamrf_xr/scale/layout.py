@@ -18,6 +18,7 @@ import xarray as xr
 import zarr
 
 from tamrf_xr.encoding import packing
+from tamrf_xr.geozarr import PLAIN_CODEC, for_gdal, georeferenced
 from tamrf_xr.linkless import FileStore
 from tamrf_xr.listing import write_listing
 from tamrf_xr.packed import CODECS
@@ -25,14 +26,20 @@ from tamrf_xr.scale.disk import sync_tree
 from tamrf_xr.scale.prepared import Job
 from tamrf_xr.scale.product import Part, build_product, parts_of
 from tamrf_xr.scale.tilework import FuseJob
-from tamrf_xr.scale.writing import shard_of
 from tamrf_xr.storable import storable_attrs, with_checked_coords
 
 LARGEST_CHUNK, SMALLEST_CHUNK = 132, 32
 """Fine pixels across a chunk inside a shard: what a map reads."""
 
 
-def lay_out_product(job: Job, tiled: FuseJob, *, store: Path, attrs: Mapping[str, str]) -> None:
+def lay_out_product(
+    job: Job,
+    tiled: FuseJob,
+    *,
+    store: Path,
+    attrs: Mapping[str, str],
+    layout: str = "sharded",
+) -> None:
     """Write all of a product but its pixels, and sync it to disk.
 
     Parameters
@@ -45,24 +52,39 @@ def lay_out_product(job: Job, tiled: FuseJob, *, store: Path, attrs: Mapping[str
         Where to write; what is there is replaced.
     attrs
         Attributes of the root: where the product comes from.
+    layout
+        One of `LAYOUTS`.
     """
     blank = {part: _blank(part, tiled) for part in parts_of(job.spec)}
     product = build_product(job, blank)
+    plain = layout == "gdal"
+    groups = {name: georeferenced(node.to_dataset()) for name, node in product.children.items()}
     groups = {
-        name: with_checked_coords(node.to_dataset()) for name, node in product.children.items()
+        name: for_gdal(group) if plain else with_checked_coords(group)
+        for name, group in groups.items()
     }
     for part in blank:
-        groups[part.sensor][part.variable].encoding = _encoding(part, tiled)
+        encoding = _plain_encoding(part, tiled) if plain else _encoding(part, tiled)
+        groups[part.sensor][part.variable].encoding = encoding
     root = xr.Dataset(attrs=storable_attrs({**product.attrs, **attrs}))
     tree = xr.DataTree.from_dict({"/": root, **groups})
-    tree.to_zarr(FileStore(store), mode="w", zarr_format=3, consolidated=False, compute=False)
+    tree.to_zarr(
+        FileStore(store),
+        mode="w",
+        zarr_format=2 if plain else 3,
+        consolidated=False,
+        compute=False,
+    )
     with warnings.catch_warnings():
         # As in `store.lay_out`: every reader of ours understands it.
         warnings.filterwarnings("ignore", message="Consolidated metadata")
         zarr.consolidate_metadata(FileStore(store))
     for part in blank:
+        array = zarr.open_array(store / part.path, mode="r")
         for row in range(tiled.grid.counts[0]):
-            (store / shard_of(part, (row, 0))).parent.mkdir(parents=True, exist_ok=True)
+            first = (0, *(0 for _ in part.middle), row, 0)
+            name = array.metadata.encode_chunk_key(first)
+            (store / part.path / name).parent.mkdir(parents=True, exist_ok=True)
     write_listing(store)
     sync_tree(store)
 
@@ -81,6 +103,13 @@ def _encoding(part: Part, job: FuseJob) -> dict[str, Any]:
         "chunks": (1, *part.middle, *inner),
         "shards": (job.dates.queries, *part.middle, *tile),
         "compressors": CODECS,
+    }
+
+
+def _plain_encoding(part: Part, job: FuseJob) -> dict[str, Any]:
+    return packing(part.variable) | {
+        "chunks": (1, *part.middle, *job.grid.tile),
+        "compressors": PLAIN_CODEC,
     }
 
 

@@ -16,16 +16,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tamrf_xr.commits import Target
 from tamrf_xr.errors import JobError, StoreGoneError, StoreReplacedError
 from tamrf_xr.owners import Owner
-from tamrf_xr.paths import readable
-from tamrf_xr.scale.disk import sync_folder
-from tamrf_xr.scale.lock import owner_of
-from tamrf_xr.scale.writing import Place
+from tamrf_xr.places import FOLDER, Objects, Place, StorageOptions
+from tamrf_xr.scale.lock import LOCK
+from tamrf_xr.scale.locks import owner_at
+from tamrf_xr.scale.writing import Folder, at
+from tamrf_xr.targets import seen
 
-FOLDER, MANIFEST, DONE = ".tamrf_job", "job.json", "done"
-LOCK, TOKEN = "lock", "lock.token"
+MANIFEST, DONE, TOKEN = "job.json", "done", "lock.token"
 _MARK = re.compile(r"\d+_\d+")
+_REPLACED = (
+    "another job has laid {} out anew since this one began; this one may not write to it: stop it, "
+    "or give it another store"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,16 @@ class Manifest:
 
     about: Mapping[str, str]
     """What else is worth knowing: where the input lay, versions."""
+
+    def as_json(self) -> str:
+        """Return the text of its file."""
+        written = {
+            "counts": self.counts,
+            "tile": self.tile,
+            "asked": dict(self.asked),
+            "about": dict(self.about),
+        }
+        return json.dumps(written, indent=1) + "\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,27 +92,27 @@ class JobState:
         )
 
 
-def job_state(store: str | os.PathLike[str]) -> JobState | None:
+def job_state(store: Any, *, storage_options: StorageOptions = None) -> JobState | None:
     """Tell how far the job of a store has come.
 
     Parameters
     ----------
     store
-        Path of a store.
+        Path, URL or Zarr store object of a store.
+    storage_options
+        As of `tamrf_xr.open_cube`.
 
     Returns
     -------
     JobState or None
-        None where the store was not made by a job.
+        None where the store was not made by a job, or lies behind a web server: it lists nothing.
     """
-    path = readable(store, "store")
-    if not isinstance(path, Path):
-        return None
-    manifest = read_manifest(path)
-    if manifest is None:
+    path = seen(store, "store", storage_options)
+    manifest = None if path is None else read_manifest(path)
+    if path is None or manifest is None or (isinstance(path, Objects) and not path.lists):
         return None
     rows, cols = manifest.counts
-    owner = owner_of(lock_of(path), watch=False)
+    owner = owner_at(path)
     done = read_done(path)
     damaged = sum(why_damaged(path, index) is not None for index in done)
     return JobState(len(done), rows * cols, owner, damaged, manifest.asked, manifest.about)
@@ -111,16 +126,10 @@ def lock_of(store: Path) -> Path:
 def write_manifest(store: Path, manifest: Manifest) -> None:
     """Start the ledger of a store that was just laid out."""
     (store / FOLDER / DONE).mkdir(parents=True)
-    written = {
-        "counts": manifest.counts,
-        "tile": manifest.tile,
-        "asked": dict(manifest.asked),
-        "about": dict(manifest.about),
-    }
-    (store / FOLDER / MANIFEST).write_text(json.dumps(written, indent=1) + "\n")
+    (store / FOLDER / MANIFEST).write_text(manifest.as_json())
 
 
-def read_manifest(store: Path) -> Manifest | None:
+def read_manifest(store: Target) -> Manifest | None:
     """Read what the job of a store was asked; None where there is no job.
 
     Raises
@@ -128,9 +137,9 @@ def read_manifest(store: Path) -> Manifest | None:
     JobError
         If the file is damaged.
     """
-    path = store / FOLDER / MANIFEST
+    path = f"{store}/{FOLDER}/{MANIFEST}"
     try:
-        found: dict[str, Any] = json.loads(path.read_text())
+        found: dict[str, Any] = json.loads(at(store).read(f"{FOLDER}/{MANIFEST}"))
         counts, tile = tuple(found["counts"]), tuple(found["tile"])
         return Manifest(counts, tile, found["asked"], found["about"])
     except (FileNotFoundError, NotADirectoryError):
@@ -149,10 +158,10 @@ def write_token(store: Path) -> str:
     return token
 
 
-def read_token(store: Path) -> str:
+def read_token(store: Target | Place) -> str:
     """Return the name of a store as it was laid out; empty where older versions did that."""
     try:
-        return (store / FOLDER / TOKEN).read_text().strip()
+        return at(store).read(f"{FOLDER}/{TOKEN}").decode().strip()
     except FileNotFoundError:
         return ""
 
@@ -167,78 +176,67 @@ def check_token(place: Place, token: str) -> None:
     StoreReplacedError
         If another job has laid it out anew.
     """
+    if not isinstance(place, Folder):
+        if read_token(place) != token:
+            raise StoreReplacedError(_REPLACED.format(place))
+        return
     if not (place.store / FOLDER).is_dir():
         raise StoreGoneError(
             f"no store at {place.store} on this machine: workers write it themselves, so it must "
             "lie on a file system that all of them share"
         )
     there = read_token(place.store)
-    same = os.path.samestat(os.fstat(place.handle), os.stat(place.store))
+    entered = os.stat(".", dir_fd=place.handle) if place.handle is not None else None
+    same = entered is not None and os.path.samestat(entered, os.stat(place.store))
     if there != token or not same:
-        raise StoreReplacedError(
-            f"another job has laid {place.store} out anew since this one began; this one may not "
-            "write to it: stop it, or give it another store"
-        )
+        raise StoreReplacedError(_REPLACED.format(place))
 
 
 def record(place: Place, index: tuple[int, int], sizes: Mapping[str, int]) -> None:
     """Say that a tile is done, with the bytes of its shards: they must be on the disk by now."""
-    folder = f"{FOLDER}/{DONE}"
     # In place: killed before the sizes are there, it is done all the same, as of older versions.
-    flags = os.O_CREAT | os.O_TRUNC | os.O_WRONLY
-    handle = os.open(f"{folder}/{_mark(index)}", flags, 0o666, dir_fd=place.handle)
-    with os.fdopen(handle, "w") as file:
-        file.write(json.dumps(dict(sizes)) + "\n")
-    sync_folder(folder, inside=place.handle)
+    place.note(_mark(index), (json.dumps(dict(sizes)) + "\n").encode())
 
 
-def forget(store: Path, indices: Iterable[tuple[int, int]]) -> None:
+def forget(store: Target, indices: Iterable[tuple[int, int]]) -> None:
     """Say that tiles are not done: before anything of them is written again."""
-    for index in indices:
-        (store / FOLDER / DONE / _mark(index)).unlink(missing_ok=True)
-    sync_folder(store / FOLDER / DONE)
+    at(store).delete([_mark(index) for index in indices])
 
 
 def is_done(place: Place, index: tuple[int, int]) -> bool:
     """Tell whether a tile is done."""
-    try:
-        os.stat(f"{FOLDER}/{DONE}/{_mark(index)}", dir_fd=place.handle)
-    except FileNotFoundError:
-        return False
-    return True
+    return place.size(_mark(index)) is not None
 
 
-def read_done(store: Path) -> set[tuple[int, int]]:
+def read_done(store: Target) -> set[tuple[int, int]]:
     """Return row and column of every tile that is done."""
-    names = filter(_MARK.fullmatch, os.listdir(store / FOLDER / DONE))
+    names = filter(_MARK.fullmatch, at(store).names(f"{FOLDER}/{DONE}"))
     return {(int(row), int(column)) for row, _, column in (n.partition("_") for n in names)}
 
 
-def why_damaged(store: Path, index: tuple[int, int]) -> str | None:
+def why_damaged(store: Target, index: tuple[int, int]) -> str | None:
     """Tell why the shards of a tile that is done are not as recorded, by their sizes; or None.
 
     Tiles that older versions made have no sizes.
     """
+    place = at(store)
     try:
-        text = (store / FOLDER / DONE / _mark(index)).read_text()
+        text = place.read(_mark(index)).decode()
         sizes = {str(name): int(size) for name, size in json.loads(text).items()} if text else {}
     except (ValueError, AttributeError, TypeError):
         return "what was recorded of it is damaged"
     for name, size in sizes.items():
-        try:
-            found = (store / name).stat().st_size
-        except FileNotFoundError:
-            found = 0
+        found = place.size(name) or 0
         if found != size:
             return f"{name} has {found} bytes, was written with {size}"
     return None
 
 
 def _mark(index: tuple[int, int]) -> str:
-    return f"{index[0]}_{index[1]}"
+    return f"{FOLDER}/{DONE}/{index[0]}_{index[1]}"
 
 
-def check_same(store: Path, found: Mapping[str, str], asked: Mapping[str, str]) -> None:
+def check_same(store: Target, found: Mapping[str, str], asked: Mapping[str, str]) -> None:
     """Refuse to go on with a job that was asked something else.
 
     Raises

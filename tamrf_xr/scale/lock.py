@@ -22,6 +22,8 @@ from tamrf_xr.interrupt import before_end
 from tamrf_xr.owners import Owner, beating, is_silent, runs
 from tamrf_xr.scale import disk
 
+LOCK = "lock"
+
 PATIENCE = 10.0
 """Seconds after which a folder that guards for milliseconds was left by a process that died."""
 

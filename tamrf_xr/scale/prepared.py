@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pandas as pd
-import psutil
 import xarray as xr
 
 from tamrf_xr import panchromatic
@@ -17,6 +15,7 @@ from tamrf_xr.days import SAME_DAY
 from tamrf_xr.fuser import FuserSpec
 from tamrf_xr.grid import Grid
 from tamrf_xr.iso8601 import Length
+from tamrf_xr.machine import available_memory, usable_cores
 from tamrf_xr.scale.rereads import aligned, tiles_to_try
 from tamrf_xr.scale.tilework import FuseJob
 from tamrf_xr.schema import finest, grids_of
@@ -155,9 +154,9 @@ def read_by(spec: FuserSpec, groups: Mapping[str, xr.Dataset]) -> dict[str, xr.D
 
 def _budget(spec: FuserSpec, tile: int | None) -> float:
     """Return the bytes that one tile may take on this machine."""
-    available = psutil.virtual_memory().available
+    available = available_memory()
     if tile is not None:
         return 0.8 * available
     # Of the tiles in hand, one computes; the others hold but what they read.
-    tiles = max(spec.at_once - 1, 1) if spec.at_once else (os.cpu_count() or 1)
+    tiles = max(spec.at_once - 1, 1) if spec.at_once else usable_cores()
     return min(TILE_MEMORY, 0.5 * available / tiles)

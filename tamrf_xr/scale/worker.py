@@ -7,16 +7,17 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
-from tamrf_xr.errors import InputChangedError, StoreGoneError, StoreReplacedError
+from tamrf_xr.commits import Target
+from tamrf_xr.errors import InputChangedError, StoreError, StoreGoneError, StoreReplacedError
 from tamrf_xr.fuser import Pixels
+from tamrf_xr.places import Place
 from tamrf_xr.scale.inputs import Inputs
 from tamrf_xr.scale.ledger import check_token, is_done, record
 from tamrf_xr.scale.reading import SensorSource
 from tamrf_xr.scale.tilework import FuseJob, fuse_tile
-from tamrf_xr.scale.writing import Place, entered, write_tile
+from tamrf_xr.scale.writing import entered, write_tile
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM)
@@ -39,7 +40,7 @@ class TileWork:
     sources: Mapping[str, SensorSource]
     """Where to read, per sensor."""
 
-    store: Path
+    store: Target
     """Where to write."""
 
     token: str = ""
@@ -161,7 +162,7 @@ def _written(work: TileWork, index: tuple[int, int], fused: Mapping[str, Pixels]
         check_token(place, work.token)
         if is_done(place, index):  # another run was faster: what is done stays as it is
             return 0
-        written = write_tile(place, work.job, index, fused)
+        written = write_tile(place, work.job, index, fused, token=work.token)
         _check_inputs(work, index)
         check_token(place, work.token)
         record(place, index, written.sizes)
@@ -169,7 +170,7 @@ def _written(work: TileWork, index: tuple[int, int], fused: Mapping[str, Pixels]
 
 
 @contextmanager
-def _entered(store: Path) -> Iterator[Place]:
+def _entered(store: Target) -> Iterator[Place]:
     try:
         with entered(store) as place:
             yield place
@@ -178,12 +179,12 @@ def _entered(store: Path) -> Iterator[Place]:
             raise
         raise StoreGoneError(
             f"no store at {store} on this machine, or not as it was ({error}): workers write it "
-            "themselves, so it must lie on a file system that all of them share"
+            "themselves, so it must lie on a file system, or in an object store, that all share"
         ) from None
 
 
 def _words(error: BaseException) -> str:
-    cause = error.__cause__ or error
+    cause = error if isinstance(error, StoreError) else error.__cause__ or error
     return f"{type(cause).__name__}: {cause}"
 
 

@@ -16,13 +16,16 @@ from pathlib import Path
 
 import numpy as np
 import zarr
+from zarr.abc.store import Store
 from zarr.storage import LocalStore
 
+from tamrf_xr.commits import Commits, Target
 from tamrf_xr.encoding import FILL, SCALES
 from tamrf_xr.errors import JobError
 from tamrf_xr.fuser import Pixels
 from tamrf_xr.owners import is_silent, own_tag, runs_tagged
-from tamrf_xr.packed import pack
+from tamrf_xr.packed import Integers, pack
+from tamrf_xr.places import Objects, Place
 from tamrf_xr.scale.disk import sync_folder
 from tamrf_xr.scale.product import Part, parts_of
 from tamrf_xr.scale.tilework import FuseJob
@@ -41,28 +44,88 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A store that was entered."""
+class Folder:
+    """A store in a folder: a `tamrf_xr.places.Place`."""
 
     store: Path
-    """Its name when it was."""
+    """Its name, when it was entered."""
 
-    handle: int
-    """Of its folder, which stays with it when it is renamed."""
+    handle: int | None = None
+    """Of its folder, which stays with it when it is renamed; None where it was not entered."""
+
+    def __str__(self) -> str:
+        """Return its name."""
+        return str(self.store)
+
+    def _at(self, name: str) -> str:
+        return name if self.handle is not None else str(self.store / name)
+
+    def read(self, name: str) -> bytes:
+        """Return a file."""
+        with os.fdopen(os.open(self._at(name), os.O_RDONLY, dir_fd=self.handle), "rb") as file:
+            return file.read()
+
+    def write(self, name: str, data: bytes | None) -> None:
+        """Put a file in its place, whole and synced; None removes it."""
+        put_file(self.handle, self._at(name), data)
+
+    def note(self, name: str, data: bytes) -> None:
+        """Write a file in place: killed before its text is there, its name is."""
+        flags = os.O_CREAT | os.O_TRUNC | os.O_WRONLY
+        handle = os.open(self._at(name), flags, 0o666, dir_fd=self.handle)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        sync_folder(self._at(name).rpartition("/")[0], inside=self.handle)
+
+    def size(self, name: str) -> int | None:
+        """Return the bytes of a file."""
+        try:
+            return os.stat(self._at(name), dir_fd=self.handle).st_size
+        except FileNotFoundError:
+            return None
+
+    def names(self, folder: str) -> list[str]:
+        """List a folder."""
+        return os.listdir(self.store / folder)
+
+    def delete(self, names: list[str]) -> None:
+        """Remove files."""
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._at(name), dir_fd=self.handle)
+        for folder in {self._at(name).rpartition("/")[0] for name in names}:
+            sync_folder(folder, inside=self.handle)
+
+    def zarr_store(self) -> Store:
+        """Return the folder as zarr reads it."""
+        return LocalStore(self.store)
+
+
+def at(target: Target | Place) -> Place:
+    """Return the place of a target."""
+    return Folder(target) if isinstance(target, Path) else target
 
 
 @contextlib.contextmanager
-def entered(store: Path) -> Iterator[Place]:
+def entered(target: Target) -> Iterator[Place]:
     """Enter a store for a while."""
-    handle = os.open(store, os.O_RDONLY | os.O_DIRECTORY)
+    if not isinstance(target, Path):
+        yield target
+        return
+    handle = os.open(target, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        yield Place(store, handle)
+        yield Folder(target, handle)
     finally:
         os.close(handle)
 
 
 def write_tile(
-    place: Place, job: FuseJob, index: tuple[int, int], fused: Mapping[str, Pixels]
+    place: Place,
+    job: FuseJob,
+    index: tuple[int, int],
+    fused: Mapping[str, Pixels],
+    *,
+    token: str = "",
 ) -> Written:
     """Write the shards of one tile, and return when they are on the disk.
 
@@ -76,21 +139,29 @@ def write_tile(
         Row and column of the tile.
     fused
         What the fuser made.
+    token
+        What the store was called when it was laid out: one of another token lies otherwise.
     """
     sizes, clipped = {}, 0
     for part in parts_of(job.spec):
         pixels = part.of(fused)
         clipped += count_clipped(pixels, part.variable)
-        shard = encode(_layout(place.store / part.path), pack(pixels, part.variable))
-        name = shard_of(part, index)
-        put_file(place.handle, name, shard)
-        sizes[name] = len(shard or b"")
+        layout = _layout(place, part.path, token)
+        for name, some in files_of(part, index, layout, pack(pixels, part.variable)):
+            data = encode(layout, some)
+            place.write(name, data)
+            sizes[name] = len(data or b"")
     return Written(sizes, clipped)
 
 
-def shard_of(part: Part, index: tuple[int, int]) -> str:
-    """Return the file of a tile's shard in a store: it holds all dates and bands of its window."""
-    return "/".join([part.path, "c", "0", *("0" for _ in part.middle), *map(str, index)])
+def files_of(
+    part: Part, index: tuple[int, int], layout: Layout, pixels: Integers
+) -> Iterator[tuple[str, Integers]]:
+    """Give the files of a tile in a store, and what each holds: all dates in one, or one each."""
+    length = layout.file[0]
+    for first in range(0, len(pixels), length):
+        at_file = (first // length, *(0 for _ in part.middle), *index)
+        yield f"{part.path}/{layout.name_of(at_file)}", pixels[first : first + length]
 
 
 def count_clipped(pixels: Pixels, variable: str) -> int:
@@ -106,21 +177,41 @@ def count_clipped(pixels: Pixels, variable: str) -> int:
     return sum(int(np.count_nonzero(np.abs(image) > limit)) for image in pixels)
 
 
-def _layout(path: Path) -> Layout:
+def _layout(place: Place, path: str, token: str) -> Layout:
     """Return how an array of a store lies."""
-    # A store may have been replaced since this process read its metadata.
-    return _layout_written(path, (path / "zarr.json").stat().st_mtime_ns)
+    if isinstance(place, (Objects, Commits)):
+        return _layout_of(place, path, token)
+    if isinstance(place, Folder):
+        # A store may have been replaced since this process read its metadata.
+        return _layout_written(place.store, path, _written(place.store / path))
+    return _read_layout(place, path)
+
+
+def _written(folder: Path) -> int:
+    for name in ("zarr.json", ".zarray"):
+        with contextlib.suppress(FileNotFoundError):
+            return (folder / name).stat().st_mtime_ns
+    raise FileNotFoundError(folder / "zarr.json")
 
 
 @lru_cache(maxsize=16)
-def _layout_written(path: Path, written: int) -> Layout:  # noqa: ARG001  (part of the key)
-    layout = layout_of(zarr.open_array(LocalStore(path), mode="r"))
+def _layout_written(store: Path, path: str, written: int) -> Layout:  # noqa: ARG001  (of the key)
+    return _read_layout(Folder(store), path)
+
+
+@lru_cache(maxsize=16)
+def _layout_of(place: Objects | Commits, path: str, token: str) -> Layout:  # noqa: ARG001  (part of the key)
+    return _read_layout(place, path)
+
+
+def _read_layout(place: Place, path: str) -> Layout:
+    layout = layout_of(zarr.open_array(place.zarr_store(), path=path, mode="r"))
     if layout is None:
-        raise JobError(f"{path} is not laid out as this version writes it; see --overwrite")
+        raise JobError(f"{place}/{path} is not laid out as this version writes it; see --overwrite")
     return layout
 
 
-def put_file(inside: int, name: str, data: bytes | None) -> None:
+def put_file(inside: int | None, name: str, data: bytes | None) -> None:
     """Put a file in its place, whole and synced; None removes what an earlier run left there."""
     folder = name.rpartition("/")[0]
     if data is None:
@@ -144,7 +235,7 @@ def put_file(inside: int, name: str, data: bytes | None) -> None:
     sync_folder(folder, inside=inside)
 
 
-def _write(inside: int, name: str, data: bytes) -> int:
+def _write(inside: int | None, name: str, data: bytes) -> int:
     """Write a file that is not there; return its handle, open."""
     handle = os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666, dir_fd=inside)
     try:
@@ -157,8 +248,10 @@ def _write(inside: int, name: str, data: bytes) -> int:
     return handle
 
 
-def remove_partials(store: Path) -> None:
-    """Remove what writers that are gone left under temporary names."""
+def remove_partials(store: Target) -> None:
+    """Remove what writers that are gone left under temporary names; elsewhere there are none."""
+    if not isinstance(store, Path):
+        return
     for left in store.rglob("*.partial"):
         _, tag, *_ = [*left.name.split("."), ""]
         running = runs_tagged(tag) if tag.count("-") == 3 else False

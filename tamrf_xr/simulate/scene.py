@@ -19,7 +19,8 @@ from pyproj import CRS
 from tamrf_xr.cube import Grid, build_cube, build_group
 from tamrf_xr.dates import parse_dates
 from tamrf_xr.errors import DateError, OptionError
-from tamrf_xr.replacing import check_store
+from tamrf_xr.machine import usable_cores
+from tamrf_xr.replaceable import check_store
 from tamrf_xr.sensors import FINE_GSD, SENSORS
 from tamrf_xr.simulate.atmosphere import Sky, draw_sky, through
 from tamrf_xr.simulate.config import SceneConfig
@@ -197,7 +198,7 @@ def _acquire(config: SceneConfig, ground: Ground, sensor: str) -> tuple[xr.Datas
         images[place], valid[place], clear[place] = _take(config, ground, sensor, found[place])
 
     # Each date draws from streams of its own: threads change no byte.
-    with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, MOST_THREADS)) as pool:
+    with ThreadPoolExecutor(max_workers=min(usable_cores(), MOST_THREADS)) as pool:
         deque(pool.map(take, range(len(found))), maxlen=0)
     days = [one.day for one in found]
     times = pd.Timestamp(config.year, 1, 1) + pd.to_timedelta(days, unit="D")

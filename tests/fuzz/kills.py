@@ -19,7 +19,8 @@ from typing import Any
 
 import tamrf_xr
 from studies.ls2s2_folder import write_ls2s2
-from tamrf_xr.replacing import is_ours, remove_abandoned
+from tamrf_xr.replaceable import is_ours
+from tamrf_xr.replacing import remove_abandoned
 from tamrf_xr.scale.damage import verify
 from tamrf_xr.scale.ledger import lock_of, read_done
 from tests.fuzz import calls

@@ -9,8 +9,9 @@ from pathlib import Path
 import pandas as pd
 
 import tamrf_xr
+from tamrf_xr import commits
 from tamrf_xr.methods import registry
-from tamrf_xr.replacing import LISTING
+from tamrf_xr.replaceable import LISTING
 from tamrf_xr.scale.job import Execution
 from tamrf_xr.scale.ledger import FOLDER
 from tests.jobs.fusers import traced
@@ -55,6 +56,8 @@ def command_line(arguments: list[str]) -> int:
 def main(cube: str, store: str, folder: str, how: str = "threads") -> int:
     if how == "halves":
         write_halves(Path(folder))
+    if how == "commits":
+        commits.TILES = 2
     summary = run_tiles(
         tamrf_xr.open_cube(cube),
         store,

@@ -19,7 +19,7 @@ from tamrf_xr import owners
 from tamrf_xr.cli import main
 from tamrf_xr.errors import InputChangedError, JobError
 from tamrf_xr.listing import write_listing
-from tamrf_xr.replacing import LISTING
+from tamrf_xr.replaceable import LISTING
 from tamrf_xr.scale import disk
 from tamrf_xr.scale.damage import verify
 from tamrf_xr.scale.job import Execution

@@ -96,17 +96,18 @@ def convolve(
     """
     N, R, W, channels = out.shape
     inputs, across = maps.shape[3], _across(channels)
-    # A residual that is absent is not read.
+    # What is absent is not read.
     (first, scale1), (second, scale2) = (*residuals, (out, 0.0), (out, 0.0))[:2]
+    gain = filters.bias if filters.gain is None else filters.gain
+    steps = [step for each in (maps, first, second, out) for step in _steps(each)]
     grid = (triton.cdiv(N * R * W, BLOCK), triton.cdiv(channels, across))
     with torch.cuda.device_of(out):  # Triton launches on the device that is current
         _convolve[grid](
-            maps, filters.weight, filters.bias if filters.gain is None else filters.gain, filters.bias,
-            first, second, out, N * R * W, R, W, maps.shape[1],
-            *_steps(maps), *_steps(first), *_steps(second), *_steps(out), maps.stride(3), out.stride(3),
-            scale1, scale2, filters.slope or 0.0, M_X=maps.stride(2), F_X=first.stride(2),
-            S_X=second.stride(2), O_X=out.stride(2), C=inputs, O=channels, WIDE=filters.weight.shape[2],
-            TOP=top, GAIN=filters.gain is not None, RELU=filters.slope is not None,
+            maps, filters.weight, gain, filters.bias, first, second, out, N * R * W, R, W,
+            maps.shape[1], *steps, maps.stride(3), out.stride(3), scale1, scale2,
+            filters.slope or 0.0, M_X=maps.stride(2), F_X=first.stride(2), S_X=second.stride(2),
+            O_X=out.stride(2), C=inputs, O=channels, WIDE=filters.weight.shape[2], TOP=top,
+            GAIN=filters.gain is not None, RELU=filters.slope is not None,
             RESIDUALS=len(residuals), BLOCK=BLOCK, ACROSS=across, DEEP=32 if inputs > 16 else 16,
             HOW=how(products, filters.weight), num_warps=WARPS, num_stages=STAGES,
         )  # fmt: skip

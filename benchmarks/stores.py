@@ -1,0 +1,72 @@
+"""What a linear job costs on each kind of store: a folder, S3 (moto, on this machine), Icechunk.
+
+``python -m benchmarks.stores`` needs moto beside the extra ``cloud``. Each is measured in a process
+of its own, in turns; the least of each is kept. Moto answers one request at a time in Python: its
+ratio is an upper bound of what the job itself adds, and no statement on any service.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import tamrf_xr
+from benchmarks.harness import TURNS, Row, apart, finish, parse, show
+from benchmarks.scenes import noise_cube
+
+DATES = "2022-03-01/2022-09-30/14D"
+WAYS = ("folder", "s3", "icechunk")
+
+
+def main(arguments: list[str] | None = None) -> Row:
+    """Measure each kind of store, print, keep."""
+    options = parse(
+        __doc__, arguments, edge=(1440, 36), acquisitions=(20, 2), tile=(360, 12), turns=(TURNS, 1)
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        scene = noise_cube((options.edge,) * 2, hr=options.acquisitions, lr=options.acquisitions)
+        tamrf_xr.save_cube(scene, Path(folder) / "in.zarr")
+        found = [
+            {way: apart(measure, folder, way, options.tile, turn) for way in WAYS}
+            for turn in range(options.turns)
+        ]
+    rows = {way: min((one[way] for one in found), key=lambda row: row["seconds"]) for way in WAYS}
+    for row in rows.values():
+        row["to_folder"] = round(row["seconds"] / rows["folder"]["seconds"], 3)
+    show(rows)
+    return finish("stores", {"edge_px": options.edge, "tile_px": options.tile, **rows}, options)
+
+
+def measure(place: str, way: str, tile: int, turn: int) -> Row:
+    """Run the job once, onto a store that is not there yet."""
+    from tests import s3
+
+    folder = Path(place)
+    if way != "s3":
+        out = folder / f"{way}-{turn}"
+        return _run(folder, str(out) if way == "folder" else f"icechunk://{out}", tile, {})
+    with s3.server(folder) as endpoint:
+        return _run(folder, f"s3://bucket/{turn}", tile, s3.options(endpoint))
+
+
+def _run(folder: Path, out: str, tile: int, options: dict[str, str]) -> Row:
+    summary = tamrf_xr.run_job(
+        tamrf_xr.open_cube(folder / "in.zarr"),
+        out,
+        DATES,
+        method="linear",
+        tile=tile,
+        progress=False,
+        window=None,
+        storage_options=options,
+    )
+    return {
+        "tiles": summary.done,
+        "seconds": round(summary.elapsed, 2),
+        "writing": round(summary.writing, 2),
+        "km2_per_s": round(summary.km2 / summary.elapsed, 3),
+    }
+
+
+if __name__ == "__main__":
+    main()

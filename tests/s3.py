@@ -1,0 +1,77 @@
+"""A local S3 server (moto) in a process of its own, and what talks to it."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+SERVER = """
+import logging, sys
+from pathlib import Path
+from moto.server import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import make_server
+logging.getLogger("werkzeug").setLevel(logging.ERROR)
+moto, folder = DomainDispatcherApplication(create_backend_app), Path(sys.argv[1])
+
+def serve(environ, start):
+    if (folder / "unconditional").exists():
+        environ.pop("HTTP_IF_NONE_MATCH", None)
+    fault, pixels = folder / "fault", "/c/0/0/" in environ["PATH_INFO"]
+    if fault.exists() and pixels and environ["REQUEST_METHOD"] == "PUT":
+        environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        start(fault.read_text(), [("Content-Length", "0")])
+        return [b""]
+    return moto(environ, start)
+
+# One request at a time: moto looks whether a key is there and writes it in two steps.
+server = make_server("127.0.0.1", 0, serve)
+print(server.port, flush=True)
+server.serve_forever()
+"""
+"""Moto, with faults that files in a folder ask for."""
+KEYS = {"access_key_id": "test", "secret_access_key": "test", "region": "us-east-1"}
+
+
+def options(endpoint: str, **more: str) -> dict[str, str]:
+    return {"endpoint": endpoint, **KEYS, **more}
+
+
+@contextlib.contextmanager
+def server(folder: Path) -> Iterator[str]:
+    """Start a server with an empty bucket ``bucket``; give its address.
+
+    A file ``fault`` in the folder is the status that PUTs of pixels get; ``unconditional`` makes it
+    a server that does not know If-None-Match.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVER, folder], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        endpoint = f"http://127.0.0.1:{int(process.stdout.readline())}"
+        make_bucket(endpoint)
+        yield endpoint
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def make_bucket(endpoint: str, bucket: str = "bucket") -> None:
+    request = urllib.request.Request(f"{endpoint}/{bucket}", method="PUT")
+    request.add_header("Authorization", _CREDENTIAL)
+    for _ in range(50):
+        with contextlib.suppress(ConnectionError):
+            urllib.request.urlopen(request, timeout=10).close()
+            return
+        time.sleep(0.1)
+
+
+_CREDENTIAL = (
+    "AWS4-HMAC-SHA256 Credential=test/20261128/us-east-1/s3/aws4_request, "
+    "SignedHeaders=host, Signature=0"
+)
