@@ -321,6 +321,19 @@ def test_cuda_equals_cpu(small: Tamrf) -> None:
     torch.testing.assert_close(found.cpu(), expected, atol=1e-4, rtol=0)
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize(("kind", "bound"), [("tf32", 1e-2), ("bfloat16", 0.15)])
+def test_cuda_on_kernels_equals_cpu(small: Tamrf, kind: Any, bound: float) -> None:
+    """With TRITON_INTERPRET=0, or they are interpreted there too. Not run yet on any card."""
+    inputs, days = series(small.config, (2, 3), (12, 14)), [3.0, 100.0]
+    expected = Engine(small).predict(*inputs, query_days=days)
+    engine = Engine(small, device="cuda", precision=kind, kernels=True)
+    assert engine.stages.kernels == ("encoders", "pixels", "decoder")
+    found = engine.predict(*inputs, query_days=days)
+    torch.testing.assert_close(found.cpu(), expected, atol=bound, rtol=0)
+
+
 def test_blocks_cover_a_grid_once() -> None:
     for height, width, pixels in ((5, 7, 3), (5, 7, 7), (5, 7, 16), (1, 1, 1), (4, 330, 192)):
         seen = np.zeros((height, width), int)
