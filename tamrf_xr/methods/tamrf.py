@@ -22,7 +22,7 @@ from tamrf_xr.errors import MemoryBudgetError, MethodError, ModelError, OptionEr
 from tamrf_xr.fuser import Cost, Crop, Episode, FuserSpec, Packing, Pixels, Series
 from tamrf_xr.methods.registry import Bands, Request
 from tamrf_xr.methods.weights import check_unchanged
-from tamrf_xr.model.device import resolve_device
+from tamrf_xr.model.device import resolve_device, upload
 from tamrf_xr.model.footprint import needs
 from tamrf_xr.paths import local_path
 from tamrf_xr.sensors import LANDSAT, SENSORS, THERMAL
@@ -289,14 +289,19 @@ def standardise(
         model.get_buffer(f"{STREAMS[sensor]}_{kind}").to(pixels.device)[:, None, None]
         for kind in ("mean", "std")
     )
-    unit = mean.new_tensor([KELVIN if band == THERMAL else 1.0 for band in MAKES[sensor]])
-    unit = unit[:, None, None]
+    unit = _a_band_each([KELVIN if band == THERMAL else 1.0 for band in MAKES[sensor]], mean)
     if packing is None:
         missing, physical = ~pixels.isfinite(), pixels
     else:
         missing = pixels == packing.fill
-        physical = pixels * mean.new_tensor(packing.scale)[:, None, None]
+        physical = pixels * _a_band_each(packing.scale, mean)
     return (physical * unit).sub_(mean).div_(std), missing
+
+
+def _a_band_each(values: Sequence[float], like: Tensor) -> Tensor:
+    import torch
+
+    return upload(torch.tensor(values, dtype=like.dtype), like.device)[:, None, None]
 
 
 def _clip(wanted: slice) -> slice:
