@@ -24,7 +24,7 @@ def run(module: str, *words: object) -> str:
     [
         *(f"benchmarks.{name}" for name in (
             "checksums", "door", "io", "laziness", "loader", "memory", "overlap", "scaling",
-            "scheduling", "training_step",
+            "scheduling", "training_border", "training_step",
         )),
         "studies.learning",
         "studies.precision",

@@ -15,6 +15,9 @@ from tamrf_xr.model.network import Tamrf
 
 _log = logging.getLogger(__name__)
 
+REASON = 300
+"""Characters of an error that are told: it holds a trace and advice to developers of PyTorch."""
+
 TRIAL_PX = 12
 """Edge of what is compiled for first, pixels of the low resolution."""
 
@@ -35,7 +38,7 @@ def compile_parts(model: Tamrf, backend: str | Callable[..., Any] = "inductor") 
         _compile(trial, backend)
         _try(trial)
     except TorchDynamoException as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = " ".join(str(error).split())[:REASON]
         _log.warning("run.compile: torch.compile failed, training goes on without: %s", reason)
         return False
     _compile(model, backend)

@@ -72,7 +72,8 @@ class MaskedLpips(nn.Module):
         """
         x, y = (images.flatten(0, 1)[:, None] for images in (predicted, expected))
         bands, invalid = predicted.shape[1], (~valid)[:, None].float()
-        distance, left, total = predicted.new_zeros(()), predicted.new_zeros(()), 0
+        distance, left = predicted.new_zeros(()), predicted.new_zeros(())
+        total: int | Tensor = 0
         for index, channels in enumerate(STAGES):
             x = self._features(x, index)
             with torch.no_grad():

@@ -119,7 +119,8 @@ class Together(Alone):
     def padded(self, values: Tensor) -> Tensor:
         """Turn (T, ...) into (S, M, ...), zeros where a sample has no more dates."""
         empty = values.new_zeros(self._samples * self._longest, *values.shape[1:])
-        return empty.index_copy(0, self._slots, values).unflatten(0, (self._samples, self._longest))
+        filled: Tensor = empty.index_copy(0, self._slots, values)
+        return filled.view(self._samples, self._longest, *values.shape[1:])
 
     def in_a_row(self, padded: Tensor) -> Tensor:
         """Turn (S, M, ...) into (T, ...)."""

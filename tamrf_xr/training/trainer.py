@@ -207,7 +207,7 @@ class Trainer:
         it itself, so that nobody waits for it.
         """
         if self.fused:
-            self.optimizer.found_inf = (~finite).float()
+            self.optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
         elif not finite:
             return
         self.optimizer.step()

@@ -126,7 +126,7 @@ def test_a_run_that_was_interrupted_ends_the_same(config, undisturbed, tmp_path,
 
 
 def test_a_run_of_stacks_that_was_interrupted_ends_the_same(config, tmp_path, monkeypatch):
-    """Dropout is drawn a stack, not a sample: other draws than of one by one, the same each time."""
+    """Dropout is drawn a stack, not a sample: otherwise than one by one, but the same each time."""
     config = override(config, ["run.stack=2", "optim.batch=3", "optim.steps=4"])
     train(config, tmp_path / "whole", progress=False)
     step = Trainer._step
