@@ -1,69 +1,118 @@
-"""What a training step of the paper's patches gains by not predicting the border no loss sees.
+"""Training steps of stacked samples against one by one, in turns, on the same samples.
 
-``python -m benchmarks.training_step`` takes minutes on two cores: steps with and without the border
-in turn, on the same samples. Of 16 dates, not 50, which take more than 24 GiB with the border; the
-perceptual loss is ``smooth_l1``, which needs no file.
+``python -m benchmarks.training_step --device cuda`` (or ``cpu``): the recipe ``small``, the same on
+72 px, and the paper's network on its patch (``smooth_l1``, which needs no file). Samples are read
+beforehand; a step is all but reading: upload, loss, gradients, Adam. Of a GPU, seconds are between
+two of its events, and its busy share is what the profiler tells that its kernels take of them.
 """
 
 from __future__ import annotations
 
-import statistics
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
-from unittest import mock
 
 import torch
 
 import tamrf_xr
-from benchmarks.harness import Row, finish, parse
+from benchmarks.harness import Row, finish, in_turns, parse, show
 from benchmarks.scenes import cloudless_cube
-from tamrf_xr.training import trainer as loop
-from tamrf_xr.training.config import override
+from tamrf_xr.model.device import resolve_device
+from tamrf_xr.training.config import TrainConfig, override
 from tamrf_xr.training.data import Sample
-from tamrf_xr.training.losses import spare_border
 from tamrf_xr.training.recipes import recipe
-from tamrf_xr.training.run import build
+from tamrf_xr.training.run import build, placed
+from tamrf_xr.training.trainer import Trainer, World
+
+CASES = {
+    "small": ("small", []),
+    "72px": ("small", ["data.patch_m=720"]),
+    "paper": ("published", ["loss.perceptual=smooth_l1"]),
+}
+"""Recipe and what is set otherwise."""
+
+TINY = ["data.patch_m=240", "data.dates=6", "model.latent=8", "model.growth=4", "loss.margin=3"]
 
 
 def main(arguments: list[str] | None = None) -> Row:
     """Measure, print, keep."""
-    options = parse(__doc__, arguments, samples=(3, 1))
-    words = ["loss.perceptual=smooth_l1", "data.dates=16"]
-    if options.tiny:
-        words += ["data.patch_m=600", "data.dates=4", "model.latent=8", "model.growth=4"]
-    config = override(recipe("published"), words)
+    options = parse(
+        __doc__, arguments, device=("auto", "cpu"), cases=(tuple(CASES), ("small",)),
+        batch=(16, 3), steps=(4, 1), turns=(3, 1),
+    )  # fmt: skip
+    device = resolve_device(options.device)
+    rows: dict[str, Row] = {}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "cube.zarr"
-        tamrf_xr.save_cube(cloudless_cube((165, 165), hr=36, lr=24), path)
-        cubes = [tamrf_xr.open_cube(path)]
-        trainer = loop.Trainer(
-            config, cubes, build(config, cubes, torch.device("cpu")), loop.World()
-        )
-        samples = [trainer.patches[number] for number in range(options.samples)]
-    seconds = [(step(trainer, sample, whole=True), step(trainer, sample)) for sample in samples]
-    whole, spared = (statistics.median(times) for times in zip(*seconds, strict=True))
-    figures = {
-        "patch_px": config.data.patch_m // 10,
-        "spare_px": spare_border(config.loss, trainer.tools),
-        "whole_s": whole,
-        "spared_s": spared,
-        "ratio": statistics.median(one / other for one, other in seconds),
-    }
-    print(
-        f"a step of {figures['patch_px']} px: {whole:.1f} s with the border, {spared:.1f} s "
-        f"without {figures['spare_px']} px of it, {figures['ratio']:.2f} times as fast"
-    )
-    return finish("training-step", figures, options)
+        tamrf_xr.save_cube(cloudless_cube((165, 165), hr=73, lr=40), path)
+        for name in options.cases:
+            base, words = CASES[name]
+            words = [*words, *(TINY if options.tiny else []), f"optim.batch={options.batch}"]
+            config = override(recipe(base), [*words, f"run.device={device}"])
+            rows |= measure(name, config, path, steps=options.steps, turns=options.turns)
+    show(rows)
+    return finish("training-step", {"device": str(device), "rows": rows}, options)
 
 
-def step(trainer: loop.Trainer, sample: Sample, *, whole: bool = False) -> float:
-    """Return the seconds of one loss and its gradients."""
-    spare = (lambda *_: 0) if whole else spare_border
+def measure(
+    name: str, config: TrainConfig, path: Path, *, steps: int, turns: int
+) -> dict[str, Row]:
+    """Return the figures of both ways, and how many times as fast stacking is."""
+    cubes = [tamrf_xr.open_cube(path)]
+    trainers = {}
+    for way, stack in (("one by one", 1), ("stacked", 0 if is_gpu(config) else config.optim.batch)):
+        own = override(config, [f"run.stack={stack}"])
+        model = placed(build(own, cubes, torch.device("cpu")), torch.device(own.run.device))
+        trainers[way] = Trainer(own, cubes, model, World())
+    first = trainers["stacked"]
+    samples = [first.patches[number] for number in range(config.optim.batch)]
+    ways = {way: partial(stretch, one, samples, steps) for way, one in trainers.items()}
+    for take in ways.values():
+        take()  # plans are made, memory is taken
+    rows = {f"{name}, {way}": row for way, row in in_turns(ways, turns=turns).items()}
+    seconds = [rows[f"{name}, {way}"]["s_a_sample"] for way in ("one by one", "stacked")]
+    for row in rows.values():
+        row["samples_per_s"] = 1 / row["s_a_sample"]
+        if "kernel_s_a_sample" in row:
+            row["busy_share"] = row["kernel_s_a_sample"] / row["s_a_sample"]
+    rows[f"{name}, ratio"] = {"times_as_fast": seconds[0] / seconds[1], "stack": first.stack}
+    return rows
+
+
+def is_gpu(config: TrainConfig) -> bool:
+    """Tell whether a run computes on a GPU."""
+    return config.run.device.startswith("cuda")
+
+
+def stretch(trainer: Trainer, samples: list[Sample], steps: int) -> Row:
+    """Take some steps, without reading; return seconds a sample and, of a GPU, more."""
+    if is_gpu(trainer.config):
+        return stretch_on_gpu(trainer, samples, steps)
     start = time.perf_counter()
-    with mock.patch.object(loop, "spare_border", spare):
-        trainer.loss(trainer.model.train(), sample)[0].backward()
-    return time.perf_counter() - start
+    for _ in range(steps):
+        trainer._step(samples)
+    return {"s_a_sample": (time.perf_counter() - start) / (steps * len(samples))}
+
+
+def stretch_on_gpu(trainer: Trainer, samples: list[Sample], steps: int) -> Row:
+    """Return seconds by events, those in kernels by the profiler, and GiB at the most."""
+    torch.cuda.reset_peak_memory_stats()
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    start.record()
+    for _ in range(steps):
+        trainer._step(samples)
+    end.record()
+    end.synchronize()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as told:
+        trainer._step(samples)
+        torch.cuda.synchronize()
+    kernels = sum(event.self_device_time_total for event in told.key_averages())
+    return {
+        "s_a_sample": start.elapsed_time(end) / 1e3 / (steps * len(samples)),
+        "kernel_s_a_sample": kernels / 1e6 / len(samples),
+        "memory_gib": torch.cuda.max_memory_allocated() / 2**30,
+    }
 
 
 if __name__ == "__main__":

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from tamrf_xr.errors import MemoryBudgetError, MethodError, ModelError, OptionError
 from tamrf_xr.fuser import Cost, Crop, Episode, FuserSpec, Packing, Pixels, Series
+from tamrf_xr.methods.continuing import Beyond, continued, lacking, moved
 from tamrf_xr.methods.registry import Bands, Request
 from tamrf_xr.methods.weights import check_unchanged
-from tamrf_xr.model.device import resolve_device
+from tamrf_xr.model.device import resolve_device, upload
 from tamrf_xr.model.footprint import needs
 from tamrf_xr.paths import local_path
 from tamrf_xr.sensors import LANDSAT, SENSORS, THERMAL
@@ -253,7 +254,7 @@ class TamrfFuser:
         encode = engine.encode_hr if STREAMS[sensor] == "hr" else engine.encode_lr
         beyond = self._beyond(sensor, seen.pixels.shape[2:], crop)
         rows, cols = (
-            _clip(wanted, before * SENSORS[sensor].ratio)
+            moved(wanted, before * SENSORS[sensor].ratio)
             for wanted, (before, _) in zip(
                 crop.within(sensor, margin=self._margin), beyond, strict=True
             )
@@ -261,26 +262,17 @@ class TamrfFuser:
         at_once = engine.dates_at_once(STREAMS[sensor], *seen.pixels.shape[-2:]) or DATES_AT_ONCE
         parts = []
         for first in range(0, len(seen.pixels), at_once):
-            pixels = _continued(engine.upload(seen.pixels[first : first + at_once]), beyond)
+            pixels = continued(engine.upload(seen.pixels[first : first + at_once]), beyond)
             images, missing = standardise(self._model, sensor, pixels, seen.packing)
             parts.append(encode(images.masked_fill_(missing, 0.0))[:, rows, cols].clone())
         return torch.cat(parts)
 
-    def _beyond(
-        self, sensor: str, size: tuple[int, ...], crop: Crop
-    ) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Return the pixels of the halo that a sensor's array lacks before and after it, (y, x).
-
-        It lacks them at the border of the scene and nowhere else.
-        """
+    def _beyond(self, sensor: str, size: tuple[int, ...], crop: Crop) -> Beyond:
+        """Return the pixels of the halo that a sensor's array lacks and that are mirrored."""
         if not self._mirrored:
             return (0, 0), (0, 0)
         halo, ratio = self._halo[STREAMS[sensor]], SENSORS[sensor].ratio
-        y, x = (
-            (max(halo - core.start // ratio, 0), max(halo - (n + -core.stop // ratio), 0))
-            for core, n in zip(crop.within(sensor), size, strict=True)
-        )
-        return y, x
+        return lacking(crop.within(sensor), size, halo=halo, ratio=ratio)
 
     def _answers(
         self,
@@ -357,31 +349,19 @@ def standardise(
         model.get_buffer(f"{STREAMS[sensor]}_{kind}").to(pixels.device)[:, None, None]
         for kind in ("mean", "std")
     )
-    unit = mean.new_tensor([KELVIN if band == THERMAL else 1.0 for band in MAKES[sensor]])
-    unit = unit[:, None, None]
+    unit = _a_band_each([KELVIN if band == THERMAL else 1.0 for band in MAKES[sensor]], mean)
     if packing is None:
         missing, physical = ~pixels.isfinite(), pixels
     else:
         missing = pixels == packing.fill
-        physical = pixels * mean.new_tensor(packing.scale)[:, None, None]
+        physical = pixels * _a_band_each(packing.scale, mean)
     return (physical * unit).sub_(mean).div_(std), missing
 
 
-def _clip(wanted: slice, before: int) -> slice:
-    """Move a slice to an array continued by so many pixels, and cut what lies before it still."""
-    return slice(max(wanted.start + before, 0), wanted.stop + before)
-
-
-def _continued(pixels: Tensor, beyond: tuple[tuple[int, int], tuple[int, int]]) -> Tensor:
-    """Mirror (date, band, y, x) at its outermost edges, by so many pixels on each side."""
+def _a_band_each(values: Sequence[float], like: Tensor) -> Tensor:
     import torch
 
-    for axis, (before, after) in zip((2, 3), beyond, strict=True):
-        if before or after:
-            size = pixels.shape[axis]
-            at = torch.arange(-before, size + after, device=pixels.device) % (2 * size)
-            pixels = pixels.index_select(axis, torch.minimum(at, 2 * size - 1 - at))
-    return pixels
+    return upload(torch.tensor(values, dtype=like.dtype), like.device)[:, None, None]
 
 
 @cache

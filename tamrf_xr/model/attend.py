@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tamrf_xr.errors import ModelError
 from tamrf_xr.model.convolve import Placement
 from tamrf_xr.model.network import Tamrf, positional_encoding
 
@@ -295,3 +296,12 @@ def _softmax_beside_zero(logits: Tensor) -> Tensor:
 
 def _exact(weights: Tensor) -> Tensor:
     return weights.detach().cpu().double()
+
+
+def check_maps(sensor: str, maps: Tensor, days: Tensor, latent: int) -> None:
+    """Refuse features that are not (dates, y, x, latent), or not of so many days."""
+    if maps.dim() != 4 or maps.shape[-1] != latent or days.shape != maps.shape[:1]:
+        raise ModelError(
+            f"features of {sensor} must be (dates, y, x, {latent}) with days (dates,), got "
+            f"{tuple(maps.shape)} and {tuple(days.shape)}; pass what encode_{sensor} returned"
+        )

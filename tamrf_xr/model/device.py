@@ -64,3 +64,10 @@ def use_cores(count: int) -> None:
     import torch
 
     torch.set_num_threads(count)
+
+
+def upload(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Bring a tensor to a device without waiting for what is computed there."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)  # plain memory would wait
+    return tensor.to(device)

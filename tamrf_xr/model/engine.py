@@ -6,7 +6,7 @@ h w low-resolution grid, H W high-resolution grid, P pixels of a block.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, TypeVar, cast
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from tamrf_xr.errors import ModelError
 from tamrf_xr.model import footprint
-from tamrf_xr.model.attend import ORDER, Asked
+from tamrf_xr.model.attend import ORDER, Asked, check_maps
 from tamrf_xr.model.network import Tamrf
 from tamrf_xr.model.precision import DTYPES, Precision, check_card, products
 from tamrf_xr.model.stages import build, placed
@@ -334,7 +334,7 @@ class Engine:
             raise ModelError(f"features of {sorted(features)}: the sensors are {list(ORDER)}")
         days = {s: torch.as_tensor(d, dtype=torch.float64) for s, (_, d) in given.items()}
         for sensor, (maps, _) in given.items():
-            _check_maps(sensor, maps, days[sensor], self.config.latent)
+            check_maps(sensor, maps, days[sensor], self.config.latent)
         kept = [sensor for sensor in given if len(days[sensor])]
         if not kept:
             raise ModelError(
@@ -352,7 +352,7 @@ class Engine:
         """Fill `out` (Q, rows, W, D) from row `first` of the features on."""
         dates = len(task.asked.constant)
         pixels = self.pixels or footprint.block_pixels(dates, gpu=self.device.type != "cpu")
-        for y, x in _blocks(out.shape[1], out.shape[2], pixels):
+        for y, x in footprint.blocks(out.shape[1], out.shape[2], pixels):
             at = slice(first + y.start, first + y.stop)
             tokens = self._pixels.load([maps[:, at, x] for maps in task.maps], task.asked)
             encoded = self._pixels.transform(tokens, task.asked)
@@ -394,20 +394,3 @@ def _stream(device: torch.device) -> torch.cuda.Stream | None:
     if device.type != "cuda":
         return None
     return torch.cuda.Stream(device)
-
-
-def _check_maps(sensor: str, maps: Tensor, days: Tensor, latent: int) -> None:
-    if maps.dim() != 4 or maps.shape[-1] != latent or days.shape != maps.shape[:1]:
-        raise ModelError(
-            f"features of {sensor} must be (dates, y, x, {latent}) with days (dates,), got "
-            f"{tuple(maps.shape)} and {tuple(days.shape)}; pass what encode_{sensor} returned"
-        )
-
-
-def _blocks(height: int, width: int, pixels: int) -> Iterator[tuple[slice, slice]]:
-    """Cover a grid by rectangles of at most `pixels` pixels: whole rows, or even parts of one."""
-    rows = max(pixels // width, 1)
-    columns = -(-width // -(-width // pixels)) if width > pixels else width
-    for y in range(0, height, rows):
-        for x in range(0, width, columns):
-            yield slice(y, min(y + rows, height)), slice(x, min(x + columns, width))

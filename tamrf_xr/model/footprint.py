@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -88,3 +89,12 @@ def strip_rows(config: NetworkConfig, width: int, queries: int, *, itemsize: int
     """Return the rows attended to and decoded together by `Engine.reconstruct`."""
     row_bytes = max(queries * width * config.width * itemsize, 1)
     return max(_STRIP_BYTES // row_bytes, _LEAST_ROWS)
+
+
+def blocks(height: int, width: int, pixels: int) -> Iterator[tuple[slice, slice]]:
+    """Cover a grid by rectangles of at most `pixels` pixels: whole rows, or even parts of one."""
+    rows = max(pixels // width, 1)
+    columns = -(-width // -(-width // pixels)) if width > pixels else width
+    for y in range(0, height, rows):
+        for x in range(0, width, columns):
+            yield slice(y, min(y + rows, height)), slice(x, min(x + columns, width))

@@ -9,6 +9,7 @@ Everything inside is standardised; low resolution (lr) comes before high resolut
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -122,18 +123,30 @@ class Tamrf(nn.Module):
         margin: int = 0,
     ) -> Tensor:
         """Return what `decode` asks, (B, H, W, N, D); `margin` fine pixels are seen, then cut."""
-        maps_BNDHW = crop(self.tokens(lr, lr_days, hr, hr_days), margin)
-        tokens_BHWND = maps_BNDHW.permute(0, 3, 4, 1, 2)
-        encoded_PND = self.transform(tokens_BHWND.flatten(0, 2))
+        return self.attend(crop(self.tokens(lr, lr_days, hr, hr_days), margin))
+
+    def attend(self, tokens: Tensor, absent: Tensor | None = None) -> Tensor:
+        """Let the dates of each pixel attend to each other: (B, N, D, H, W) to (B, H, W, N, D).
+
+        Dates that are `absent` (B, N) are not attended to: they pad series that are shorter.
+        """
+        tokens_BHWND = tokens.permute(0, 3, 4, 1, 2)
+        absent_PN = _of_each_pixel(absent, tokens_BHWND.shape[1:3])
+        encoded_PND = self.transform(tokens_BHWND.flatten(0, 2), absent_PN)
         return encoded_PND.view(tokens_BHWND.shape)
 
     def decode(self, encoded: Tensor, query_days: Tensor) -> Tensor:
         """Predict (B, Q, bands, H, W) at days (B, Q) from encoded dates (B, H, W, N, D)."""
+        return self.to_bands(self.ask(encoded, query_days))
+
+    def ask(self, encoded: Tensor, query_days: Tensor, absent: Tensor | None = None) -> Tensor:
+        """Return maps (B, Q, D, H, W) at days (B, Q) from encoded dates that are not `absent`."""
         B, H, W = encoded.shape[:3]
         query_BQD = self.queries(query_days)
         query_PQD = query_BQD[:, None].expand(-1, H * W, -1, -1).flatten(0, 1)
-        attended_PQD = self.decoder(query_PQD, encoded.flatten(0, 2))
-        return self.to_bands(attended_PQD.unflatten(0, (B, H, W)).permute(0, 3, 4, 1, 2))
+        absent_PN = _of_each_pixel(absent, encoded.shape[1:3])
+        attended_PQD: Tensor = self.decoder(query_PQD, encoded.flatten(0, 2), absent_PN)
+        return attended_PQD.view(B, H, W, *attended_PQD.shape[1:]).permute(0, 3, 4, 1, 2)
 
     def tokens(
         self,
@@ -165,11 +178,11 @@ class Tamrf(nn.Module):
             )
         return torch.cat(parts, dim=1)
 
-    def transform(self, tokens: Tensor) -> Tensor:
-        """Let the dates of each pixel attend to each other: (P, N, D) to (P, N, D)."""
+    def transform(self, tokens: Tensor, absent: Tensor | None = None) -> Tensor:
+        """Let the dates of each pixel attend to those not absent (P, N): (P, N, D) to (P, N, D)."""
         y_PND = tokens
         for layer in self.layers:
-            y_PND = layer(y_PND)
+            y_PND = layer(y_PND, src_key_padding_mask=absent)
         return y_PND
 
     def queries(self, days: Tensor) -> Tensor:
@@ -305,13 +318,22 @@ class DecoderAttention(nn.Module):
         self.linear1, self.linear2 = nn.Linear(D, hidden), nn.Linear(hidden, D)
         self.norm1, self.norm2 = nn.LayerNorm(D), nn.LayerNorm(D)
 
-    def forward(self, query: Tensor, encoded: Tensor) -> Tensor:
-        """Attend from queries (P, Q, D) to encoded dates (P, N, D): (P, Q, D)."""
-        found_PQD, _ = self.attention(query, encoded, encoded, need_weights=False)
+    def forward(self, query: Tensor, encoded: Tensor, absent: Tensor | None = None) -> Tensor:
+        """Attend from queries (P, Q, D) to encoded dates (P, N, D) not absent (P, N): (P, Q, D)."""
+        found_PQD, _ = self.attention(
+            query, encoded, encoded, key_padding_mask=absent, need_weights=False
+        )
         y_PQD: Tensor = self.norm1(query + found_PQD)
         hidden_PQF = functional.relu(self.linear1(y_PQD))
         z_PQD: Tensor = self.norm2(y_PQD + self.linear2(hidden_PQF))
         return z_PQD
+
+
+def _of_each_pixel(absent: Tensor | None, grid: Sequence[int]) -> Tensor | None:
+    """Say for each pixel (P, N) of a grid (H, W) what is absent of its batch (B, N)."""
+    if absent is None:
+        return None
+    return absent[:, None].expand(-1, math.prod(grid), -1).flatten(0, 1)
 
 
 def crop(images: Tensor, margin: int) -> Tensor:

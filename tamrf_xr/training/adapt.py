@@ -14,11 +14,11 @@ from tamrf_xr.errors import CubeError, OptionError
 from tamrf_xr.methods.tamrf import resolve
 from tamrf_xr.model.checkpoint import model_from_bytes
 from tamrf_xr.model.network import Tamrf
+from tamrf_xr.training.checked import Checked
 from tamrf_xr.training.config import (
     COARSE_M,
     FINE_M,
     Batch,
-    Checked,
     Dates,
     Rate,
     RunConfig,

@@ -8,9 +8,8 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import yaml
 
@@ -20,6 +19,7 @@ from tamrf_xr.paths import local_path
 from tamrf_xr.plain_yaml import load_yaml, one_line
 from tamrf_xr.replacing import fresh_file
 from tamrf_xr.sensors import FINE_GSD, LANDSAT
+from tamrf_xr.training.checked import Checked
 
 FINE_M, COARSE_M = round(FINE_GSD), round(LANDSAT.gsd)
 """Metres across a pixel of the network's two grids; patches begin and end on the coarse one."""
@@ -35,38 +35,6 @@ Batch = Annotated[int, 1, 65_536]
 Rate = Annotated[float, 1e-12, 10]
 Dates = Annotated[int, 2, 100_000]
 Seed = Annotated[int, 0, 2**63 - 1]
-_ALMOST_0: Final = 1e-6
-
-
-class Checked:
-    """A dataclass that refuses numbers out of bounds, and words of no meaning, when it is made."""
-
-    __slots__ = ()
-
-    def __post_init__(self) -> None:
-        """Check every value; an `OptionError` names the first that is wrong."""
-        kind: Any = type(self)
-        section, configures, _ = kind.__name__.partition("Config")
-        for key, wanted in _hints(kind).items():
-            name = f"{section.lower()}.{key}" if configures else key
-            _check(name, getattr(self, key), wanted)
-
-
-@cache
-def _hints(kind: type) -> dict[str, Any]:
-    return typing.get_type_hints(kind, include_extras=True)
-
-
-def _check(name: str, value: Any, wanted: Any) -> None:
-    if get_origin(wanted) is Literal and value not in get_args(wanted):
-        raise OptionError(f"{name} is {value!r}; choose one of {', '.join(get_args(wanted))}")
-    if get_origin(wanted) is Annotated:
-        least, most = wanted.__metadata__
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not least <= value <= most:  # nor is NaN
-            floor = "more than 0" if 0 < least < _ALMOST_0 else f"at least {least:g}"
-            # Digits of a number may be thousands.
-            raise OptionError(f"{name} is {value!r:.40}; expected {floor}, at most {most:g}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +128,10 @@ class DataConfig(Checked):
     threads: Annotated[int, 1, 256] = 4
     """Threads that read ahead of the steps."""
 
+    processes: Annotated[int, 0, 256] = 0
+    """Processes that read ahead of the steps, instead of threads; 0: threads. Validations are read
+    by threads."""
+
     statistics: Literal["published", "data"] = "published"
     """Mean and deviation of the bands: those of the published network, or of the cubes."""
 
@@ -217,6 +189,15 @@ class RunConfig(Checked):
     precision: Literal["auto", "float32", "tf32", "bfloat16"] = "auto"
     """``"float32"``, exactly; ``"tf32"``: products of a GPU round to 10 bits; ``"bfloat16"``:
     autocast; ``"auto"`` is bfloat16 on a GPU that has it, and float32 on a CPU."""
+
+    stack: Annotated[int, 0, 65_536] = 0
+    """Patch pairs of a batch that are computed at once, the shorter series padded and masked.
+
+    1: one after the other; 0: on a GPU as many as weigh no more than one of the paper's, on a CPU
+    one."""
+
+    compile: bool = False
+    """Compile the network with ``torch.compile``: some minutes first, then fewer kernels."""
 
     validate_every: Steps = 2018
     """Steps between validations; a checkpoint is written at each."""

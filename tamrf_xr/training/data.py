@@ -8,12 +8,12 @@ Shapes: T dates, B bands, y x pixels of the sensor's own grid.
 
 from __future__ import annotations
 
+import signal
 import zlib
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,7 @@ import pandas as pd
 import torch
 import xarray as xr
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from tamrf_xr import holdout, panchromatic
 from tamrf_xr.cube import Grid, fine_grid, groups_of
@@ -30,12 +30,12 @@ from tamrf_xr.days import count_days
 from tamrf_xr.errors import CubeError
 from tamrf_xr.fuser import Packing, Series
 from tamrf_xr.fusion import bands_of
-from tamrf_xr.methods.tamrf import KELVIN, STREAMS
-from tamrf_xr.model.config import STATISTICS, BandStatistics
+from tamrf_xr.model.device import upload
 from tamrf_xr.scale.reading import source_of
 from tamrf_xr.sensors import LANDSAT, SENSORS
 from tamrf_xr.tiles import Window
 from tamrf_xr.training.config import COARSE_M, DataConfig, Strategies
+from tamrf_xr.training.together import ALONE, Alone
 
 _SHARES = 10_000  # that a hash of where a site lies is cut into
 _DRAWS = 100  # of strategies, at most, until one leaves a date
@@ -47,7 +47,10 @@ Corner = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """What one sensor saw of one square."""
+    """What one sensor saw of one square, or of the squares of several samples, one after the other.
+
+    What says what to compute is on the CPU, so that no device has to be asked then.
+    """
 
     pixels: Tensor
     """(T, B, y, x): as read, int16 where a store was read; once standardised, float32 with NaN
@@ -60,21 +63,29 @@ class Patch:
     """(T,), float32, on the CPU: days from the origin of the slice."""
 
     given: Tensor
-    """(T,), bool: True where the date is an input, False where it is held back.
-
-    On the CPU: it says what to compute, and no device has to be asked then.
-    """
+    """(T,), bool, on the CPU: True where the date is an input, False where it is held back."""
 
     packing: Packing | None = None
     """How integers stand for physical values."""
 
+    clear: Tensor | None = None
+    """(T,), on the CPU: usable pixels inside the margin of the losses, where they were counted."""
+
+    dates: Alone = ALONE
+    """Which dates are whose."""
+
     def at(self, dates: Tensor) -> Patch:
-        """Return some dates, by their indices."""
-        pixels, valid, days, given = (
-            tensor[dates.to(tensor.device)]
-            for tensor in (self.pixels, self.valid, self.days, self.given)
+        """Return some dates, by their indices on the CPU."""
+        there = upload(dates, self.pixels.device)
+        return replace(
+            self,
+            pixels=self.pixels[there],
+            valid=self.valid[there],
+            days=self.days[dates],
+            given=self.given[dates],
+            clear=None if self.clear is None else self.clear[dates],
+            dates=self.dates.at(dates),
         )
-        return replace(self, pixels=pixels, valid=valid, days=days, given=given)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +100,9 @@ class Sample:
 
     strategy: str
     """How dates were held back."""
+
+    turns: int = 0
+    """Which of the eight ways that a square can lie it is to be learnt in; 0: as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +156,7 @@ def sites_of(cubes: Sequence[xr.DataTree], data: DataConfig) -> tuple[list[Site]
     train: list[Site] = []
     kept: list[Site] = []
     for number, cube in enumerate(cubes):
-        _check_trainable(cube, number)
+        check_trainable(cube, number)
         grid = fine_grid(cube)
         held = [c for c in _corners(grid, edge, edge) if _is_kept(grid, c, data)]
         free = [c for c in _corners(grid, edge, stride) if _is_apart(c, held, edge)]
@@ -158,7 +172,8 @@ def sites_of(cubes: Sequence[xr.DataTree], data: DataConfig) -> tuple[list[Site]
     return train, kept or train[-1:]
 
 
-def _check_trainable(cube: xr.DataTree, number: int) -> None:
+def check_trainable(cube: xr.DataTree, number: int) -> None:
+    """Refuse a cube that lacks bands or masks, by its number."""
     groups = groups_of(cube)
     for name, bands in bands_of(cube).items():
         if missing := [band.name for band in SENSORS[name].all_bands if band.name not in bands]:
@@ -277,13 +292,13 @@ class Patches(Dataset[Sample]):
         for name, chosen in drawn.items():
             series = self._read(site, name, chosen)
             patches[name] = Patch(
-                _turned(series.pixels, turns),
-                _turned(series.valid, turns),
+                torch.from_numpy(series.pixels),
+                torch.from_numpy(series.valid & ~_missing(series).any(axis=1)),
                 torch.from_numpy(days[name] + shift).float(),
                 torch.from_numpy(given[name]),
                 series.packing,
             )
-        return Sample(number, patches, strategy)
+        return Sample(number, patches, strategy, turns)
 
     def _read(self, site: Site, sensor: str, chosen: Days) -> Series:
         ratio = LANDSAT.ratio // SENSORS[sensor].ratio
@@ -294,10 +309,11 @@ class Patches(Dataset[Sample]):
         return self._sources[site.part.cube][sensor].series(window, days, packed=True)
 
 
-def _turned(images: npt.NDArray[Any], turns: int) -> Tensor:
-    """Return images in one of the eight ways that a square can lie; 0: as they are."""
-    turned = np.rot90(images, turns % 4, axes=(-2, -1))
-    return torch.from_numpy(np.ascontiguousarray(turned[..., ::-1] if turns >= 4 else turned))
+def _missing(series: Series) -> npt.NDArray[np.bool_]:
+    """Tell where a band was not seen."""
+    if series.packing is None:
+        return ~np.isfinite(series.pixels)
+    return np.equal(series.pixels, series.packing.fill)
 
 
 def draw_dates(days: Mapping[str, Days], most: int, rng: np.random.Generator) -> dict[str, Days]:
@@ -340,9 +356,12 @@ def hold_back(
 
 
 def read_ahead(
-    patches: Patches, numbers: Iterable[int], *, threads: int
+    patches: Patches, numbers: Iterable[int], *, threads: int, processes: int = 0
 ) -> Generator[Sample, None, None]:
-    """Give samples in order, read in threads some steps before they are asked for."""
+    """Give samples in order, read in threads or processes some steps before they are asked for."""
+    if processes:
+        yield from _from_processes(patches, numbers, processes)
+        return
     with ThreadPoolExecutor(max_workers=threads, thread_name_prefix="patches") as pool:
         waiting: deque[Future[Sample]] = deque()
         try:
@@ -357,44 +376,22 @@ def read_ahead(
                 future.cancel()
 
 
-def statistics_of(cubes: Sequence[xr.DataTree]) -> BandStatistics:
-    """Return mean and deviation of every band, with the published MTF and resolution.
-
-    Reflectance 0..1 and kelvin / 1000. Every usable pixel of every date counts the same. For a
-    sensor that no cube has, those published.
-
-    Raises
-    ------
-    CubeError
-        If masks or bands are missing, or a band has no usable pixel.
-    """
-    for number, cube in enumerate(cubes):
-        _check_trainable(cube, number)
-    values: dict[str, tuple[float, ...]] = {}
-    for sensor, stream in STREAMS.items():
-        bands = list(SENSORS[sensor].band_names)  # a cube may have its own order
-        groups = [groups_of(cube)[sensor] for cube in cubes if sensor in groups_of(cube)]
-        if not groups:
-            continue
-        count, total, squares = np.sum([_sums(group.sel(band=bands)) for group in groups], axis=0)
-        if not count.all():
-            raise CubeError(f"no usable pixel of /{sensor} in {len(cubes)} cube(s)")
-        mean = total / count
-        values[f"{stream}_mean"] = tuple(mean.tolist())
-        values[f"{stream}_std"] = tuple(np.sqrt(squares / count - mean**2).tolist())
-    return replace(STATISTICS["all"], **values)
+def _from_processes(patches: Patches, numbers: Iterable[int], count: int) -> Iterator[Sample]:
+    return iter(
+        DataLoader(
+            patches,
+            sampler=numbers,
+            batch_size=None,
+            num_workers=count,
+            multiprocessing_context="spawn",  # decoders have threads, which a fork does not survive
+            worker_init_fn=_leave_signals,
+            prefetch_factor=4,
+        )
+    )
 
 
-def _sums(group: xr.Dataset) -> npt.NDArray[np.float64]:
-    """Return (3, band): number, sum and sum of squares of the usable pixels, date by date."""
-    sums = np.zeros((3, group.sizes["band"] + ("surface_temperature" in group)))
-    for date in range(group.sizes["time"]):
-        image = group.isel(time=date).load()
-        layers = list(image["reflectance"].values)
-        if "surface_temperature" in image:
-            layers.append(image["surface_temperature"].values * KELVIN)
-        for band, layer in enumerate(layers):
-            values = layer[image["valid"].values.astype(bool)].astype(np.float64)
-            values = values[np.isfinite(values)]
-            sums[:, band] += len(values), values.sum(), (values**2).sum()
-    return sums
+def _leave_signals(number: int) -> None:
+    """Let only the process that trains hear the signals that stop a run, which all get."""
+    del number
+    for sign in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
+        signal.signal(sign, signal.SIG_IGN)

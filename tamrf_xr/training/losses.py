@@ -1,6 +1,7 @@
-"""The losses of training, each a small function, and their sum over one patch pair.
+"""The losses of training, each a small function, and their sum over a patch pair, or over several.
 
 Shapes: T dates, B bands, y x the sensor's own grid, Y X the 10 m grid. All values standardised.
+Of several patch pairs, dates lie one after the other, and what is a scalar of one is (S,) of S.
 Equations are those of Michel and Inglada, RSE 2025, hal-05101526, section on training.
 """
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from tamrf_xr.errors import OptionError
+from tamrf_xr.model.device import upload
 from tamrf_xr.model.network import Tamrf, crop
 from tamrf_xr.sensors import LANDSAT, SENTINEL2
 from tamrf_xr.training.config import LossConfig
@@ -27,6 +29,7 @@ from tamrf_xr.training.perceptual import (
     resolution_groups,
     smooth_l1,
 )
+from tamrf_xr.training.together import ALONE, Alone
 
 _FEWEST_TOKENS = 1000
 """Tokens that a covariance needs."""
@@ -50,6 +53,9 @@ class Predicted:
 
     encoded: Tensor | None = None
     """(..., D): tokens after the encoder; decorrelation needs them."""
+
+    tokens: Alone = ALONE
+    """Which of them are whose."""
 
     spared: int = 0
     """Pixels on every side that were not predicted: a part of the margin, see `spare_border`."""
@@ -125,7 +131,7 @@ def training_loss(
     *,
     tools: LossTools,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return the loss of one patch pair, and what it is made of.
+    """Return the loss of each patch pair, and what it is made of.
 
     ``clear + masked_weight * masked + decorrelation_weight * decorrelation``, where each of the
     two sets of dates, given and held back, has a data, a triplet and a perceptual loss, weighed by
@@ -145,11 +151,12 @@ def training_loss(
     Returns
     -------
     total : Tensor
-        Scalar, float32 whatever the autocast.
+        Scalar, or (S,); float32 whatever the autocast.
     partials : dict
         Every loss before its weight, detached: ``"clear_hr_data"``, ``"masked_lr_triplet"``,
         ``"clear_perceptual_20m"`` and ``"clear_perceptual"`` (their mean), ``"decorrelation"``;
-        and, weighed, ``"clear"``, ``"masked"`` and ``"total"``. What has no date is left out.
+        and, weighed, ``"clear"``, ``"masked"`` and ``"total"``. What has no date is left out, or
+        0 where another pair has some.
 
     Raises
     ------
@@ -158,17 +165,18 @@ def training_loss(
     """
     _check(predicted, config, tools)
     pair = _prepared(predicted, seen, config.margin, tools)
-    dates = sum(len(patch.days) for patch in seen.values())
+    dates = sum(patch.dates.count(patch.days) for patch in seen.values())
     partials: dict[str, Tensor] = {}
     for name, given in (("clear", True), ("masked", False)):
         partials[name] = predicted.hr.new_zeros((), dtype=torch.float32)
-        for part, loss, weight in _losses(pair.where(given=given), config, tools, given=given):
+        for part, loss, n, weight in _losses(pair.where(given=given), config, tools, given=given):
             partials[f"{name}_{part}"] = loss
             if weight:
-                partials[name] = partials[name] + weight / dates * loss
+                partials[name] = partials[name] + n * weight / dates * loss
     total = partials["clear"] + config.masked_weight * partials["masked"]
     if config.decorrelation_weight and predicted.encoded is not None:
-        partials["decorrelation"] = decorrelation_loss(predicted.encoded)
+        apart = predicted.tokens.apply(decorrelation_loss, predicted.encoded)
+        partials["decorrelation"] = apart
         total = total + config.decorrelation_weight * partials["decorrelation"]
     return total, {name: loss.detach() for name, loss in {**partials, "total": total}.items()}
 
@@ -182,7 +190,7 @@ def data_loss(predicted: Tensor, seen: Patch, config: LossConfig) -> Tensor:
     share = seen.valid.float().mean(dim=(1, 2), keepdim=True)
     usable = seen.valid & (share >= config.min_valid)
     target = torch.where(seen.valid[:, None], seen.pixels, 0.0)
-    return smooth_l1(predicted, target, usable, config.beta)
+    return smooth_l1(predicted, target, usable, seen.dates, beta=config.beta)
 
 
 def triplet_loss(predicted: Tensor, seen: Patch, config: LossConfig) -> Tensor:
@@ -199,12 +207,7 @@ def triplet_loss(predicted: Tensor, seen: Patch, config: LossConfig) -> Tensor:
     ----------
     Balntas et al., "Learning local feature descriptors with triplets", BMVC 2016 (anchor swap).
     """
-    days = seen.days.to(seen.valid.device).float()
-    gaps = (days[:, None] - days).abs()  # (T, T)
-    gaps = gaps.masked_fill(gaps >= config.triplet_days, torch.inf)
-    wait, nearest = torch.where(seen.valid, gaps[..., None, None], torch.inf).min(dim=1)
-    clear = torch.where(seen.valid[:, None], seen.pixels, 0.0)
-    positive = clear.gather(0, nearest[:, None].expand_as(clear))
+    wait, positive = _nearest_valid(seen, within=config.triplet_days)
     usable = (~seen.valid & wait.isfinite())[:, None] & seen.pixels.isfinite()
     each = functional.triplet_margin_loss(
         predicted[..., None],  # one scalar a sample
@@ -214,7 +217,25 @@ def triplet_loss(predicted: Tensor, seen: Patch, config: LossConfig) -> Tensor:
         swap=True,
         reduction="none",
     )
-    return (each * usable).sum() / usable.sum().clamp(min=1)
+    return seen.dates.mean(each, usable)
+
+
+def _nearest_valid(seen: Patch, *, within: float) -> tuple[Tensor, Tensor]:
+    """Return the valid pixel at the same place that is nearest in time, of the same series.
+
+    Returns
+    -------
+    wait, positive : Tensor
+        (T, y, x), days to it, infinite if it is not nearer than `within`; (T, B, y, x), its bands.
+    """
+    dates, valid = seen.dates, seen.dates.padded(seen.valid)  # (S, M, y, x)
+    days = dates.padded(upload(seen.days, seen.valid.device).float())
+    gaps = (days[:, :, None] - days[:, None]).abs()  # (S, M, M)
+    gaps = gaps.masked_fill(gaps >= within, torch.inf)
+    wait, nearest = torch.where(valid[:, None], gaps[..., None, None], torch.inf).min(dim=2)
+    clear = dates.padded(torch.where(seen.valid[:, None], seen.pixels, 0.0))
+    positive = clear.gather(1, nearest[:, :, None].expand_as(clear))
+    return dates.in_a_row(wait), dates.in_a_row(positive)
 
 
 def decorrelation_loss(tokens: Tensor) -> Tensor:
@@ -249,15 +270,14 @@ class _Pair:
 
     def where(self, *, given: bool) -> _Pair:
         """Return the dates that were inputs, or those that were not."""
-        dates = {
-            name: (patch.given == given).nonzero()[:, 0].to(patch.valid.device)
-            for name, patch in self.seen.items()
-        }
+        dates = {name: (seen.given == given).nonzero()[:, 0] for name, seen in self.seen.items()}
+        on = {name: upload(own, self.fine.device) for name, own in dates.items()}
+        at_hr = None if self.lr_at_hr is None else self.lr_at_hr[on["hr"]]
         return _Pair(
             {name: patch.at(dates[name]) for name, patch in self.seen.items()},
-            {name: images[dates[name]] for name, images in self.degraded.items()},
-            self.fine[dates["hr"]],
-            None if self.lr_at_hr is None else self.lr_at_hr[dates["hr"]],
+            {name: images[on[name]] for name, images in self.degraded.items()},
+            self.fine[on["hr"]],
+            at_hr,
         )
 
 
@@ -276,32 +296,38 @@ def _prepared(
 
 def _losses(
     pair: _Pair, config: LossConfig, tools: LossTools, *, given: bool
-) -> Iterator[tuple[str, Tensor, float]]:
-    """Yield the name, value and weight of every loss of one set; weights are to be divided by N.
+) -> Iterator[tuple[str, Tensor, int | Tensor, float]]:
+    """Yield the name and value of every loss of one set, its number of dates and its weight.
 
     A loss of weight 0 is told, but is no part of the total.
     """
     for sensor, bands in (("hr", tools.hr), ("lr", tools.lr)):
         predicted, seen, first = pair.degraded[sensor], pair.seen[sensor], bands.reflectances
-        dates = len(seen.days)
-        if not dates:
+        if not len(seen.days):
             continue
+        dates = seen.dates.count(seen.days)
         reflectance = predicted[:, :first], replace(seen, pixels=seen.pixels[:, :first])
         compared = (predicted, seen) if given else reflectance
-        yield f"{sensor}_data", data_loss(*compared, config), dates
+        yield f"{sensor}_data", data_loss(*compared, config), dates, 1.0
         if config.triplet_weight:
-            weight = dates * config.triplet_weight
-            yield f"{sensor}_triplet", triplet_loss(*reflectance, config), weight
+            loss = triplet_loss(*reflectance, config)
+            yield f"{sensor}_triplet", loss, dates, config.triplet_weight
     if config.perceptual != "off" and pair.lr_at_hr is not None and len(pair.fine):
-        groups = resolution_groups(
-            pair.fine, pair.lr_at_hr, pair.seen["hr"], hr_bands=tools.hr, lr_bands=tools.lr
-        )
-        compare = partial(smooth_l1, beta=config.beta) if tools.lpips is None else tools.lpips
-        losses = perceptual_losses(groups, pair.seen["hr"].valid, compare, config)
-        yield from ((f"perceptual_{name}", loss, 0.0) for name, loss in losses.items())
-        if losses:
-            loss = mean_of_kept(losses.values(), config.max_perceptual)
-            yield "perceptual", loss, len(pair.fine) * config.perceptual_weight
+        yield from _perceptual(pair, pair.lr_at_hr, config, tools)
+
+
+def _perceptual(
+    pair: _Pair, lr_at_hr: Tensor, config: LossConfig, tools: LossTools
+) -> Iterator[tuple[str, Tensor, int | Tensor, float]]:
+    seen = pair.seen["hr"]
+    groups = resolution_groups(pair.fine, lr_at_hr, seen, hr_bands=tools.hr, lr_bands=tools.lr)
+    compare = partial(smooth_l1, beta=config.beta) if tools.lpips is None else tools.lpips
+    found = perceptual_losses(groups, seen, compare, config)
+    dates = seen.dates.count(seen.days)
+    yield from ((f"perceptual_{name}", one.loss, dates, 0.0) for name, one in found.items())
+    if found:
+        loss = mean_of_kept(found.values(), config.max_perceptual)
+        yield "perceptual", loss, dates, config.perceptual_weight
 
 
 def _check(predicted: Predicted, config: LossConfig, tools: LossTools) -> None:

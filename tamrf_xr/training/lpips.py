@@ -18,6 +18,7 @@ from tamrf_xr.errors import ModelError, OptionError, SourceNotFoundError
 from tamrf_xr.model.foreign import read_tensors
 from tamrf_xr.model.scrutiny import check_values
 from tamrf_xr.paths import local_path
+from tamrf_xr.training.together import ALONE, Alone
 
 STAGES: Final = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 """Channels of the convolutions of VGG16, by stage; 2 x 2 max pooling lies between stages."""
@@ -61,24 +62,28 @@ class MaskedLpips(nn.Module):
             self.register_buffer(f"head{index}", head.detach().clone().float())
         self.requires_grad_(False)
 
-    def forward(self, predicted: Tensor, expected: Tensor, valid: Tensor) -> Tensor:
+    def forward(
+        self, predicted: Tensor, expected: Tensor, valid: Tensor, dates: Alone = ALONE
+    ) -> Tensor:
         """Return the distance of (T, P, Y, X) to `expected`, over valid (T, Y, X) pixels.
 
-        The mean over all images; zero where no feature is valid. Follows autocast in the
-        convolutions; only `predicted` is differentiated.
+        The mean over all images of a sample; zero where no feature is valid. Follows autocast in
+        the convolutions; only `predicted` is differentiated.
         """
         x, y = (images.flatten(0, 1)[:, None] for images in (predicted, expected))
         bands, invalid = predicted.shape[1], (~valid)[:, None].float()
-        distance, left, total = predicted.new_zeros(()), predicted.new_zeros(()), 0
+        distance, left = predicted.new_zeros(()), predicted.new_zeros(())
+        total: int | Tensor = 0
         for index, channels in enumerate(STAGES):
             x = self._features(x, index)
             with torch.no_grad():
                 y = self._features(y, index)
                 invalid = _touched(invalid, len(channels), pool=index > 0)
             usable = (invalid == 0).float()
-            distance = distance + self._distance(x, y, usable.repeat_interleave(bands, 0), index)
-            left = left + usable.sum() * x.shape[1]
-            total += usable.numel() * x.shape[1]
+            each = self._distance(x, y, usable.repeat_interleave(bands, 0), index)
+            distance = distance + dates.average(each.unflatten(0, (-1, bands)))
+            left = left + dates.total(usable) * x.shape[1]
+            total = total + dates.count(usable) * (usable[0].numel() * x.shape[1])
         return distance * (total / left.clamp(min=1))
 
     def _features(self, maps: Tensor, index: int) -> Tensor:
@@ -86,12 +91,13 @@ class MaskedLpips(nn.Module):
         return features
 
     def _distance(self, x: Tensor, y: Tensor, usable: Tensor, index: int) -> Tensor:
-        """Average over the usable features (N, 1, y, x) of each image, then over images."""
+        """Average over the usable features (N, 1, y, x) of each image: (N,)."""
         head = self.get_buffer(f"head{index}")[:, None, None]
         x, y = (functional.normalize(features.float(), eps=1e-10) for features in (x, y))
         each = ((x - y).square() * head).sum(dim=1, keepdim=True)
         count = usable.sum(dim=(1, 2, 3)).clamp(min=1)
-        return ((each * usable).sum(dim=(1, 2, 3)) / count).mean()
+        averages: Tensor = (each * usable).sum(dim=(1, 2, 3)) / count
+        return averages
 
 
 def _rectified(weight: Tensor, bias: Tensor) -> nn.Sequential:

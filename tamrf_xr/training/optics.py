@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -32,6 +33,10 @@ class SensorBands:
     resolution: tuple[float, ...]
     """Native resolution of each band, metres."""
 
+    positions: Mapping[float, Tensor]
+    """Indices of the bands of each native resolution, where they are needed: a list of them would
+    be brought to the device each time, which waits for it."""
+
     ratio: int
     """Pixels of 10 m across one pixel of the sensor's grid."""
 
@@ -40,9 +45,9 @@ class SensorBands:
         """How many bands, from the first, are reflectances: the thermal one, coarser, is last."""
         return sum(gsd <= LANDSAT.gsd for gsd in self.resolution)
 
-    def at(self, resolution: float) -> list[int]:
-        """Return the indices of the bands of one native resolution, in metres."""
-        return [band for band, found in enumerate(self.resolution) if found == resolution]
+    def at(self, bands: Tensor, resolution: float) -> Tensor:
+        """Return those of the bands (T, B, Y, X) that have one native resolution, in metres."""
+        return bands[:, self.positions[resolution]]
 
 
 def sensor_bands(model: Tamrf, sensor: Literal["hr", "lr"]) -> SensorBands:
@@ -53,7 +58,11 @@ def sensor_bands(model: Tamrf, sensor: Literal["hr", "lr"]) -> SensorBands:
     kernels = [psf.kernel(m, g, reach=reach).sum(axis=0) for m, g in zip(mtfs, gsds, strict=True)]
     profiles = torch.from_numpy(np.stack(kernels)).to(values["mean"])
     ratio = model.config.ratio if sensor == "lr" else 1
-    return SensorBands(**values, profiles=profiles, resolution=tuple(gsds), ratio=ratio)
+    device, found = profiles.device, torch.tensor(gsds)
+    positions = {gsd: (found == gsd).nonzero()[:, 0].to(device) for gsd in set(gsds)}
+    return SensorBands(
+        **values, profiles=profiles, resolution=tuple(gsds), positions=positions, ratio=ratio
+    )
 
 
 def as_seen(predicted: Tensor, bands: SensorBands) -> Tensor:

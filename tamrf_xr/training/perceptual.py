@@ -13,13 +13,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from tamrf_xr.model.device import upload
 from tamrf_xr.sensors import FINE_GSD, LANDSAT, SENTINEL2
 from tamrf_xr.training.config import LossConfig
 from tamrf_xr.training.data import Patch
 from tamrf_xr.training.optics import SensorBands
+from tamrf_xr.training.together import ALONE, Alone
 
-Compare = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""From predicted (T, P, Y, X), expected (T, P, Y, X) and valid (T, Y, X) to one number."""
+Compare = Callable[[Tensor, Tensor, Tensor, Alone], Tensor]
+"""From predicted (T, P, Y, X), expected (T, P, Y, X), valid (T, Y, X) and whose dates they are, to
+one number a sample."""
 
 _RED_EDGE, _THERMAL = 20.0, 90.0
 _RED, _NIR = SENTINEL2.band_names.index("B04"), SENTINEL2.band_names.index("B08")
@@ -48,17 +51,28 @@ class Group:
     """Weight within the perceptual loss."""
 
 
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A group held against its regression."""
+
+    loss: Tensor
+    """Scaled; a scalar, or (S,) of several samples, 0 of those without a date."""
+
+    dates: Alone
+    """Those clear enough."""
+
+
 def perceptual_losses(
-    groups: Iterable[Group], valid: Tensor, compare: Compare, config: LossConfig
-) -> dict[str, Tensor]:
+    groups: Iterable[Group], seen: Patch, compare: Compare, config: LossConfig
+) -> dict[str, Compared]:
     """Compare each group with its regression, over the dates clear enough for one.
 
     Parameters
     ----------
     groups
         Of all dates.
-    valid
-        (T, Y, X), of the HR sensor.
+    seen
+        By the HR sensor.
     compare
         LPIPS or `smooth_l1`.
     config
@@ -67,26 +81,31 @@ def perceptual_losses(
     Returns
     -------
     dict
-        The scaled loss of each group by name; nothing where no date is clear enough.
+        By the name of the group; nothing where no date is clear enough.
     """
-    counts = valid.flatten(1).sum(dim=1).cpu()
+    valid = seen.valid
+    counts = valid.flatten(1).sum(dim=1).cpu() if seen.clear is None else seen.clear
     clear = counts >= (1 - config.max_invalid) * valid[0].numel()
     losses = {}
     for group in groups:
         enough = _SAMPLES * group.predicted.shape[1] * group.regressors.shape[1]
-        dates = (clear & (counts >= enough)).nonzero()[:, 0].to(valid.device)
-        if len(dates):
-            predicted, usable = group.predicted[dates], valid[dates]
-            expected = regress(predicted, group.regressors[dates], usable)
-            losses[group.name] = group.scale * compare(predicted, expected, usable)
+        chosen = (clear & (counts >= enough)).nonzero()[:, 0]
+        if len(chosen):
+            dates, there = seen.dates.at(chosen), upload(chosen, valid.device)
+            predicted, usable = group.predicted[there], valid[there]
+            expected = regress(predicted, group.regressors[there], usable)
+            loss = group.scale * compare(predicted, expected, usable, dates)
+            losses[group.name] = Compared(loss, dates)
     return losses
 
 
-def mean_of_kept(losses: Iterable[Tensor], most: float) -> Tensor:
+def mean_of_kept(losses: Iterable[Compared], most: float) -> Tensor:
     """Return the mean of the losses that are at most `most`; 0 if none is, or all are NaN."""
-    stacked = torch.stack(list(losses))
-    kept = stacked.detach() <= most  # False for NaN
-    return torch.where(kept, stacked, 0.0).sum() / kept.sum().clamp(min=1)
+    losses = list(losses)
+    stacked = torch.stack([one.loss for one in losses])
+    small = stacked.detach() <= most  # False for NaN
+    kept = torch.stack([own & one.dates.present() for own, one in zip(small, losses, strict=True)])
+    return torch.where(kept, stacked, 0.0).sum(dim=0) / kept.sum(dim=0).clamp(min=1)
 
 
 def resolution_groups(
@@ -109,11 +128,11 @@ def resolution_groups(
         One for each of the three; NDVI is that of reflectances, whatever the statistics.
     """
     clear = torch.where(seen.valid[:, None], seen.pixels, 0.0)
-    fine = clear[:, hr_bands.at(FINE_GSD)]
-    yield Group("20m", hr[:, hr_bands.at(_RED_EDGE)], fine)
-    yield Group("30m", lr_at_hr[:, lr_bands.at(LANDSAT.gsd)], fine)
+    fine = hr_bands.at(clear, FINE_GSD)
+    yield Group("20m", hr_bands.at(hr, _RED_EDGE), fine)
+    yield Group("30m", lr_bands.at(lr_at_hr, LANDSAT.gsd), fine)
     with_ndvi = torch.cat([fine, _ndvi(clear, hr_bands)], dim=1)
-    yield Group("90m", lr_at_hr[:, lr_bands.at(_THERMAL)], with_ndvi, _THERMAL_SCALE)
+    yield Group("90m", lr_bands.at(lr_at_hr, _THERMAL), with_ndvi, _THERMAL_SCALE)
 
 
 def regress(predicted: Tensor, regressors: Tensor, valid: Tensor) -> Tensor:
@@ -154,11 +173,13 @@ def regress(predicted: Tensor, regressors: Tensor, valid: Tensor) -> Tensor:
     return explained.reshape(predicted.shape).to(predicted.dtype)
 
 
-def smooth_l1(predicted: Tensor, expected: Tensor, valid: Tensor, beta: float) -> Tensor:
+def smooth_l1(
+    predicted: Tensor, expected: Tensor, valid: Tensor, dates: Alone = ALONE, *, beta: float
+) -> Tensor:
     """Return the mean SmoothL1 of (T, P, Y, X) over the valid pixels (T, Y, X); 0 where none is."""
     each = functional.smooth_l1_loss(predicted, expected, beta=beta, reduction="none")
     weight = valid[:, None].expand_as(each)
-    return (each * weight).sum() / weight.sum().clamp(min=1)
+    return dates.mean(each, weight)
 
 
 def _ndvi(seen: Tensor, bands: SensorBands) -> Tensor:

@@ -1,8 +1,9 @@
 """The training loop: steps and validations, the same however a run is cut in pieces.
 
-Everything drawn depends on (seed, sample number) alone: where a run is stopped and resumed, and
-over how many processes a batch is shared, changes no draw. A batch is a sum over patch pairs, one
-after the other: series of any length go together without padding or masks.
+Samples are drawn from (seed, sample number) alone, dropout from (seed, number of the first sample
+that is computed at once): where a run is stopped and resumed changes no draw. A batch is a sum over
+patch pairs, in stacks of `run.stack` that are computed at once; see `tamrf_xr.training.stack`.
+Nothing within a step waits for the device; its losses are read once, at its end.
 
 Inside, sensors have the network's names, ``"lr"`` and ``"hr"``.
 """
@@ -16,8 +17,9 @@ import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Any, cast
 
 import torch
@@ -25,14 +27,18 @@ import xarray as xr
 from torch import Tensor, distributed, nn
 
 from tamrf_xr.errors import OptionError
-from tamrf_xr.methods.tamrf import STREAMS, standardise
 from tamrf_xr.model.network import Tamrf
 from tamrf_xr.model.precision import Precision, check_card, fastest, products
-from tamrf_xr.training.config import OptimConfig, TrainConfig
-from tamrf_xr.training.data import Patch, Patches, Sample, read_ahead, sites_of
-from tamrf_xr.training.losses import Predicted, loss_tools, spare_border, training_loss
+from tamrf_xr.training.compiling import compile_parts
+from tamrf_xr.training.config import FINE_M, DataConfig, OptimConfig, TrainConfig
+from tamrf_xr.training.data import Patches, Sample, read_ahead, sites_of
+from tamrf_xr.training.losses import loss_tools, spare_border, training_loss
+from tamrf_xr.training.stack import predict, standardised
 
 VALIDATION_SEED = 42
+MOST_ROWS = 65_535
+"""Pixels at once: a grid of CUDA has no more blocks along its last axis."""
+
 Partials = dict[str, float]
 
 
@@ -138,10 +144,15 @@ class Trainer:
         set_dropout(model, optim.dropout)
         self.precision = _precision(model.hr_mean.device, run.precision)
         self.tools = loss_tools(model, config.loss)
-        self.optimizer = torch.optim.Adam(model.parameters(), lr=optim.lr)
+        device = model.hr_mean.device
+        self.stack = run.stack or automatic_stack(config, device)
+        self.fused = device.type == "cuda"
+        self.optimizer = torch.optim.Adam(model.parameters(), lr=optim.lr, fused=self.fused)
         for parameter in model.parameters():
             parameter.grad = torch.zeros_like(parameter)
         self.average = copy.deepcopy(model).eval() if optim.average else None
+        if run.compile:
+            compile_parts(model)
         train, kept = sites_of(cubes, config.data)
         draw = partial(Patches, cubes, data=config.data, strategies=config.masking.strategies)
         self.patches = draw(sites=train, seed=run.seed, count=optim.steps * optim.batch)
@@ -157,7 +168,8 @@ class Trainer:
         optim, world = self.config.optim, self.world
         share = range(world.rank, optim.batch, world.size)
         numbers = (step * optim.batch + i for step in range(self.step, optim.steps) for i in share)
-        samples = read_ahead(self.patches, numbers, threads=self.config.data.threads)
+        data = self.config.data
+        samples = read_ahead(self.patches, numbers, threads=data.threads, processes=data.processes)
         with contextlib.closing(samples):
             while self.step < optim.steps:
                 yield self._step([next(samples) for _ in share])
@@ -167,39 +179,54 @@ class Trainer:
         self.model.train()
         # Zeros, not None: a sensor that no sample gave means the same to one process and to many.
         self.optimizer.zero_grad(set_to_none=False)
-        sums: defaultdict[str, float] = defaultdict(float)
-        for sample in samples:
+        told = []
+        for stack in stacks(samples, self.stack):
             # Dropout takes no generator of its own.
-            torch.manual_seed((self.config.run.seed << 32) + sample.number)  # noqa: TID251
+            torch.manual_seed((self.config.run.seed << 32) + stack[0].number)  # noqa: TID251
             with products(self.precision):
-                total, partials = self.loss(self.model, sample)
-                (total / optim.batch).backward()
-            for name, value in partials.items():
-                sums[name] += float(value) / optim.batch
+                total, partials = self.loss(self.model, *stack)
+                (total.sum() / optim.batch).backward()
+            told.append(partials)
         self.world.add_gradients(self.model)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), optim.clip)
         rate = learning_rate(self.step, optim)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        if torch.isfinite(norm):  # the same in every process; what is not would stay in Adam
-            self.optimizer.step()
-            self._move_average()
+        self._update(torch.isfinite(norm))
         self.step += 1
-        return self.world.add(sums) | {"gradient_norm": float(norm), "lr": rate}
+        *sums, length = read([*told, {"norm": norm.detach()}])
+        return self.world.add(_means(sums, optim.batch)) | {
+            "gradient_norm": length["norm"][0],
+            "lr": rate,
+        }
 
-    def _move_average(self) -> None:
+    def _update(self, finite: Tensor) -> None:
+        """Change the weights if gradients are finite, which is the same in every process.
+
+        What is not would stay in Adam. On a CPU the flag is there to be looked at; a GPU looks at
+        it itself, so that nobody waits for it.
+        """
+        if self.fused:
+            self.optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
+        elif not finite:
+            return
+        self.optimizer.step()
+        self._move_average(finite)
+
+    def _move_average(self, finite: Tensor) -> None:
         """Move the average towards the weights; early on, faster."""
         if self.average is None:
             return
         decay = min(self.config.optim.average, (1 + self.step) / (10 + self.step))
+        share = finite * (1 - decay) if self.fused else 1 - decay
         with torch.no_grad():
             for slow, fast in zip(self.average.parameters(), self.model.parameters(), strict=True):
-                slow.lerp_(fast, 1 - decay)
+                slow.lerp_(fast, share)
 
-    def loss(self, model: Tamrf, sample: Sample) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss of one sample, and what it is made of."""
+    def loss(self, model: Tamrf, *samples: Sample) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss of each of some samples, computed at once, and what it is made of."""
         loss = self.config.loss
-        seen = standardised(sample, self.model)
+        seen = standardised(samples, self.model, margin=loss.margin)
         with self._autocast():
             predicted = predict(model, seen, spare=spare_border(loss, self.tools))
             return training_loss(predicted, seen, loss, tools=self.tools)
@@ -214,13 +241,12 @@ class Trainer:
         """Return the mean losses over the validation samples, the same each time."""
         model, world = self.best_model.eval(), self.world
         numbers = range(world.rank, len(self.validation), world.size)
-        sums: defaultdict[str, float] = defaultdict(float)
-        for sample in read_ahead(self.validation, numbers, threads=self.config.data.threads):
+        samples = read_ahead(self.validation, numbers, threads=self.config.data.threads)
+        told = []
+        while stack := tuple(islice(samples, self.stack)):
             with products(self.precision):
-                partials = self.loss(model, sample)[1]
-            for name, value in partials.items():
-                sums[name] += float(value) / len(self.validation)
-        return world.add(sums)
+                told.append(self.loss(model, *stack)[1])
+        return world.add(_means(read(told), len(self.validation)))
 
     def state(self) -> dict[str, Any]:
         """Return what a run needs to go on as if it had never stopped."""
@@ -235,9 +261,50 @@ class Trainer:
         """Go on from a `state`."""
         self.step = state["step"]
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        kept = state["optimizer"]
+        groups = [group | {"fused": self.fused} for group in kept["param_groups"]]
+        self.optimizer.load_state_dict({**kept, "param_groups": groups})  # of another device, too
         if self.average is not None:
             self.average.load_state_dict(state["average"])
+
+
+def automatic_stack(config: TrainConfig, device: torch.device) -> int:
+    """Return how many samples are computed at once where none is asked for.
+
+    On a GPU as many as have no more dates times pixels than one of the paper's, and no more pixels
+    than kernels of attention take rows. It hangs on the configuration alone, not on what memory is
+    free, so that a run that goes on computes the same. On a CPU one.
+    """
+    if device.type == "cpu":
+        return 1
+    pixels, paper = (config.data.patch_m // FINE_M) ** 2, DataConfig()
+    most = (paper.patch_m // FINE_M) ** 2 * paper.dates
+    return max(1, min(most // (pixels * config.data.dates), MOST_ROWS // pixels))
+
+
+def stacks(samples: Sequence[Sample], size: int) -> Iterator[Sequence[Sample]]:
+    """Cut samples, in order, into stacks of at most `size`."""
+    return (samples[first : first + size] for first in range(0, len(samples), size))
+
+
+def read(told: Sequence[Mapping[str, Tensor]]) -> list[dict[str, list[float]]]:
+    """Read losses from their device, all at once; each has one number a sample."""
+    flat = [value.float().flatten() for partials in told for value in partials.values()]
+    numbers = iter(torch.cat(flat).tolist())
+    return [
+        {name: list(islice(numbers, value.numel())) for name, value in partials.items()}
+        for partials in told
+    ]
+
+
+def _means(told: Sequence[Mapping[str, Sequence[float]]], count: int) -> dict[str, float]:
+    """Return the sum of each loss over all samples, divided by `count`."""
+    sums: defaultdict[str, float] = defaultdict(float)
+    for partials in told:
+        for name, values in partials.items():
+            for value in values:
+                sums[name] += value / count
+    return dict(sums)
 
 
 def _precision(device: torch.device, asked: str) -> Precision:
@@ -254,75 +321,3 @@ def set_dropout(model: nn.Module, rate: float) -> None:
             module.p = rate
         elif isinstance(module, nn.MultiheadAttention):
             module.dropout = rate
-
-
-def standardised(sample: Sample, model: Tamrf) -> dict[str, Patch]:
-    """Bring a sample to the device of a model, integers as integers, and standardise it there.
-
-    A sensor that the cube lacks has no date.
-    """
-    seen = {STREAMS[name]: _standardised(name, own, model) for name, own in sample.patches.items()}
-    config = model.config
-    if "lr" not in seen:
-        seen["lr"] = _nothing(config.lr_bands, seen["hr"], 1 / config.ratio)
-    if "hr" not in seen:
-        seen["hr"] = _nothing(config.hr_bands, seen["lr"], config.ratio)
-    return seen
-
-
-def _standardised(sensor: str, patch: Patch, model: Tamrf) -> Patch:
-    device = model.hr_mean.device
-    pixels, missing = standardise(model, sensor, patch.pixels.to(device), patch.packing)
-    return replace(
-        patch,
-        pixels=pixels.masked_fill_(missing, torch.nan),
-        valid=patch.valid.to(device) & ~missing.any(dim=1),
-        packing=None,
-    )
-
-
-def _nothing(bands: int, other: Patch, scale: float) -> Patch:
-    """Return no date of a sensor, on a grid `scale` times as fine as that of the other."""
-    size = [round(side * scale) for side in other.valid.shape[-2:]]
-    return Patch(
-        other.pixels.new_empty(0, bands, *size),
-        other.valid.new_empty(0, *size),
-        other.days[:0],
-        other.given[:0],
-    )
-
-
-def predict(model: Tamrf, seen: Mapping[str, Patch], *, spare: int = 0) -> Predicted:
-    """Let a network, in training or not, predict every date of a sample from those given.
-
-    Parameters
-    ----------
-    model
-        The network.
-    seen
-        From `standardised`.
-    spare
-        From `losses.spare_border`: so many pixels of 10 m on every side are seen by the encoders,
-        and not predicted.
-    """
-    encoded = model.encode(*_given(seen["lr"]), *_given(seen["hr"]), margin=spare)
-    days = torch.cat([patch.days for patch in seen.values()]).unique()  # either sensor's, once
-    bands = model.decode(encoded, days.to(encoded.device)[None])[0]
-    at_lr, at_hr = (torch.searchsorted(days, seen[name].days) for name in ("lr", "hr"))
-    first = model.config.lr_bands
-    return Predicted(
-        hr=bands[at_hr, first:],
-        lr=bands[at_lr, :first],
-        lr_at_hr=bands[at_hr, :first],
-        encoded=encoded,
-        spared=spare,
-    )
-
-
-def _given(patch: Patch) -> tuple[Tensor | None, Tensor | None]:
-    """Return pixels (1, T, B, y, x) and days (1, T) of the dates given; None for none."""
-    if not patch.given.any():
-        return None, None
-    given = patch.at(patch.given.nonzero()[:, 0])
-    pixels = given.pixels.nan_to_num(0.0)
-    return pixels[None], given.days.to(pixels.device)[None]

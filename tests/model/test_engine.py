@@ -18,7 +18,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from tamrf_xr.errors import ModelError
-from tamrf_xr.model import engine as engine_module
 from tamrf_xr.model import footprint, precision
 from tamrf_xr.model.attend import PixelModel
 from tamrf_xr.model.config import NetworkConfig
@@ -337,7 +336,7 @@ def test_cuda_on_kernels_equals_cpu(small: Tamrf, kind: Any, bound: float) -> No
 def test_blocks_cover_a_grid_once() -> None:
     for height, width, pixels in ((5, 7, 3), (5, 7, 7), (5, 7, 16), (1, 1, 1), (4, 330, 192)):
         seen = np.zeros((height, width), int)
-        for y, x in engine_module._blocks(height, width, pixels):
+        for y, x in footprint.blocks(height, width, pixels):
             assert seen[y, x].size <= pixels
             seen[y, x] += 1
         assert (seen == 1).all()

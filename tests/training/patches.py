@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
+from torch import Tensor
 
 from tamrf_xr.model.config import NetworkConfig
 from tamrf_xr.model.network import Tamrf
 from tamrf_xr.training.config import LossConfig
 from tamrf_xr.training.data import Patch
 from tamrf_xr.training.losses import LossTools, Predicted, loss_tools
+from tamrf_xr.training.perceptual import Compare, Group, perceptual_losses
 
 SMALL = LossConfig(margin=3, perceptual="smooth_l1", decorrelation_weight=0.1)
 """Every loss that needs no file, for patches of 33 pixels."""
@@ -29,6 +33,16 @@ def patch(bands: int, ratio: int, *, dates: int = 5, seed: int = 0, cloudy: floa
         days=torch.arange(dates) * (3.0 + torch.arange(dates)),  # no two gaps are equal
         given=torch.arange(dates) % 2 == 0,
     )
+
+
+def perceptual(
+    groups: Iterable[Group], valid: Tensor, compare: Compare, config: LossConfig
+) -> dict[str, Tensor]:
+    """Return the perceptual losses of one sample, whose HR sensor saw `valid` pixels."""
+    days = torch.arange(float(len(valid)))
+    seen = Patch(valid[:, None].float(), valid, days, days >= 0)
+    found = perceptual_losses(groups, seen, compare, config)
+    return {name: one.loss for name, one in found.items()}
 
 
 def pair(**options: float) -> tuple[Predicted, dict[str, Patch]]:

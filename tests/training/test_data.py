@@ -6,12 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 import tamrf_xr
 from tamrf_xr.cube import build_cube, groups_of
 from tamrf_xr.errors import CubeError
 from tamrf_xr.training.config import DataConfig
 from tamrf_xr.training.data import Patches, draw_dates, hold_back, read_ahead, sites_of
+from tamrf_xr.training.stack import turned
 from tests.scenes import random_cube
 
 DATA = DataConfig(patch_m=240, dates=12, validation_share=0.2)
@@ -41,10 +43,10 @@ def same(one, other):
         np.testing.assert_array_equal(seen.given, theirs.given)
 
 
-@pytest.mark.parametrize("threads", [1, 4])
-def test_samples_are_the_same_whoever_reads_them(cubes, threads):
+@pytest.mark.parametrize(("threads", "processes"), [(1, 0), (4, 0), (1, 2)])
+def test_samples_are_the_same_whoever_reads_them(cubes, threads, processes):
     numbers = [7, 3, 3, 19, 0]
-    read = list(read_ahead(patches(cubes), numbers, threads=threads))
+    read = list(read_ahead(patches(cubes), numbers, threads=threads, processes=processes))
     for number, sample in zip(numbers, read, strict=True):
         same(sample, patches(cubes)[number])
 
@@ -78,7 +80,8 @@ def test_samples_are_moved_and_turned_as_asked(cubes):
     plain, moved = (Patches(cubes, train, d, seed=3, count=40) for d in (DATA, data))
     shifts, ways = set(), set()
     for number in range(40):
-        one, other = plain[number].patches, moved[number].patches
+        one, turns = plain[number].patches, moved[number].turns
+        other = {n: as_turned(seen, turns) for n, seen in moved[number].patches.items()}
         shift = {int(days) for n in one for days in other[n].days - one[n].days}
         assert len(shift) == 1
         shifts |= shift
@@ -88,6 +91,11 @@ def test_samples_are_moved_and_turned_as_asked(cubes):
     assert min(shifts) < -9
     assert max(shifts) > 9
     assert ways == {(w,) for w in range(8)}
+
+
+def as_turned(seen, turns):
+    each = torch.full((len(seen.days),), turns)
+    return replace(seen, pixels=turned(seen.pixels, each), valid=turned(seen.valid, each))
 
 
 def same_images(one, other, way):

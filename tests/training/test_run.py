@@ -125,6 +125,30 @@ def test_a_run_that_was_interrupted_ends_the_same(config, undisturbed, tmp_path,
         assert_same_weights(path, tmp_path / "run" / BEST / path.name, rtol=0, atol=0)
 
 
+def test_a_run_of_stacks_that_was_interrupted_ends_the_same(config, tmp_path, monkeypatch):
+    """Dropout is drawn a stack, not a sample: otherwise than one by one, but the same each time."""
+    config = override(config, ["run.stack=2", "optim.batch=3", "optim.steps=4"])
+    train(config, tmp_path / "whole", progress=False)
+    step = Trainer._step
+
+    def interrupted(self, samples):
+        losses = step(self, samples)
+        if self.step == 2:
+            signal.raise_signal(signal.SIGUSR1)
+        return losses
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_step", interrupted)
+        with pytest.raises(Stopped):
+            train(config, tmp_path / "run", progress=False)
+    train(config, tmp_path / "run", progress=False)
+    assert logged(tmp_path / "run") == logged(tmp_path / "whole")
+    for path in (tmp_path / "whole" / BEST).glob("*.safetensors"):
+        assert_same_weights(path, tmp_path / "run" / BEST / path.name, rtol=0, atol=0)
+    with pytest.raises(JobError, match=r"run\.stack \(2 there, 1 asked\)"):
+        train(override(config, ["run.stack=1"]), tmp_path / "run", progress=False)
+
+
 @pytest.mark.slow
 def test_two_processes_are_one(config, undisturbed, tmp_path):
     command = [
