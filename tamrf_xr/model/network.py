@@ -145,8 +145,9 @@ class Tamrf(nn.Module):
         query_BQD = self.queries(query_days)
         query_PQD = query_BQD[:, None].expand(-1, H * W, -1, -1).flatten(0, 1)
         absent_PN = _of_each_pixel(absent, encoded.shape[1:3])
-        attended_PQD: Tensor = self.decoder(query_PQD, encoded.flatten(0, 2), absent_PN)
-        return attended_PQD.view(B, H, W, *attended_PQD.shape[1:]).permute(0, 3, 4, 1, 2)
+        attended_PQD = self.decoder(query_PQD, encoded.flatten(0, 2), absent_PN)
+        attended_BHWQD: Tensor = attended_PQD.unflatten(0, (B, H, W))
+        return attended_BHWQD.permute(0, 3, 4, 1, 2)
 
     def tokens(
         self,
