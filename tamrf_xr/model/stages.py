@@ -22,7 +22,8 @@ from tamrf_xr.model.precision import Precision, products
 _log = logging.getLogger(__name__)
 
 SWITCH: Final = "TAMRF_XR_KERNELS"
-"""Environment variable: ``0`` leaves kernels out, ``1`` takes them wherever they run and agree."""
+"""Environment variable: ``1`` takes kernels wherever they run and agree. No card has run them yet:
+until one has, they are not taken unasked."""
 
 BOUNDS: Final = {"float32": 1e-4, "tf32": 1e-2, "bfloat16": 5e-2}
 """Largest difference of a stage on kernels from the general one, over the largest value: a few
@@ -89,9 +90,8 @@ def build(
         What is computed in.
     kernels
         False for none; True where they must be, or it is an error. None as the environment variable
-        `SWITCH` says, and by default on CUDA in tf32 and bfloat16, whose products they do on tensor
-        cores: each stage that fails, or differs by more than `BOUNDS`, is told in the log once and
-        left to the general path.
+        `SWITCH` says: each stage that fails, or differs by more than `BOUNDS`, is told in the log
+        once and left to the general path.
 
     Raises
     ------
@@ -99,7 +99,7 @@ def build(
         If kernels must be and cannot.
     """
     general = _general(model, placement)
-    if not _wanted(placement, precision, kernels=kernels):
+    if not _wanted(kernels):
         return general
     if missing := _missing(placement):
         _refuse(missing, demanded=bool(kernels))
@@ -129,13 +129,11 @@ def scaling(model: Tamrf) -> tuple[Tensor, Tensor]:
     return std, mean
 
 
-def _wanted(placement: Placement, precision: Precision, *, kernels: bool | None) -> bool:
+def _wanted(kernels: bool | None) -> bool:  # noqa: FBT001
     said = os.environ.get(SWITCH, "")
     if said not in {"", "0", "1"}:
         raise ModelError(f"{SWITCH} must be 0 or 1, or not set, got {said!r}")
-    if kernels is not None or said:
-        return bool(kernels) if kernels is not None else said == "1"
-    return placement.device.type == "cuda" and precision != "float32"
+    return said == "1" if kernels is None else kernels
 
 
 def _missing(placement: Placement) -> str:

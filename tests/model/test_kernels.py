@@ -23,7 +23,6 @@ from tamrf_xr.model import stages
 from tamrf_xr.model.config import NetworkConfig
 from tamrf_xr.model.convolve import FastEncoder
 from tamrf_xr.model.engine import Engine
-from tamrf_xr.model.precision import DTYPES
 from tamrf_xr.model.stages import placed
 
 pytest.importorskip("triton", reason="the kernels need Triton")
@@ -230,14 +229,12 @@ def test_where_kernels_are_taken(
     told: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = network(TINY)
-    assert Engine(model).stages.kernels == ()  # a CPU has none by itself
-    cuda = {kind: placed(torch.device("cpu"), DTYPES[kind], 1) for kind in DTYPES}
-    for kind, place in cuda.items():
-        there = replace(place, device=torch.device("cuda"))
-        assert stages._wanted(there, kind, kernels=None) == (kind != "float32")  # type: ignore[arg-type]
-        assert not stages._wanted(there, kind, kernels=False)  # type: ignore[arg-type]
+    assert Engine(model).stages.kernels == ()  # nowhere unasked, until a card has run them
+    monkeypatch.setenv(stages.SWITCH, "1")
+    assert Engine(model).stages.kernels == ("encoders", "pixels", "decoder")
+    assert Engine(model, kernels=False).stages.kernels == ()
     monkeypatch.setenv(stages.SWITCH, "0")
-    assert not stages._wanted(there, "bfloat16", kernels=None)
+    assert Engine(model).stages.kernels == ()
     monkeypatch.setenv(stages.SWITCH, "yes")
     with pytest.raises(ModelError, match="TAMRF_XR_KERNELS must be 0 or 1, or not set, got 'yes'"):
         Engine(model)
