@@ -68,9 +68,7 @@ class Composite(PixelwiseFuser):
         self, series: Series, days: Days, query_days: Days, *, bands: Sequence[str]
     ) -> Pixels:
         """Make date by date."""
-        out = np.full(
-            (len(query_days), len(bands), *series.valid.shape[1:]), np.nan, np.float32
-        )
+        out = np.full((len(query_days), len(bands), *series.valid.shape[1:]), np.nan, np.float32)
         for position, day in enumerate(query_days):
             near = np.flatnonzero(np.abs(days - day) <= self._half_window)
             if len(near):

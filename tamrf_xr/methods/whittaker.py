@@ -85,9 +85,7 @@ class Whittaker(PixelwiseFuser):
         return in_blocks(series, bands, len(query_days), work)
 
 
-def smooth(
-    values: Values, usable: Mask, *, days: Days, query_days: Days, penalty: float
-) -> Values:
+def smooth(values: Values, usable: Mask, *, days: Days, query_days: Days, penalty: float) -> Values:
     """Smooth series and evaluate them.
 
     Parameters
@@ -190,8 +188,10 @@ def _system(gaps: Values, divided: Values, variance: Values, penalty: float) -> 
     before, at, after = divided
     own = (2 * gaps**2 + 1) / (6 * gaps)
     shared = (gaps**2 - 1) / (6 * gaps)
-    main = own[:-1] + own[1:] + penalty * (
-        before**2 * variance[:-2] + at**2 * variance[1:-1] + after**2 * variance[2:]
+    main = (
+        own[:-1]
+        + own[1:]
+        + penalty * (before**2 * variance[:-2] + at**2 * variance[1:-1] + after**2 * variance[2:])
     )
     first, second = np.zeros_like(main), np.zeros_like(main)
     first[:-1] = shared[1:-1] + penalty * (
