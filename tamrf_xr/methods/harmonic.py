@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
+import numpy.typing as npt
 
 from tamrf_xr.fuser import Cost, Days, FuserSpec, Mask, Pixels, Series
 from tamrf_xr.methods.pixelwise import (
@@ -96,13 +97,15 @@ class Harmonic(PixelwiseFuser):
             made[..., here] = np.einsum("qc,pcb->qbp", asked[:, :columns], found)
         return made
 
-    def _coefficients(self, usable: Mask, days: Days) -> np.ndarray:
+    def _coefficients(self, usable: Mask, days: Days) -> npt.NDArray[np.int64]:
         """Return how many coefficients each pixel gets."""
         _, starts = np.unique(days, return_index=True)
         count = np.add.reduceat(usable, starts, axis=0, dtype=int).astype(bool).sum(axis=0)
         affordable = (count / self._days_each).astype(int) // 2 * 2
         most = 2 + 2 * self._harmonics
-        return np.where(affordable >= 2, np.minimum(affordable, most), np.minimum(count, 1))
+        taken: npt.NDArray[np.int64]
+        taken = np.where(affordable >= 2, np.minimum(affordable, most), np.minimum(count, 1))
+        return taken
 
 
 def design(days: Days, harmonics: int) -> Values:

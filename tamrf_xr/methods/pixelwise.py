@@ -118,7 +118,7 @@ def in_blocks(series: Series, bands: Sequence[str], queries: int, work: Work) ->
     at = [series.bands.index(band) for band in bands]
     dates, *shape = series.valid.shape
     out = np.full((queries, len(at), math.prod(shape)), np.nan, np.float32)
-    flat = series.pixels.reshape(dates, len(series.bands), -1)
+    flat = series.pixels.reshape(dates, len(series.bands), out.shape[-1])
     for mask, places in by_usable(series, at) if dates else ():
         usable, held = mask.reshape(dates, -1), [at[place] for place in places]
         for start in range(0, out.shape[-1], BLOCK):
