@@ -30,9 +30,9 @@ import numpy as np
 from tamrf_xr.errors import ModelError
 from tamrf_xr.fuser import Crop, Pixels, Scene
 from tamrf_xr.methods.daily import Seen
-from tamrf_xr.methods.linear import CUBIC_REACH
 from tamrf_xr.methods.networks.steps import through_steps
 from tamrf_xr.methods.pairing import COARSE, COMMON, FINE, RATIO, known_in_cells, on_fine
+from tamrf_xr.methods.pixelwise import CUBIC_REACH
 from tamrf_xr.methods.weights import Brought, BroughtFuser, digest_of, load
 from tamrf_xr.paths import local_path
 from tamrf_xr.psf import upsample

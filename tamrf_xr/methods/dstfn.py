@@ -30,7 +30,6 @@ from tamrf_xr.errors import ModelError
 from tamrf_xr.fuser import Days, Pixels, Scene
 from tamrf_xr.methods.daily import Seen
 from tamrf_xr.methods.dsen2 import smooth
-from tamrf_xr.methods.linear import CUBIC_REACH
 from tamrf_xr.methods.pairing import (
     COARSE,
     COMMON,
@@ -40,6 +39,7 @@ from tamrf_xr.methods.pairing import (
     on_fine,
     over_coarse,
 )
+from tamrf_xr.methods.pixelwise import CUBIC_REACH
 from tamrf_xr.methods.weights import Brought, BroughtFuser, load
 
 if TYPE_CHECKING:

@@ -5,29 +5,24 @@ The published comparison of TAMRF-SITS calls it naive: both names are this file.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from tamrf_xr.fuser import Cost, Crop, Days, EpisodeFuser, FuserSpec, Mask, Pixels, Series
-from tamrf_xr.methods.registry import Bands, Request
-from tamrf_xr.psf import upsample
+from tamrf_xr.fuser import Cost, Days, FuserSpec, Mask, Pixels, Series
+from tamrf_xr.methods.pixelwise import PixelwiseFuser, by_usable, recipe
+from tamrf_xr.methods.registry import Request
 from tamrf_xr.sensors import SENSORS
-
-CUBIC_REACH = 2
-"""Pixels on either side that bicubic interpolation looks at."""
 
 
 def plan(request: Request) -> FuserSpec:
     """Return the recipe: every band the cube has, coarse sensors brought to 10 m."""
-    coarse = [name for name in request.given if SENSORS[name].ratio > 1]
-    return FuserSpec(
+    return recipe(
+        request,
         method="linear",
         factory="tamrf_xr.methods.linear:Linear",
-        makes=tuple(request.wanted(request.given).items()),
-        halo=tuple((name, CUBIC_REACH) for name in coarse),
         cost=Cost(
             # Pixels read, and per date two index maps of int16 and masks.
             per_date={
@@ -39,25 +34,14 @@ def plan(request: Request) -> FuserSpec:
     )
 
 
-class Linear(EpisodeFuser):
+class Linear(PixelwiseFuser):
     """Between the nearest valid dates before and after; the nearest one beyond the ends."""
 
-    def __init__(self, makes: Bands) -> None:
-        """Take the bands to make."""
-        self._makes = makes
-
-    def predict(
-        self, series: Mapping[str, Series], days: Mapping[str, Days], query_days: Days, crop: Crop
-    ) -> dict[str, Pixels]:
-        """Interpolate each sensor on its own grid, then bring it to the fine grid."""
-        out = {}
-        for name, bands in self._makes.items():
-            coarse = interpolate(series[name], days[name], query_days, bands=bands)
-            rows, cols = crop.within(name)
-            ratio = SENSORS[name].ratio
-            fine = upsample(coarse, ratio) if ratio > 1 else coarse
-            out[name] = fine[..., rows, cols]
-        return out
+    def answer(
+        self, series: Series, days: Days, query_days: Days, *, bands: Sequence[str]
+    ) -> Pixels:
+        """Interpolate."""
+        return interpolate(series, days, query_days, bands=bands)
 
 
 def interpolate(
@@ -88,26 +72,13 @@ def interpolate(
         return out
     # From one flat array, an image is taken several times as fast as by an index for each axis.
     flat, size = np.ascontiguousarray(series.pixels).reshape(-1), out[0, 0].size
-    for usable, places in _by_usable(series, at):
+    for usable, places in by_usable(series, at):
         gaps = nearest_usable(usable)
         for position, day in enumerate(query_days):
             between = _between(gaps, days, day, step=series.pixels.shape[1] * size)
             for place in places:
                 out[position, place] = between.of(flat[at[place] * size :])
     return out
-
-
-def _by_usable(series: Series, bands: list[int]) -> list[tuple[Mask, list[int]]]:
-    """Group positions in `bands` by where they are usable: mostly it is the same everywhere."""
-    groups: list[tuple[Mask, list[int]]] = []
-    for place, band in enumerate(bands):
-        usable = series.valid & np.isfinite(series.pixels[:, band])
-        same = (places for known, places in groups if np.array_equal(known, usable))
-        if (places := next(same, None)) is not None:
-            places.append(place)
-        else:
-            groups.append((usable, [place]))
-    return groups
 
 
 @dataclass(frozen=True, slots=True)

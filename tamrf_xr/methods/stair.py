@@ -33,7 +33,7 @@ import numpy as np
 from tamrf_xr.errors import MethodError
 from tamrf_xr.fuser import Cost, Crop, Days, EpisodeFuser, FuserSpec, Mask, Pixels, Series, places
 from tamrf_xr.methods.daily import on_day
-from tamrf_xr.methods.linear import CUBIC_REACH, interpolate
+from tamrf_xr.methods.linear import interpolate
 from tamrf_xr.methods.pairing import (
     COARSE,
     COMMON,
@@ -43,6 +43,7 @@ from tamrf_xr.methods.pairing import (
     common_bands,
     on_fine,
 )
+from tamrf_xr.methods.pixelwise import CUBIC_REACH
 from tamrf_xr.methods.registry import Bands, Request
 from tamrf_xr.psf import upsample
 
