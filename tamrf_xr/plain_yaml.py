@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Hashable
 from typing import Any
 
@@ -13,6 +14,8 @@ LONGEST = 1_000_000
 
 MOST_VALUES = 100_000
 """Values of a document once its aliases are followed."""
+
+_POWER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+", re.ASCII)
 
 
 class PlainYamlError(yaml.YAMLError):
@@ -65,13 +68,20 @@ def load_yaml(text: str) -> Any:
 
 
 def option_value(text: str) -> Any:
-    """Read the value of an option of the command line.
+    """Read the value of an option of the command line; ``1e4``, text in YAML 1.1, is a number.
 
     Raises
     ------
     argparse.ArgumentTypeError
         If it is no YAML value.
+
+    Examples
+    --------
+    >>> option_value("1e4"), option_value("paper"), option_value("2")
+    (10000.0, 'paper', 2)
     """
+    if _POWER.fullmatch(text.strip()):
+        return float(text)
     try:
         return load_yaml(text)
     except yaml.YAMLError as error:
