@@ -204,6 +204,10 @@ class Objects:
         return ObjectStore(self.store)
 
 
+_METADATA = "169.254.169.254"
+"""Whom obstore asks for credentials where none are given: machines of clouds answer there."""
+
+
 @contextmanager
 def _told(place: Objects, name: str) -> Iterator[None]:
     """Raise what obstore raises as the `OSError` that fits, naming the object."""
@@ -219,6 +223,13 @@ def _told(place: Objects, name: str) -> Iterator[None]:
     except exceptions.NotSupportedError as error:
         raise NotImplementedError(f"{place.url}: {_first_line(error)}") from error
     except exceptions.BaseError as error:
+        if _METADATA in str(error):
+            words = (
+                "no credentials were found; give them in storage_options or the environment "
+                "(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY), or skip_signature=True for what is "
+                "open to all"
+            )
+            raise StoreError(errno.EACCES, words, f"{place.url}/{name}") from error
         full = any(word in str(error) for word in _NO_ROOM)
         number = errno.ENOSPC if full else errno.EIO
         raise StoreError(number, _first_line(error), f"{place.url}/{name}") from error

@@ -27,6 +27,7 @@ from tamrf_xr.errors import (
     OptionError,
     OutputExistsError,
     SourceNotFoundError,
+    StoreError,
     StoreFullError,
 )
 from tamrf_xr.places import FOLDER, Objects, objects
@@ -505,3 +506,19 @@ def test_icechunk_takes_no_cluster_and_keeps_what_readers_see(scene, folder, tmp
     for place, words in ((f"{url}2", "which one process writes"), ("memory://x", "no worker sees")):
         with pytest.raises(OptionError, match=words):
             job(scene, place, folder, how)
+
+
+def test_missing_credentials_are_told_with_the_way_out(monkeypatch):
+    """obstore 0.12 asks the metadata address of clouds then, and tells of that alone."""
+    import obstore
+    from obstore.exceptions import GenericError
+
+    def unanswered(*_: object, **__: object) -> None:
+        raise GenericError(
+            "Generic S3 error: Error performing PUT http://169.254.169.254/latest/api/token"
+        )
+
+    monkeypatch.setattr(obstore, "put", unanswered)
+    place = objects("s3://bucket/cube.zarr", "cube", write=True)
+    with pytest.raises(StoreError, match=r"no credentials.*storage_options.*s3://bucket/cube.zarr"):
+        place.create("lock", b"")
