@@ -12,6 +12,7 @@ from scipy.special import betaincinv, ndtr, ndtri
 from tamrf_xr.sensors import SENSORS
 from tamrf_xr.simulate import spectra
 from tamrf_xr.simulate.config import SceneConfig
+from tamrf_xr.simulate.departures import steadiness
 from tamrf_xr.simulate.fields import Field, broad, fractal, stream
 from tamrf_xr.simulate.orbits import SOLAR_HOUR
 from tamrf_xr.simulate.weather import sun
@@ -145,7 +146,7 @@ def draw_sky(config: SceneConfig, sensor: str, day: int, shape: tuple[int, int])
         brightness=np.maximum(bright, 0.15)[rows, columns],
         shade=shade[rows, columns],
         cirrus=_draw_cirrus(rng, shape, odds=CIRRUS_ODDS * config.cloudiness),
-        haze=_draw_haze(rng, shape, config.haze_reflectance),
+        haze=_draw_haze(rng, shape, steadiness(config, sensor) * config.haze_reflectance),
         haze_fall=rng.uniform(*HAZE_FALL),
         top_kelvin=kind.colder * rng.uniform(0.6, 1.4),
         sunshine=float(np.cos(zenith) / np.cos(sun(172)[0])),

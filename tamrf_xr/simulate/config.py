@@ -72,6 +72,16 @@ class SceneConfig:
     gain_relative: float = 0.02
     """Standard deviation of the gain of a date, 0..1."""
 
+    cover_relative: float = 0.0
+    """Standard deviation of the gain of a date by class of land and by parcel, 0..1."""
+
+    patch_relative: float = 0.0
+    """Standard deviation of the gain of a date in patches of 100 m to 2 km, 0..1; a veil goes with
+    it, brightest in the blue."""
+
+    landsat_unsteadiness: float = 1.0
+    """Haze, gains, offsets and patches of a date of Landsat, relative to those of Sentinel-2."""
+
     offset_kelvin: float = 0.7
     """Standard deviation of the offset of a date's surface temperature, in K."""
 
@@ -134,7 +144,17 @@ class SceneConfig:
 LARGEST_PX = 12_000
 """A tile of Sentinel-2 has 10980: no memory holds more."""
 
-_DEVIATIONS = ("noise_", "offset_", "gain_", "registration_", "haze_", "view_")
+_DEVIATIONS = (
+    "noise_",
+    "offset_",
+    "gain_",
+    "cover_",
+    "patch_",
+    "landsat_unsteadiness",
+    "registration_",
+    "haze_",
+    "view_",
+)
 
 
 def _check_at_least(config: SceneConfig, names: Iterable[str], least: int) -> None:

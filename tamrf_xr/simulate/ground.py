@@ -84,7 +84,14 @@ class Ground:
     rough: NDArray[np.float32]
     """Of each parcel: how much directions of sun and view change it, relative to usual ground."""
 
-    def image(self, sensor: str, day: float, *, view: View | None = None) -> Field:
+    def image(
+        self,
+        sensor: str,
+        day: float,
+        *,
+        view: View | None = None,
+        gains: Parcels | None = None,
+    ) -> Field:
         """Return what one sensor would see at 10 m, without sky, blur or noise.
 
         Parameters
@@ -95,6 +102,8 @@ class Ground:
             Of the series: 0 is the start of 1 January of its first year.
         view
             Directions and hour; by default from above, at the usual hour of the overpass.
+        gains
+            Of every parcel that day, by column of the tables of spectra; by default 1.
 
         Returns
         -------
@@ -105,7 +114,9 @@ class Ground:
         cover = self._materials(day)
         bands = spectra.columns(sensor)
         light = self._light(day, view)
-        parts = self._reflectance(cover, bands, self._turned(day, view)[:, bands])
+        turned = self._turned(day, view)
+        turned = turned if gains is None else turned * gains
+        parts = self._reflectance(cover, bands, turned[:, bands])
         if SENSORS[sensor].thermal:
             heat = self._heat(cover, day, view.hour)
             parts = [np.column_stack([a, b]) for a, b in zip(parts, heat, strict=True)]

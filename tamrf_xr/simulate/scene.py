@@ -24,6 +24,7 @@ from tamrf_xr.replaceable import check_store
 from tamrf_xr.sensors import FINE_GSD, SENSORS
 from tamrf_xr.simulate.atmosphere import Sky, draw_sky, through
 from tamrf_xr.simulate.config import SceneConfig
+from tamrf_xr.simulate.departures import add_patches, of_parcels
 from tamrf_xr.simulate.fields import Field, stream
 from tamrf_xr.simulate.ground import Ground, draw_ground
 from tamrf_xr.simulate.masks import any_of, detect, most_of, spoiled
@@ -217,7 +218,10 @@ def _take(config: SceneConfig, ground: Ground, sensor: str, one: Pass) -> tuple[
     view = nadir(sensor)
     if config.view_effect:
         view = replace(one.view, zenith=config.view_effect * one.view.zenith)
-    seen = through(sky, ground.image(sensor, one.day, view=view), sensor)
+    gains = of_parcels(config, ground.land, sensor, one.day)
+    lit = ground.image(sensor, one.day, view=view, gains=gains)
+    add_patches(lit, config, sensor, one.day)
+    seen = through(sky, lit, sensor)
     image = observe(seen, sensor, config, rng=rng)
     gap = any_of(_draw_gap(rng, sky, config.partial_swath), row.ratio)
     bad = any_of(spoiled(sky, row.ratio), row.ratio)

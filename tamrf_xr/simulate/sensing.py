@@ -12,10 +12,14 @@ from tamrf_xr.keys import cubic
 from tamrf_xr.psf import blur, downsample, upsample
 from tamrf_xr.sensors import FINE_GSD, SENSORS, SENTINEL2, Band, Sensor
 from tamrf_xr.simulate.config import SceneConfig
+from tamrf_xr.simulate.departures import steadiness
 from tamrf_xr.simulate.fields import Field, stream
 
 LEAST = 1e-4
 """Least value of a sensor's reflectance: 0 means no data in many products."""
+
+LEAST_GAIN = 0.5
+"""Of a date: a product darker than that is not delivered."""
 
 COARSEST_REFLECTIVE = 30.0
 """Metres; bands of larger pixels are thermal."""
@@ -142,10 +146,11 @@ def _draw_radiometry(
     rng: np.random.Generator, row: Sensor, config: SceneConfig
 ) -> tuple[Field, Field]:
     """Draw the gain and the offset of a date: common to the bands, and a little of each."""
-    count = len(row.bands)
-    gain = 1 + config.gain_relative * (rng.standard_normal() + 0.3 * rng.standard_normal(count))
+    count, size = len(row.bands), steadiness(config, row.name)
+    drawn = rng.standard_normal() + 0.3 * rng.standard_normal(count)
+    gain = np.maximum(1 + size * config.gain_relative * drawn, LEAST_GAIN)
     blue = np.array([band.center_wavelength / 0.49 for band in row.bands])
-    haze = config.offset_reflectance * rng.standard_normal() * blue**-1.3
+    haze = size * config.offset_reflectance * rng.standard_normal() * blue**-1.3
     warm = config.offset_kelvin * rng.standard_normal()
     if row.thermal:
         gain, haze = np.append(gain, 1.0), np.append(haze, warm)

@@ -64,10 +64,13 @@ def draw_config(seed: int, **fixed: Any) -> SceneConfig:
         "noise_relative": _around(rng, 0.01, 0.3),
         "haze_reflectance": _around(rng, 0.010, 0.5),
         "view_effect": rng.uniform(0.5, 1.3),
-        "offset_reflectance": _around(rng, 0.003, 0.4),
-        "gain_relative": _around(rng, 0.05, 0.5),
+        "offset_reflectance": _around(rng, 0.013, 0.4),
+        "gain_relative": _around(rng, 0.11, 0.3),
         "offset_kelvin": _around(rng, 0.8, 0.3),
         "registration_m": rng.uniform(1.0, 6.0),
+        "cover_relative": _around(rng, 0.10, 0.3),
+        "patch_relative": _around(rng, 0.08, 0.3),
+        "landsat_unsteadiness": rng.uniform(0.2, 0.35),
     }
     return SceneConfig(**{"seed": seed, **drawn, **fixed})
 

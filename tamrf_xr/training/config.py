@@ -50,6 +50,9 @@ class LossConfig(Checked):
     masked_weight: Weight = 0.5
     """Weight of the dates that were held back; that of the given ones is 1."""
 
+    masked_temperature: bool = False
+    """Whether surface temperature counts on dates held back; the paper leaves it out."""
+
     beta: Annotated[float, 1e-9, 1e6] = 0.1
     """Where SmoothL1 turns from squares to absolute values, in standard deviations."""
 

@@ -307,7 +307,7 @@ def _losses(
             continue
         dates = seen.dates.count(seen.days)
         reflectance = predicted[:, :first], replace(seen, pixels=seen.pixels[:, :first])
-        compared = (predicted, seen) if given else reflectance
+        compared = (predicted, seen) if given or config.masked_temperature else reflectance
         yield f"{sensor}_data", data_loss(*compared, config), dates, 1.0
         if config.triplet_weight:
             loss = triplet_loss(*reflectance, config)

@@ -158,6 +158,18 @@ def test_thermal_band_counts_on_given_dates_only() -> None:
     assert {n for n in before if before[n] != after[n]} == {"clear_lr_data", "clear", "total"}
 
 
+def test_thermal_band_counts_on_dates_held_back_where_asked() -> None:
+    predicted, seen = pair()
+    other = predicted.lr.detach().clone()
+    other[:, 7] += 1
+    config = replace(SMALL, masked_temperature=True)
+    before, after = (
+        total(one, seen, config)[1] for one in (predicted, replace(predicted, lr=other))
+    )
+    changed = {n for n in before if before[n] != after[n]}
+    assert changed == {"clear_lr_data", "masked_lr_data", "clear", "masked", "total"}
+
+
 def test_margin_is_left_out() -> None:
     predicted, seen = pair()
     config = replace(SMALL, margin=12)  # beyond the reach of the widest kernel
