@@ -21,8 +21,10 @@ demo: $(VENV)/installed
 	$(BIN)/tamrf-xr quicklook demo/scene.zarr demo/fused.zarr demo/quicklook.png --overwrite
 	$(BIN)/tamrf-xr info demo/fused.zarr
 
+# In as many processes as there are cores on the smallest machine that runs it; each test is whole by itself.
+JOBS ?= 2
 test: $(VENV)/installed
-	$(BIN)/pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(JOBS) --dist worksteal
 
 # What catches most in under a minute on two cores: the schema, the door, dates, tiles, seams, the network, metrics.
 QUICK := cube tiles dates days holdout psf metrics lazy store prepare
@@ -34,7 +36,7 @@ quick: $(VENV)/installed
 	    tests/training/test_losses.py tests/training/test_config.py
 
 coverage: $(VENV)/installed
-	$(BIN)/pytest -q --cov=tamrf_xr --cov-report=term-missing:skip-covered
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(JOBS) --dist worksteal --cov=tamrf_xr --cov-report=term-missing:skip-covered
 
 check: $(VENV)/installed
 	$(BIN)/ruff check
