@@ -71,14 +71,14 @@ COARSE = {"sentinel2": 6, "landsat": 2}
 """Pixels across 60 m."""
 
 CLEAR = 0.9
-BRIGHTEST_BLUE = 0.2
+BRIGHTEST = 0.2
 """Dates less clear than that, or brighter, are left out."""
 
 
 def structure(days: np.ndarray, pixels: np.ndarray, bands: Sequence[str], sensor: str) -> Table:
     """Return the parts of a series (time, band, y, x) that is NaN where it is not clear."""
     clear = np.isfinite(pixels).all(axis=1).mean(axis=(1, 2)) > CLEAR
-    keep = clear & (_median(pixels[:, bands.index("B02")]) < BRIGHTEST_BLUE)
+    keep = clear & (_median(pixels[:, 0]) < BRIGHTEST)
     days, pixels = days[keep], pixels[keep]
     near = [
         pixels[j] - pixels[i]

@@ -31,6 +31,7 @@ from tamrf_xr.model.scrutiny import (
     check_statistics,
     check_values,
 )
+from tamrf_xr.model.uncertainty import head_of
 from tamrf_xr.paths import local_path
 from tamrf_xr.replaceable import check_file
 
@@ -355,6 +356,7 @@ def _build(
 ) -> Tamrf:
     with torch.device("meta"):
         model = Tamrf(config)
+        model.errors = head_of(state, config.width, config.bands, where=where)
     expected = model.state_dict()
     for token in ("lr_token", "hr_token", "query_token"):
         if not config.sensor_token:

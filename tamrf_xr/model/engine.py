@@ -21,6 +21,7 @@ from tamrf_xr.model.attend import ORDER, Asked, check_maps
 from tamrf_xr.model.network import Tamrf
 from tamrf_xr.model.precision import DTYPES, Precision, check_card, products
 from tamrf_xr.model.stages import build, placed
+from tamrf_xr.model.uncertainty import telling
 
 Stage = TypeVar("Stage", bound=Callable[..., Tensor])
 
@@ -96,7 +97,8 @@ class Engine:
         self.placement = placed(device, self.dtype, rows)
         self.stages = build(model, self.placement, precision, kernels=kernels)
         self._encoders, self._pixels = self.stages.encoders, self.stages.pixels
-        self._decoder = self.stages.decoder
+        self._decoder = telling(self.stages.decoder, model, device)
+        self._most = self.config.bands * (1 if model.errors is None else 2)
 
     def dates_at_once(self, sensor: str, height: int, width: int) -> int:
         """Return how many dates of ``"lr"`` or ``"hr"`` a GPU encodes together; 0 on a CPU."""
@@ -223,7 +225,8 @@ class Engine:
         attended
             (Q, H, W, D), or any crop of it.
         channels
-            Output channels wanted, in this order; None for all (LR bands, then HR bands).
+            Output channels wanted, in this order; None for all bands (of LR, then of HR). From
+            `NetworkConfig.bands` on: the standard deviations of their errors, likewise.
 
         Returns
         -------
@@ -233,7 +236,7 @@ class Engine:
         Raises
         ------
         ModelError
-            If a channel does not exist.
+            If a channel does not exist; those of errors do where the weights tell them.
         """
         index = self._channels(channels)
         count = self.config.bands if index is None else len(index)
@@ -363,10 +366,10 @@ class Engine:
     def _channels(self, channels: Sequence[int] | None) -> Tensor | None:
         if channels is None:
             return None
-        wrong = [c for c in channels if not 0 <= c < self.config.bands]
+        wrong = [c for c in channels if not 0 <= c < self._most]
         if wrong or not len(channels):
             raise ModelError(
-                f"output channels must be some of 0..{self.config.bands - 1}, got {list(channels)}"
+                f"output channels must be some of 0..{self._most - 1}, got {list(channels)}"
             )
         return torch.tensor(list(channels), device=self.device)
 

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from tamrf_xr.errors import ModelError
 from tamrf_xr.model.config import STATISTICS, BandStatistics, NetworkConfig
+from tamrf_xr.model.uncertainty import ErrorHead
 
 __all__ = ["BandStatistics", "NetworkConfig", "Tamrf", "positional_encoding"]
 
@@ -79,6 +80,7 @@ class Tamrf(nn.Module):
         self.decoder = DecoderAttention(config)
         self.out1 = _conv3(config.width, config.width)
         self.out2 = _conv3(config.width, config.bands)
+        self.errors: ErrorHead | None = None
         self._initialise(generator)
 
     def forward(

@@ -7,6 +7,7 @@ pads nothing; where dates of a pixel attend to each other, shorter series are pa
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
 
@@ -116,6 +117,38 @@ def _sources(edge: int, device: torch.device) -> Tensor:
     return upload(torch.stack([way.flatten() for way in ways]), device)
 
 
+@dataclass(frozen=True, slots=True)
+class Attended:
+    """What the decoder's convolutions are given of samples, at every date of either sensor."""
+
+    maps: Tensor
+    """(T, D, Y, X): at the days of `_queries`, in a row."""
+
+    at_lr: Tensor
+    """Where in the row each date of LR is, on the device."""
+
+    at_hr: Tensor
+    """Likewise of HR."""
+
+    encoded: Tensor
+    """(..., D): tokens after the encoder."""
+
+    tokens: Alone
+    """Which of them are whose."""
+
+
+def attend(model: Tamrf, seen: Mapping[str, Patch], *, spare: int = 0) -> Attended:
+    """Encode the dates given of samples, and ask for every date; as `predict`."""
+    given = [seen[name].at(seen[name].given.nonzero()[:, 0]) for name in ("lr", "hr")]
+    tokens = crop(model.tokens(*_in_a_batch(given[0]), *_in_a_batch(given[1])), spare)
+    dates = _joined(given)
+    absent = dates.absent()
+    encoded = model.attend(dates.padded(tokens.flatten(0, 1)), absent)
+    queries, asked, (at_lr, at_hr) = _queries(seen, encoded.device)
+    maps = asked.in_a_row(model.ask(encoded, asked.padded(queries), absent))
+    return Attended(maps, at_lr, at_hr, encoded, dates)
+
+
 def predict(model: Tamrf, seen: Mapping[str, Patch], *, spare: int = 0) -> Predicted:
     """Let a network, in training or not, predict every date of samples from those given.
 
@@ -129,21 +162,15 @@ def predict(model: Tamrf, seen: Mapping[str, Patch], *, spare: int = 0) -> Predi
         From `losses.spare_border`: so many pixels of 10 m on every side are seen by the encoders,
         and not predicted.
     """
-    given = [seen[name].at(seen[name].given.nonzero()[:, 0]) for name in ("lr", "hr")]
-    tokens = crop(model.tokens(*_in_a_batch(given[0]), *_in_a_batch(given[1])), spare)
-    dates = _joined(given)
-    absent = dates.absent()
-    encoded = model.attend(dates.padded(tokens.flatten(0, 1)), absent)
-    queries, asked, (at_lr, at_hr) = _queries(seen, encoded.device)
-    maps = model.ask(encoded, asked.padded(queries), absent)
-    bands = model.to_bands(asked.in_a_row(maps)[None])[0]
+    asked = attend(model, seen, spare=spare)
+    bands = model.to_bands(asked.maps[None])[0]
     first = model.config.lr_bands
     return Predicted(
-        hr=bands[at_hr, first:],
-        lr=bands[at_lr, :first],
-        lr_at_hr=bands[at_hr, :first],
-        encoded=encoded,
-        tokens=dates,
+        hr=bands[asked.at_hr, first:],
+        lr=bands[asked.at_lr, :first],
+        lr_at_hr=bands[asked.at_hr, :first],
+        encoded=asked.encoded,
+        tokens=asked.tokens,
         spared=spare,
     )
 

@@ -1,0 +1,156 @@
+"""One table of methods on real series: RMSE on dates left out, over that of interpolation.
+
+``python -m studies.quality_table [--model NAME=WEIGHTS ...]``; ``--tiny``: one series, kept nowhere
+
+Every third clear date of Sentinel-2 is left out and predicted from what is left: ``clear``, the
+other clear dates (and Landsat); ``clouded``, all other dates. RMSE per band over the clear pixels
+of all dates left out; shown are the mean of the ratios over bands, and the worst. `floor` is what
+no method can be under: the root of half the mean squared difference of clear dates 1 to 6 days
+apart (`studies.simulation_noise`), over the RMSE of interpolation, mean over bands.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+import tamrf_xr
+from benchmarks.harness import keep
+from studies import RESULTS, real_series
+from studies.quality import belgium, pair
+from studies.simulation_noise import structure
+from tamrf_xr.cube import groups_of
+from tamrf_xr.evaluation.split import give
+
+METHODS: Mapping[str, Mapping[str, Any]] = {
+    "linear": {"method": "linear"},
+    "whittaker": {"method": "whittaker"},
+    "harmonic": {"method": "harmonic"},
+    "default": {"model": "default"},
+}
+
+CLEAR = 0.9
+"""Share of a date that must be usable for it to count as clear."""
+
+BRIGHTEST = 0.2
+"""Median reflectance of the shortest band there is, above which a date is taken for missed cloud."""
+
+Rmse = dict[str, float]
+"""By band."""
+
+
+def series(folder: Path) -> Iterator[tuple[str, xr.DataTree]]:
+    """Give every real series, by name."""
+    yield "belgium", belgium()
+    yield "pair", pair(folder)[1]
+    yield "tanzania", real_series.tanzania()
+    for number, cube in enumerate(real_series.finland(), 1):
+        yield f"finland {number}", cube
+
+
+def clear_days(cube: xr.DataTree) -> pd.DatetimeIndex:
+    """Return the days of Sentinel-2 that are clear and no cloud that the mask missed."""
+    group = cube["sentinel2"].to_dataset()
+    seen = group["reflectance"].where(group["valid"]).median(("y", "x"))
+    shortest = seen.values[np.arange(seen.sizes["time"]), np.isfinite(seen.values).argmax(axis=1)]
+    clear = (group["valid"].mean(("y", "x")).values >= CLEAR) & (shortest < BRIGHTEST)
+    return pd.DatetimeIndex(group["time"].values[clear]).floor("D")
+
+
+def errors(
+    cube: xr.DataTree, given: xr.DataTree, days: pd.DatetimeIndex, options: Mapping[str, Any]
+) -> Rmse:
+    """Return the RMSE of each band that is there, on days left out."""
+    made = tamrf_xr.fuse(given, days, **options)["sentinel2"].to_dataset()["reflectance"]
+    group = cube["sentinel2"].to_dataset()
+    at = pd.DatetimeIndex(group["time"].values).floor("D").get_indexer(days)
+    truth = group["reflectance"].transpose("time", "band", "y", "x").values[at]
+    valid = group["valid"].values[at][:, None]
+    squares = np.where(
+        valid, (made.transpose("time", "band", "y", "x").values - truth) ** 2, np.nan
+    )
+    with np.errstate(invalid="ignore"):
+        means = np.nanmean(squares, axis=(0, 2, 3)) if squares.size else []
+    return {
+        str(band): float(value**0.5)
+        for band, value in zip(group["band"].values, means, strict=True)
+        if np.isfinite(value)
+    }
+
+
+def row(cube: xr.DataTree, methods: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the figures of one series."""
+    days = clear_days(cube)
+    left_out = days[1::3]
+    every = {n: pd.DatetimeIndex(g["time"].values).floor("D") for n, g in groups_of(cube).items()}
+    told: dict[str, Any] = {"dates left out": len(left_out)}
+    for name, seen in (("clear", days), ("clouded", every["sentinel2"])):
+        given = give(cube, every | {"sentinel2": seen.difference(left_out)})
+        found = {m: errors(cube, given, left_out, options) for m, options in methods.items()}
+        naive = found["linear"]
+        told[name] = {m: _ratios(own, naive) for m, own in found.items()} | {"linear, rmse": naive}
+    told["floor"] = _floor(cube, told["clear"]["linear, rmse"])
+    return told
+
+
+def _ratios(found: Rmse, naive: Rmse) -> dict[str, Any]:
+    ratios = {band: round(found[band] / naive[band], 4) for band in naive}
+    return {"mean": round(float(np.mean(list(ratios.values()))), 4), "bands": ratios}
+
+
+def _floor(cube: xr.DataTree, naive: Rmse) -> float | None:
+    """Return the part of interpolation's RMSE that dates a few days apart differ by."""
+    group = cube["sentinel2"].to_dataset().sel(band=list(naive))
+    clear = np.isin(pd.DatetimeIndex(group["time"].values).floor("D"), clear_days(cube))
+    group = group.isel(time=clear)
+    pixels = group["reflectance"].transpose("time", "band", "y", "x").values
+    pixels = np.where(group["valid"].values[:, None], pixels, np.nan)
+    days = group["time"].values.astype("M8[D]").astype(int)
+    found = structure(days, pixels, list(naive), "sentinel2")
+    if not found:
+        return None
+    noise = {band: sum(part[band] ** 2 for part in found.values()) ** 0.5 / 1e4 for band in naive}
+    return round(float(np.mean([noise[band] / naive[band] for band in naive])), 3)
+
+
+def show(name: str, figures: Mapping[str, Any]) -> None:
+    """Print one series: the mean ratio, and the worst of a band."""
+    for kind in ("clear", "clouded"):
+        parts = [
+            f"{method} {told['mean']:.3f} ({max(told['bands'].values()):.2f})"
+            for method, told in figures[kind].items()
+            if method not in {"linear", "linear, rmse"}
+        ]
+        print(f"{name:<10} {kind:<8} floor {figures['floor']}  " + "  ".join(parts), flush=True)
+
+
+def main(arguments: list[str] | None = None) -> dict[str, Any]:
+    """Measure, print, keep."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", action="append", default=[], metavar="NAME=WEIGHTS")
+    parser.add_argument("--tiny", action="store_true", help="a test-sized run, kept nowhere")
+    options = parser.parse_args(arguments)
+    methods = dict(METHODS)
+    methods |= {
+        name: {"model": path} for name, _, path in (m.partition("=") for m in options.model)
+    }
+    figures: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, cube in series(Path(folder)):
+            figures[name] = row(cube, methods)
+            show(name, figures[name])
+            if options.tiny:
+                return figures
+    keep("quality-table", figures, folder=RESULTS)
+    return figures
+
+
+if __name__ == "__main__":
+    main()
