@@ -41,6 +41,10 @@ def _add_request(parser: argparse.ArgumentParser) -> None:
     shared(parser, "--window")
     about = "acquisitions no further apart are of one day"
     defaulted(parser, "--same-day", "12h", about, metavar="TIME")
+    about = "a date sees nothing acquired after it: for forecasts and back-tests"
+    parser.add_argument("--causal", action="store_true", help=about)
+    about = "how long an acquisition takes to arrive, such as 3D; with --causal"
+    parser.add_argument("--latency", metavar="TIME", help=about)
 
 
 def _add_execution(parser: argparse.ArgumentParser) -> None:

@@ -88,7 +88,12 @@ def build_product(job: Job, arrays: Mapping[Part, da.Array]) -> xr.DataTree:
             grid=job.fine,
             bands=tuple(band for band in bands if band in SENSORS[sensor].band_names),
             surface_temperature=variables.get("surface_temperature"),
-            attrs={"processing_level": "fused", "method": spec.method, **dict(spec.provenance)},
+            attrs={
+                "processing_level": "fused",
+                "method": spec.method,
+                **dict(spec.provenance),
+                **job.timing.told(),
+            },
         )
     title = attrs.get("title", "")
     history = f"{attrs.get('history', '')}\nfused by tamrf_xr, method {spec.method}".strip()
