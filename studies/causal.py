@@ -17,6 +17,7 @@ import pandas as pd
 import xarray as xr
 
 import tamrf_xr
+from tamrf_xr.cube import groups_of
 from tamrf_xr.simulate import draw_config, simulate
 
 SEED, YEAR = 9_000_001, 2022
@@ -42,16 +43,17 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
         way: tamrf_xr.fuse(scene.cube, dates, method=method, **how).compute()
         for way, how in WAYS.items()
     }
-    truth = scene.truth(dates)
+    truth = groups_of(scene.truth(dates))
     rmse = {
-        f"{sensor}, {way}": _rmse(fused[sensor]["reflectance"], truth[sensor]["reflectance"])
+        f"{sensor}, {way}": _rmse(group["reflectance"], truth[sensor]["reflectance"])
         for way, fused in made.items()
-        for sensor in ("sentinel2", "landsat")
+        for sensor, group in groups_of(fused).items()
     }
     for name, value in rmse.items():
         print(f"{method}, {name}: RMSE {value:.4f}")
     if options.figure:
-        _draw(made, truth, options.figure, method)
+        series = {way: groups_of(fused)["sentinel2"] for way, fused in made.items()}
+        _draw(series, truth["sentinel2"], options.figure, method)
     return rmse
 
 
@@ -59,23 +61,21 @@ def _rmse(fused: xr.DataArray, truth: xr.DataArray) -> float:
     return float(np.sqrt(((fused.values - truth.values) ** 2).mean()))
 
 
-def _ndvi(tree: xr.DataTree, at: int) -> pd.Series:
-    bands = tree["sentinel2"]["reflectance"].sel(band=["B04", "B08"])[:, :, at, at].values
+def _ndvi(group: xr.Dataset, at: int) -> tuple[pd.DatetimeIndex, np.ndarray]:
+    bands = group["reflectance"].sel(band=["B04", "B08"])[:, :, at, at].values
     red, near = bands[:, 0], bands[:, 1]
-    return pd.Series((near - red) / (near + red), pd.DatetimeIndex(tree["sentinel2"]["time"]))
+    return pd.DatetimeIndex(group["time"].values), (near - red) / (near + red)
 
 
-def _draw(made: Mapping[str, xr.DataTree], truth: xr.DataTree, path: Path, method: str) -> None:
+def _draw(made: Mapping[str, xr.Dataset], truth: xr.Dataset, path: Path, method: str) -> None:
     from matplotlib.figure import Figure
 
     places = (15, 45)
     figure = Figure(figsize=(10, 5.6), layout="constrained")
     for axes, at in zip(figure.subplots(2, sharex=True), places, strict=True):
-        true = _ndvi(truth, at)
-        axes.plot(true.index, true, color="black", lw=2.5, alpha=0.35, label="truth")
+        axes.plot(*_ndvi(truth, at), color="black", lw=2.5, alpha=0.35, label="truth")
         for (way, fused), colour in zip(made.items(), COLOURS, strict=True):
-            series = _ndvi(fused, at)
-            axes.plot(series.index, series, color=colour, marker=".", lw=1.2, label=way)
+            axes.plot(*_ndvi(fused, at), color=colour, marker=".", lw=1.2, label=way)
         axes.set(ylabel="NDVI", title=f"pixel ({at}, {at}), method {method}")
         axes.grid(alpha=0.3)
     figure.axes[1].legend(loc="lower center", fontsize=9)

@@ -17,7 +17,8 @@ from tamrf_xr.days import SAME_DAY, count_days
 from tamrf_xr.errors import CubeError, OptionError
 from tamrf_xr.fuser import FuserSpec
 from tamrf_xr.harmonize.door import read_cube
-from tamrf_xr.methods.registry import Request, check_sensors, listed, parse_bands, plan_method
+from tamrf_xr.layering import plan_layers
+from tamrf_xr.methods.registry import Request, check_sensors, listed, parse_bands
 from tamrf_xr.model.device import resolve_device
 from tamrf_xr.scale.job import Execution, run_tiles
 from tamrf_xr.scale.lazy import fuse_lazily
@@ -57,6 +58,10 @@ class FuseOptions(TypedDict, total=False):
     precision: str
     tile: int | str
     method_options: Mapping[str, Any] | None
+    provenance: bool
+    indices: Any
+    statistics: Any
+    period: str
 
 
 DEFAULTS: Mapping[str, Any] = {
@@ -73,6 +78,10 @@ DEFAULTS: Mapping[str, Any] = {
     "precision": "auto",
     "tile": "auto",
     "method_options": None,
+    "provenance": False,
+    "indices": None,
+    "statistics": None,
+    "period": "month",
 }
 
 
@@ -146,6 +155,20 @@ def fuse(
     method_options
         Options of the method itself, such as ``{"variant": "paper"}`` or ``{"weights": path}``
         of methods that users bring weights for; an unknown one is refused with those that exist.
+    provenance
+        Add a group ``/provenance``: per date and pixel, days to the nearest usable observation
+        on either side, per sensor and of any; how many there are in the window; and whether the
+        day itself was observed, by which sensor, or reconstructed. See docs/provenance.md.
+    indices
+        Spectral indices to make, by the names of spyndex (``"NDVI"``): names for whichever sensor
+        has them, or a mapping of sensor to names. The bands that they need are made, and kept
+        only if `bands` asks for them. See docs/indices.md.
+    statistics
+        In place of images, statistics over the query dates of each `period`, pixel by pixel:
+        ``"median"``, ``"min"``, ``"max"``, ``"p10"`` and so on. Variables are called
+        ``NDVI_median``, ``reflectance_p10``; times are the first days of the periods.
+    period
+        ``"month"``, or ``"dekad"``: from the 1st, 11th and 21st of each month.
 
     Returns
     -------
@@ -224,7 +247,7 @@ def run_job(
         ``"sharded"``, Zarr 3, a shard a tile; or ``"gdal"``, Zarr 2, a chunk a tile and date,
         without checksums, which GDAL 3.10 opens.
     model, method, sensors, bands, origin, window, same_day, causal, latency, device, precision, \
-tile, method_options
+tile, method_options, provenance, indices, statistics, period
         As for `fuse`. A rerun must ask the same; ``tile="auto"`` then takes the store's.
 
     Returns
@@ -284,8 +307,8 @@ def prepare(cube: Any, query_dates: Any, **options: Unpack[FuseOptions]) -> Job:
     grids = grids_of(groups)
     queries, tile = parse_dates(query_dates), _parse_tile(asked["tile"])
     days = _days_of(groups, timing, queries)
-    spec = plan_method(asked["method"], _request(groups, asked, days))
-    return Job(cube, read_by(spec, groups), grids, spec, queries, timing, tile)
+    spec, layers = plan_layers(asked, _request(groups, asked, days), groups)
+    return Job(cube, read_by(spec, groups), grids, spec, queries, timing, tile, layers)
 
 
 def _request(

@@ -47,6 +47,7 @@ def identify(job: Job, tiled: FuseJob) -> dict[str, str]:
         "same day": _length(job.timing.same_day, "same_day"),
         "tile": " x ".join(map(str, tiled.grid.tile)),
         **_of_causality(job.timing),
+        **job.layers.words(),
         **_of_inputs(job),
     }
 

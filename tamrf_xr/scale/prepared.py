@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -19,6 +19,7 @@ from tamrf_xr.fuser import FuserSpec
 from tamrf_xr.grid import Grid
 from tamrf_xr.iso8601 import Length, read_length
 from tamrf_xr.machine import available_memory, usable_cores
+from tamrf_xr.scale.layers import Layers, Made
 from tamrf_xr.scale.rereads import aligned, tiles_to_try
 from tamrf_xr.scale.tilework import FuseJob
 from tamrf_xr.schema import finest, grids_of
@@ -114,6 +115,9 @@ class Job:
     tile: int | None = None
     """Edge of a tile in 10 m pixels; None for the planner's choice."""
 
+    layers: Layers = field(default_factory=Layers)
+    """What is asked beside bands."""
+
     @classmethod
     def of(
         cls,
@@ -123,10 +127,12 @@ class Job:
         *,
         timing: Timing = Timing(),
         tile: int | None = None,
+        layers: Layers = Layers(),  # noqa: B008 (frozen)
     ) -> Job:
         """Prepare a valid cube for a method that is planned already."""
         groups = groups_of(cube)
-        return cls(cube, read_by(spec, groups), grids_of(groups), spec, queries, timing, tile)
+        read = read_by(spec, groups)
+        return cls(cube, read, grids_of(groups), spec, queries, timing, tile, layers)
 
     def on(self, cube: xr.DataTree, queries: pd.DatetimeIndex) -> Job:
         """Return the same job on other acquisitions of the sensors and bands it was planned on."""
@@ -136,6 +142,11 @@ class Job:
     def fine(self) -> Grid:
         """Grid of the product."""
         return finest(self.grids)
+
+    @property
+    def times_made(self) -> pd.DatetimeIndex:
+        """Times of the product."""
+        return self.layers.times(self.queries)
 
     @property
     def times(self) -> dict[str, pd.DatetimeIndex]:
@@ -166,7 +177,8 @@ class Job:
         tile = self.tile if tile is None else tile
         dates = self.timing.plan(self.times, self.queries)
         work = Workload(self.fine.shape, dates.dates, len(self.queries))
-        return FuseJob(self.spec, dates, self._tiles(work, tile))
+        made = Made(self.layers, self.spec, self.queries)
+        return FuseJob(self.spec, dates, self._tiles(work, tile), made)
 
     def _tiles(self, work: Workload, tile: int | None) -> TileGrid:
         spec, groups = self.spec, self.groups
