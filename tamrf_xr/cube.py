@@ -27,6 +27,9 @@ from tamrf_xr.storable import ABOUT, described
 
 CUBE_VERSION = "1"
 
+BESIDE = ("provenance",)
+"""Groups of products that are of no sensor: pixels and times are those of the others."""
+
 
 def build_group(
     sensor: Sensor | str,
@@ -47,7 +50,7 @@ def build_group(
         A row of the sensor table, or its name.
     reflectance
         ``(time, band, y, x)`` numpy or dask array, 0..1, NaN where there is no data; None for a
-        product that is temperature alone.
+        product that has none.
     times
         Acquisition times.
     grid
@@ -73,18 +76,25 @@ def build_group(
         "surface_temperature": (("time", "y", "x"), surface_temperature),
     }
     arrays = {name: value for name, value in given.items() if value[1] is not None}
+    coords: dict[str, Any] = {}
+    if reflectance is not None:
+        coords = band_coords(sensor, bands or sensor.band_names)
+    frame = located_group(times, grid, coords=coords)
+    return _describe(frame.assign_attrs(sensor=sensor.title, **(attrs or {})).assign(arrays))
+
+
+def located_group(times: Any, grid: Grid, *, coords: Mapping[str, Any] | None = None) -> xr.Dataset:
+    """Return a group without variables: times, pixels and CRS, and more coordinates."""
     index = pd.DatetimeIndex(times)
     utc = index if index.tz is None else index.tz_convert(None)
-    coords = {"time": utc.as_unit("ns"), **grid.coords()}
-    if reflectance is not None:
-        coords |= _band_coords(sensor, bands or sensor.band_names)
-    frame = xr.Dataset(coords=coords, attrs={"sensor": sensor.title, **(attrs or {})})
+    frame = xr.Dataset(coords={"time": utc.as_unit("ns"), **grid.coords(), **(coords or {})})
     # Located before there are pixels: each `.rio.write_*` copies all that it is given.
     located: xr.Dataset = frame.rio.write_crs(grid.crs).rio.write_transform(grid.transform)
-    return _describe(described(located, grid.crs).assign(arrays))
+    return described(located, grid.crs)
 
 
-def _band_coords(sensor: Sensor, names: tuple[str, ...]) -> dict[str, Any]:
+def band_coords(sensor: Sensor, names: tuple[str, ...]) -> dict[str, Any]:
+    """Return the coordinates of bands: names, common names, pixel sizes, wavelengths."""
     bands = [band for name in names for band in sensor.bands if band.name == name]
     # Objects, not fixed-length strings: Zarr v3 specifies only those of variable length.
     return {
@@ -103,7 +113,11 @@ def _describe(group: xr.Dataset) -> xr.Dataset:
 
 
 def build_cube(
-    groups: Mapping[str, xr.Dataset], *, title: str = "", history: str = ""
+    groups: Mapping[str, xr.Dataset],
+    *,
+    title: str = "",
+    history: str = "",
+    beside: Mapping[str, xr.Dataset] | None = None,
 ) -> xr.DataTree:
     """Put groups together as a cube, and check it.
 
@@ -113,6 +127,8 @@ def build_cube(
         Per sensor name, its group (`build_group`).
     title, history
         Attributes of the cube.
+    beside
+        Groups that are of no sensor.
 
     Returns
     -------
@@ -131,7 +147,7 @@ def build_cube(
         "history": history,
     }
     check_groups(groups)
-    return xr.DataTree.from_dict({"/": xr.Dataset(attrs=attrs), **groups})
+    return xr.DataTree.from_dict({"/": xr.Dataset(attrs=attrs), **groups, **(beside or {})})
 
 
 def groups_of(cube: xr.DataTree) -> dict[str, xr.Dataset]:
@@ -149,6 +165,12 @@ def groups_of(cube: xr.DataTree) -> dict[str, xr.Dataset]:
         for name in SENSORS
         if name in cube.children
     }
+
+
+def beside_of(cube: xr.DataTree) -> dict[str, xr.Dataset]:
+    """Return the groups of a product that are of no sensor, by name."""
+    found = {name: cube[name].to_dataset() for name in BESIDE if name in cube.children}
+    return {name: with_spatial_ref(group, cube.to_dataset()) for name, group in found.items()}
 
 
 def _in_utc(group: xr.Dataset) -> xr.Dataset:
@@ -233,6 +255,9 @@ def clip(cube: xr.DataTree, bounds: tuple[float, float, float, float] | None = N
         # By position: what labels select depends on the index that y and x have.
         window = grids[name].window((left, bottom, right, top))
         cut[name] = located(group.isel(panchromatic.positions(group, **window)))
+    for name, group in beside_of(cube).items():
+        window = grid_of(group).window((left, bottom, right, top))
+        cut[name] = located(group.isel(window))
     tree = xr.DataTree.from_dict({"/": cube.to_dataset(), **cut})
     validate(tree)
     return tree

@@ -293,6 +293,10 @@ class FuserSpec:
     """``"module:function"`` that a thread calls with its share of cores before it computes, where
     several processes share a machine; none by default."""
 
+    uses: str = "usable observations alone"
+    """Of what a query date sees, what the method takes: told where pixels say where they come
+    from."""
+
     provenance: tuple[tuple[str, str], ...] = ()
     """What to write in the attributes of a product: weights, their hash, precision."""
 

@@ -17,7 +17,8 @@ from tamrf_xr.days import SAME_DAY, count_days
 from tamrf_xr.errors import CubeError, OptionError
 from tamrf_xr.fuser import FuserSpec
 from tamrf_xr.harmonize.door import read_cube
-from tamrf_xr.methods.registry import Request, check_sensors, listed, parse_bands, plan_method
+from tamrf_xr.layering import plan_layers
+from tamrf_xr.methods.registry import Request, check_sensors, listed, parse_bands
 from tamrf_xr.model.device import resolve_device
 from tamrf_xr.scale.job import Execution, run_tiles
 from tamrf_xr.scale.lazy import fuse_lazily
@@ -32,6 +33,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 LARGEST_TILE = 1_000_000
 """10 m pixels: more than any scene has."""
+
+_TIMING = ("origin", "window", "same_day", "causal", "latency")
 
 HERE = (None, "local", "dask-cuda")
 """Clusters whose workers run on this machine."""
@@ -49,10 +52,16 @@ class FuseOptions(TypedDict, total=False):
     origin: Any
     window: Any
     same_day: Any
+    causal: bool
+    latency: Any
     device: str
     precision: str
     tile: int | str
     method_options: Mapping[str, Any] | None
+    provenance: bool
+    indices: Any
+    statistics: Any
+    period: str
 
 
 DEFAULTS: Mapping[str, Any] = {
@@ -63,10 +72,16 @@ DEFAULTS: Mapping[str, Any] = {
     "origin": None,
     "window": "365D",
     "same_day": SAME_DAY,
+    "causal": False,
+    "latency": None,
     "device": "auto",
     "precision": "auto",
     "tile": "auto",
     "method_options": None,
+    "provenance": False,
+    "indices": None,
+    "statistics": None,
+    "period": "month",
 }
 
 
@@ -120,6 +135,12 @@ def fuse(
     same_day
         Acquisitions no further apart are of one day: those of one sensor make one image, those of
         both a pair, on either side of midnight too.
+    causal
+        Let no query date see what was acquired after it (after the end of its day, where it names
+        no time): what would have been made on that day, as for a forecast or a back-test. Equal
+        to fusing a cube without those acquisitions; see docs/causal.md.
+    latency
+        With `causal`: how long an acquisition takes to arrive, such as ``"3D"``.
     device
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``, or ``"auto"``: a GPU where there is one.
     precision
@@ -134,6 +155,20 @@ def fuse(
     method_options
         Options of the method itself, such as ``{"variant": "paper"}`` or ``{"weights": path}``
         of methods that users bring weights for; an unknown one is refused with those that exist.
+    provenance
+        Add a group ``/provenance``: per date and pixel, days to the nearest usable observation
+        on either side, per sensor and of any; how many there are in the window; and whether the
+        day itself was observed, by which sensor, or reconstructed. See docs/provenance.md.
+    indices
+        Spectral indices to make, by the names of spyndex (``"NDVI"``): names for whichever sensor
+        has them, or a mapping of sensor to names. The bands that they need are made, and kept
+        only if `bands` asks for them. See docs/indices.md.
+    statistics
+        In place of images, statistics over the query dates of each `period`, pixel by pixel:
+        ``"median"``, ``"min"``, ``"max"``, ``"p10"`` and so on. Variables are called
+        ``NDVI_median``, ``reflectance_p10``; times are the first days of the periods.
+    period
+        ``"month"``, or ``"dekad"``: from the 1st, 11th and 21st of each month.
 
     Returns
     -------
@@ -148,7 +183,8 @@ def fuse(
     CubeError
         If the tree is no cube.
     DateError
-        If a query date cannot be read, or has no acquisition in its window.
+        If a query date cannot be read, or has no acquisition in its window, or none before it
+        with `causal`.
     MethodError, ModelError
         If the method, its weights or the bands asked are not there.
     MemoryBudgetError
@@ -210,7 +246,8 @@ def run_job(
     layout
         ``"sharded"``, Zarr 3, a shard a tile; or ``"gdal"``, Zarr 2, a chunk a tile and date,
         without checksums, which GDAL 3.10 opens.
-    model, method, sensors, bands, origin, window, same_day, device, precision, tile, method_options
+    model, method, sensors, bands, origin, window, same_day, causal, latency, device, precision, \
+tile, method_options, provenance, indices, statistics, period
         As for `fuse`. A rerun must ask the same; ``tile="auto"`` then takes the store's.
 
     Returns
@@ -265,15 +302,18 @@ def prepare(cube: Any, query_dates: Any, **options: Unpack[FuseOptions]) -> Job:
     if unknown := options.keys() - DEFAULTS.keys():
         raise TypeError(f"unexpected option {min(unknown)!r}; there are {', '.join(DEFAULTS)}")
     asked = {**DEFAULTS, **options}
-    timing = Timing(asked["origin"], asked["window"], asked["same_day"])
+    timing = Timing(**{name: asked[name] for name in _TIMING})
     cube, groups = read_cube(cube)
     grids = grids_of(groups)
-    spec = plan_method(asked["method"], _request(groups, asked))
     queries, tile = parse_dates(query_dates), _parse_tile(asked["tile"])
-    return Job(cube, read_by(spec, groups), grids, spec, queries, timing, tile)
+    days = _days_of(groups, timing, queries)
+    spec, layers = plan_layers(asked, _request(groups, asked, days), groups)
+    return Job(cube, read_by(spec, groups), grids, spec, queries, timing, tile, layers)
 
 
-def _request(groups: Mapping[str, xr.Dataset], asked: Mapping[str, Any]) -> Request:
+def _request(
+    groups: Mapping[str, xr.Dataset], asked: Mapping[str, Any], days: dict[str, tuple[int, ...]]
+) -> Request:
     sensors, bands = asked["sensors"], asked["bands"]
     names = None if sensors is None else tuple(listed(sensors, "sensors"))
     check_sensors(names or ())
@@ -286,7 +326,7 @@ def _request(groups: Mapping[str, xr.Dataset], asked: Mapping[str, Any]) -> Requ
         precision=asked["precision"],
         options=asked["method_options"] or {},
         panchromatic=any(panchromatic.NAME in group for group in groups.values()),
-        days=_days_of(groups, asked["same_day"]),
+        days=days,
     )
 
 
@@ -316,10 +356,12 @@ def _bands_of(sensor: str, group: xr.Dataset) -> tuple[str, ...]:
     return tuple(band.name for band in SENSORS[sensor].all_bands if band.name in present)
 
 
-def _days_of(groups: Mapping[str, xr.Dataset], same_day: Any) -> dict[str, tuple[int, ...]]:
-    """Return whole days since 1970 of each sensor's acquisitions."""
+def _days_of(
+    groups: Mapping[str, xr.Dataset], timing: Timing, queries: pd.DatetimeIndex
+) -> dict[str, tuple[int, ...]]:
+    """Return whole days since 1970 of the acquisitions that every query date may see."""
     times = {name: pd.DatetimeIndex(group["time"].values) for name, group in groups.items()}
-    counted = count_days(times, same_day=same_day)
+    counted = count_days(timing.seen_first(times, queries), same_day=timing.same_day)
     return {name: tuple((days - pd.Timestamp(0)).days) for name, days in counted.items()}
 
 

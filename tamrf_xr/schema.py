@@ -82,7 +82,8 @@ def _check_group(name: str, group: xr.Dataset) -> None:
         "surface_temperature": ("time", "y", "x"),
         panchromatic.NAME: ("time", *panchromatic.AXES.values()),
     }
-    if not {"reflectance", "surface_temperature"} & set(group.data_vars):
+    needed = set(group.data_vars) if is_product(group) else {"reflectance", "surface_temperature"}
+    if not needed & set(group.data_vars):
         raise CubeError(f"/{name} has no 'reflectance'; found {list(map(str, group.data_vars))}")
     for variable, dims in expected.items():
         if variable in group and group[variable].dims != dims:

@@ -16,7 +16,7 @@ from zarr.abc.store import Store
 
 from tamrf_xr import panchromatic
 from tamrf_xr.commits import Commits
-from tamrf_xr.cube import CUBE_VERSION, grid_of, groups_of, located, validate
+from tamrf_xr.cube import BESIDE, CUBE_VERSION, beside_of, grid_of, groups_of, located, validate
 from tamrf_xr.encoding import SCALES, floating, limit_of, packing
 from tamrf_xr.errors import CubeError, OptionError, OutputExistsError, SourceNotFoundError
 from tamrf_xr.geozarr import LAYOUTS, PLAIN_CODEC, for_gdal, georeferenced, unplaced
@@ -83,7 +83,10 @@ def open_cube(
         if isinstance(error, FileNotFoundError) and "://" in path:
             raise SourceNotFoundError(f"no store at {path}; found nothing there") from error
         raise CubeError(f"{path} is not a Zarr store that holds a cube: {error}") from error
-    groups = {node.path: _unpack(node.to_dataset(inherit=False)) for node in raw.subtree}
+    groups = {
+        node.path: _unpack(node.to_dataset(inherit=False), plain=node.name in BESIDE)
+        for node in raw.subtree
+    }
     root = groups["/"]
     tree = xr.DataTree.from_dict({path: _opened(group, root) for path, group in groups.items()})
     validate(tree)
@@ -108,8 +111,11 @@ def _opened_at(store: Any, options: StorageOptions) -> tuple[str, Any]:
     return (str(store), store) if place is None else (str(place), place.zarr_store())
 
 
-def _unpack(group: xr.Dataset) -> xr.Dataset:
-    """Scale to float32: xarray itself would give float64, for JSON loses the type of the factor."""
+def _unpack(group: xr.Dataset, *, plain: bool) -> xr.Dataset:
+    """Scale to float32: xarray itself would give float64, for JSON loses the type of the factor.
+
+    In a group that is `plain`, integers stay so: what has no value is their fill.
+    """
     packed = {
         name for name, array in group.data_vars.items() if is_packed(array.variable, str(name))
     }
@@ -118,10 +124,18 @@ def _unpack(group: xr.Dataset) -> xr.Dataset:
             group[name] = unpack_lazily(variable.variable, str(name))
         elif "scale_factor" in variable.attrs and name in SCALES:
             group[name].attrs["scale_factor"] = np.float32(variable.attrs["scale_factor"])
+    fills = {
+        str(name): array.attrs.pop("_FillValue")
+        for name, array in group.data_vars.items()
+        if plain and "_FillValue" in array.attrs
+    }
+    scaled = [name for name in group.data_vars if "scale_factor" in group[name].attrs]
     unpacked = xr.decode_cf(group, decode_coords="all")
+    for name, fill in fills.items():
+        unpacked[name].attrs["_FillValue"] = fill
     for name in unpacked.data_vars:
         mapping = unpacked[name].encoding.get("grid_mapping")
-        if name in SCALES and unpacked[name].dtype == np.float64:
+        if (name in SCALES or name in scaled) and unpacked[name].dtype == np.float64:
             unpacked[name] = as_float32_lazily(unpacked[name].variable)
         # Layout belongs to the store that was read, not to what is computed from it.
         # xarray and rioxarray would wrap what is changed and does not fit, and rioxarray declares
@@ -282,6 +296,9 @@ def _storable(cube: xr.DataTree, chunk: int) -> xr.DataTree:
         name: _storable_group(group, chunk, ratio=round(gsd[name] / min(gsd.values())))
         for name, group in groups_of(cube).items()
     }
+    groups |= {
+        name: _storable_group(group, chunk, ratio=1) for name, group in beside_of(cube).items()
+    }
     root = cube.to_dataset()
     # Marked as ours, wherever it came from: what is not is never replaced.
     about = xr.Dataset(attrs=storable_attrs({MARKER: CUBE_VERSION, **root.attrs}))
@@ -306,6 +323,9 @@ def _stored(array: xr.DataArray, chunk: int, ratio: int) -> xr.DataArray:
         stored = _clipped(stored)
     stored.attrs = storable_attrs_of(array, physical=name in SCALES)
     stored.encoding = packing(name) if array.ndim > 1 else {}
+    if array.dtype.kind in "iu" and "_FillValue" in array.attrs and name not in SCALES:
+        fill = array.attrs["_FillValue"]
+        stored.encoding |= {"_FillValue": fill, "fill_value": fill}
     if array.ndim:
         stored.encoding |= {
             "chunks": tuple(chunk for chunk, _ in layout.values()),

@@ -179,6 +179,24 @@ class FuserTests:
             for name, pixels in alone.items():
                 np.testing.assert_allclose(together[name][position], pixels[0], rtol=1e-6)
 
+    def test_what_an_episode_does_not_see_has_no_effect(self):
+        """What makes a method causal: see `tamrf_xr.causal`."""
+        cube = self.cube()
+        spec, series = self.spec(cube), series_of(cube)
+        seen = {name: tuple(range(len(days) - 1)) for name, days in DAYS.items()}
+        days = {name: tuple(map(float, passes[:-1])) for name, passes in DAYS.items()}
+        episode = Episode(seen, days, (0, 1), (20.0, 28.0))
+        alone = {name: one.at(seen[name]) for name, one in series.items()}
+        spiked = {}
+        for name, one in series.items():
+            pixels, valid = one.pixels.copy(), one.valid.copy()
+            pixels[-1], valid[-1] = 1 - pixels[-1] / 2, True
+            spiked[name] = replace(one, pixels=pixels, valid=valid)
+        made = [spec.fuser()(given, [episode], whole_of(series)) for given in (alone, spiked)]
+        for name, pixels in made[0].items():
+            assert np.isfinite(pixels).any()
+            np.testing.assert_allclose(made[1][name], pixels, rtol=1e-5, atol=2e-6)
+
     def test_something_comes_out(self):
         cube = self.cube()
         made = run(self.spec(cube), cube, QUERIES)

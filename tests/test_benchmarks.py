@@ -26,6 +26,7 @@ def run(module: str, *words: object) -> str:
             "checksums", "door", "io", "laziness", "loader", "memory", "overlap", "scaling",
             "scheduling", "stores", "training_border", "training_step",
         )),
+        "studies.causal",
         "studies.learning",
         "studies.precision",
     ],

@@ -21,8 +21,8 @@ from tamrf_xr.cli import main
 from tamrf_xr.errors import DateError, JobError, OptionError, OutputExistsError
 from tamrf_xr.export import cogs
 from tamrf_xr.export.cogs import export_cogs
-from tamrf_xr.export.indices import Index, _parsed, find_indices, list_indices
 from tamrf_xr.export.selecting import Selection
+from tamrf_xr.indices import Index, _parsed, find_indices, list_indices
 from tamrf_xr.sensors import SENSORS
 from tests.scenes import random_cube
 

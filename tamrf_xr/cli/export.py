@@ -100,7 +100,7 @@ def stac(source: str, out: str, *, overwrite: bool, progress: bool, **about: str
 
 def indices(names: list[str], *, progress: bool) -> int:
     """Print them."""
-    from tamrf_xr.export.indices import list_indices
+    from tamrf_xr.indices import list_indices
 
     for name, found in list_indices(names).items():
         print(name)

@@ -17,8 +17,8 @@ def add(commands: Any) -> None:
         about="make every band of both sensors at 10 m at any dates",
         examples="  tamrf-xr fuse scene.zarr fused.zarr --dates 2022-06-01 2022-06-15\n"
         "  tamrf-xr fuse scene.zarr fused.zarr --dates 2022-01-01/2022-12-31/15D --method linear\n"
-        "  tamrf-xr fuse scene.zarr ndvi.zarr --dates 2022-06-01 --sensors sentinel2 "
-        "--bands B04 B08\n"
+        "  tamrf-xr fuse scene.zarr ndvi.zarr --dates 2022-01-01/2022-12-31/5D --indices NDVI "
+        "--statistics median p10 p90\n"
         "  tamrf-xr fuse year.zarr fused.zarr --dates 2022-01-01/2022-12-31/15D "
         "--cluster slurm.yaml\n"
         "interrupted? the same command again does what is left",
@@ -41,6 +41,17 @@ def _add_request(parser: argparse.ArgumentParser) -> None:
     shared(parser, "--window")
     about = "acquisitions no further apart are of one day"
     defaulted(parser, "--same-day", "12h", about, metavar="TIME")
+    about = "a date sees nothing acquired after it: for forecasts and back-tests"
+    parser.add_argument("--causal", action="store_true", help=about)
+    about = "how long an acquisition takes to arrive, such as 3D; with --causal"
+    parser.add_argument("--latency", metavar="TIME", help=about)
+    about = "add /provenance: days to observations, how many, what was observed"
+    parser.add_argument("--provenance", action="store_true", help=about)
+    about = "spectral indices by the names of spyndex, in place of bands"
+    parser.add_argument("--indices", nargs="+", metavar="INDEX", help=about)
+    about = "median, min, max, p10 ...: over the dates of a period, in place of dates"
+    parser.add_argument("--statistics", nargs="+", metavar="NAME", help=about)
+    defaulted(parser, "--period", "month", choices=["month", "dekad"])
 
 
 def _add_execution(parser: argparse.ArgumentParser) -> None:

@@ -28,9 +28,9 @@ from tamrf_xr.cube import grid_of, groups_of
 from tamrf_xr.encoding import FILL, SCALES
 from tamrf_xr.errors import JobError, OptionError, OutputExistsError
 from tamrf_xr.export.cog import Layer, Sheet, Strip, put_cog
-from tamrf_xr.export.indices import Index, find_indices
 from tamrf_xr.export.raster import TIFF
 from tamrf_xr.export.selecting import Choice, Selection, choose
+from tamrf_xr.indices import Index, find_indices
 from tamrf_xr.listing import read_listing
 from tamrf_xr.machine import usable_cores
 from tamrf_xr.packed import pack

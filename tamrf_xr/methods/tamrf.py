@@ -96,6 +96,7 @@ def plan(request: Request) -> FuserSpec:
         computing=1,  # the others read
         packed=True,
         prepare="tamrf_xr.model.device:use_cores",
+        uses="every acquisition in its window, clouds as they are: the network has no mask",
         provenance=(
             ("weights", weights if isinstance(weights, str) else "in memory"),
             ("weights_sha256", digest),

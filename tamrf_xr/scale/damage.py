@@ -156,10 +156,9 @@ def find_damaged(store: Target, done: Iterable[Index], *, deep: bool = False) ->
         return {index: wrong for index, wrong in found if wrong}
 
 
-def _tiled(names: Iterable[str]) -> list[str]:
-    """Return, of the arrays of a store, those that a job writes."""
-    kinds = {"reflectance", "surface_temperature"}
-    return [name for name in names if name.count("/") == 1 and name.partition("/")[2] in kinds]
+def _tiled(arrays: Mapping[str, zarr.Array[Any]]) -> list[str]:
+    """Return, of the arrays of a store, those that a job writes: images."""
+    return [name for name, array in arrays.items() if name.count("/") == 1 and array.ndim >= 3]
 
 
 def _window(array: zarr.Array[Any], index: Index) -> tuple[Any, ...]:

@@ -19,7 +19,7 @@ from tamrf_xr.days import ONE_DAY
 from tamrf_xr.fuser import FuserSpec
 from tamrf_xr.iso8601 import Length, read_length
 from tamrf_xr.origins import zarr_array_of
-from tamrf_xr.scale.prepared import Job
+from tamrf_xr.scale.prepared import Job, Timing
 from tamrf_xr.scale.reading import READABLE
 from tamrf_xr.scale.tilework import FuseJob
 
@@ -46,8 +46,15 @@ def identify(job: Job, tiled: FuseJob) -> dict[str, str]:
         "window": _length(job.timing.window, "window"),
         "same day": _length(job.timing.same_day, "same_day"),
         "tile": " x ".join(map(str, tiled.grid.tile)),
+        **_of_causality(job.timing),
+        **job.layers.words(),
         **_of_inputs(job),
     }
+
+
+def _of_causality(timing: Timing) -> dict[str, str]:
+    # Only where it is asked: jobs of before are gone on with.
+    return {"causal": f"latency {_length(timing.latency, 'latency')}"} if timing.causal else {}
 
 
 def _length(length: Length | None, what: str) -> str:

@@ -13,11 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import dask.array as da
-import numpy as np
 import xarray as xr
 import zarr
 
-from tamrf_xr.encoding import packing
 from tamrf_xr.geozarr import PLAIN_CODEC, for_gdal, georeferenced
 from tamrf_xr.linkless import FileStore
 from tamrf_xr.listing import write_listing
@@ -55,7 +53,7 @@ def lay_out_product(
     layout
         One of `LAYOUTS`.
     """
-    blank = {part: _blank(part, tiled) for part in parts_of(job.spec)}
+    blank = {part: _blank(part, tiled) for part in parts_of(tiled)}
     product = build_product(job, blank)
     plain = layout == "gdal"
     groups = {name: georeferenced(node.to_dataset()) for name, node in product.children.items()}
@@ -65,7 +63,9 @@ def lay_out_product(
     }
     for part in blank:
         encoding = _plain_encoding(part, tiled) if plain else _encoding(part, tiled)
-        groups[part.sensor][part.variable].encoding = encoding
+        variable = groups[part.sensor][part.variable]
+        variable.attrs = {k: v for k, v in variable.attrs.items() if k != "_FillValue"}
+        variable.encoding = encoding
     root = xr.Dataset(attrs=storable_attrs({**product.attrs, **attrs}))
     tree = xr.DataTree.from_dict({"/": root, **groups})
     tree.to_zarr(
@@ -91,23 +91,23 @@ def lay_out_product(
 
 def _blank(part: Part, job: FuseJob) -> da.Array:
     # One chunk, never computed: a graph of one task whatever the number of tiles.
-    shape = (job.dates.queries, *part.middle, *job.grid.shape)
-    blank: da.Array = da.zeros(shape, dtype=np.float32, chunks=shape)
+    shape = (job.times, *part.middle, *job.grid.shape)
+    blank: da.Array = da.zeros(shape, dtype=part.dtype, chunks=shape)
     return blank
 
 
 def _encoding(part: Part, job: FuseJob) -> dict[str, Any]:
     tile = job.grid.tile
     inner = tuple(chunk_length(length) for length in tile)
-    return packing(part.variable) | {
+    return part.encoding | {
         "chunks": (1, *part.middle, *inner),
-        "shards": (job.dates.queries, *part.middle, *tile),
+        "shards": (job.times, *part.middle, *tile),
         "compressors": CODECS,
     }
 
 
 def _plain_encoding(part: Part, job: FuseJob) -> dict[str, Any]:
-    return packing(part.variable) | {
+    return part.encoding | {
         "chunks": (1, *part.middle, *job.grid.tile),
         "compressors": PLAIN_CODEC,
     }

@@ -21,11 +21,12 @@ import xarray as xr
 from dask._task_spec import DataNode, Dict, List, Task, TaskRef
 from dask.highlevelgraph import HighLevelGraph
 
-from tamrf_xr.fuser import Pixels
+from tamrf_xr.scale.layers import Fused
 from tamrf_xr.scale.prepared import Job
 from tamrf_xr.scale.product import Part, build_product, parts_of
 from tamrf_xr.scale.reading import (
     READABLE,
+    Array,
     Blocks,
     SensorSource,
     blocks_touched,
@@ -58,9 +59,7 @@ def fuse_lazily(job: Job) -> xr.DataTree:
     tiled = job.tiled()
     name = f"fuse-{job.spec.method}-{uuid.uuid4().hex[:12]}"
     graph = _tile_graph(name, tiled, job.groups)
-    return build_product(
-        job, {part: _view(name, graph, tiled, part) for part in parts_of(job.spec)}
-    )
+    return build_product(job, {part: _view(name, graph, tiled, part) for part in parts_of(tiled)})
 
 
 def _tile_graph(name: str, job: FuseJob, groups: Mapping[str, xr.Dataset]) -> HighLevelGraph:
@@ -98,7 +97,7 @@ def _run_tile(
     index: tuple[int, int],
     direct: Mapping[str, SensorSource],
     blocks: Mapping[str, SensorSource],
-) -> dict[str, Pixels]:
+) -> Fused:
     return fuse_tile(job, index, {**direct, **blocks})
 
 
@@ -115,16 +114,16 @@ def _blocks(array: da.Array, window: Window) -> Task:
 
 def _view(name: str, tiles: HighLevelGraph, job: FuseJob, part: Part) -> da.Array:
     """Make a dask array of one part of every tile's result."""
-    key = f"{name}-{part.sensor}-{part.variable.rpartition('_')[2]}"
+    key = f"{name}-{part.sensor}-{part.variable}"
     zeros = (0,) * len(part.middle)
     layer: dict[Any, Any] = {}
     for index in np.ndindex(*job.grid.counts):
         target = (key, 0, *zeros, *index)
         layer[target] = Task(target, _take, TaskRef((name, *index)), part)
     graph = HighLevelGraph({**tiles.layers, key: layer}, {**tiles.dependencies, key: {name}})
-    chunks = ((job.dates.queries,), *((size,) for size in part.middle), *job.grid.chunks)
-    return da.Array(graph, key, chunks, dtype=np.dtype(np.float32))
+    chunks = ((job.times,), *((size,) for size in part.middle), *job.grid.chunks)
+    return da.Array(graph, key, chunks, dtype=part.dtype)
 
 
-def _take(fused: Mapping[str, Pixels], part: Part) -> Pixels:
+def _take(fused: Fused, part: Part) -> Array:
     return part.of(fused)

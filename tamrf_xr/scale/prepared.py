@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 import xarray as xr
 
 from tamrf_xr import panchromatic
+from tamrf_xr.causal import past_of, plan_causally
 from tamrf_xr.cube import groups_of
-from tamrf_xr.dates import DateLike, plan_dates, tell_of_counting
+from tamrf_xr.dates import DateLike, DatePlan, plan_dates, tell_of_counting
 from tamrf_xr.days import SAME_DAY
+from tamrf_xr.errors import OptionError
 from tamrf_xr.fuser import FuserSpec
 from tamrf_xr.grid import Grid
-from tamrf_xr.iso8601 import Length
+from tamrf_xr.iso8601 import Length, read_length
 from tamrf_xr.machine import available_memory, usable_cores
+from tamrf_xr.scale.layers import Layers, Made
 from tamrf_xr.scale.rereads import aligned, tiles_to_try
 from tamrf_xr.scale.tilework import FuseJob
 from tamrf_xr.schema import finest, grids_of
@@ -38,6 +42,52 @@ class Timing:
 
     same_day: Length = SAME_DAY
     """How far apart acquisitions of one day may be; see `tamrf_xr.days`."""
+
+    causal: bool = False
+    """Whether a query date sees nothing that was acquired after it; see `tamrf_xr.causal`."""
+
+    latency: Length | None = None
+    """How long an acquisition takes to arrive, where plans are causal."""
+
+    def __post_init__(self) -> None:
+        """Refuse what contradicts itself."""
+        if not isinstance(self.causal, bool):
+            raise OptionError(f"causal must be True or False, got {self.causal!r:.40}")
+        if self.latency is not None:
+            if not self.causal:
+                raise OptionError(
+                    f"latency={self.latency!r:.40} has no meaning without causal=True (--causal): "
+                    "add it, or drop latency"
+                )
+            read_length(self.latency, "latency")
+
+    def plan(self, times: Mapping[str, pd.DatetimeIndex], queries: pd.DatetimeIndex) -> DatePlan:
+        """Plan dates; see `plan_dates` and `plan_causally`."""
+        tell_of_counting(times, origin=self.origin, window=self.window)
+        counting: dict[str, Any] = {
+            "origin": self.origin,
+            "window": self.window,
+            "same_day": self.same_day,
+        }
+        if self.causal:
+            return plan_causally(times, queries, latency=self.latency, **counting)
+        return plan_dates(times, queries, **counting)
+
+    def told(self) -> dict[str, str]:
+        """Return what the attributes of a product say of it."""
+        if not self.causal:
+            return {}
+        late = f", or arrived after it ({self.latency} later)" if self.latency is not None else ""
+        return {"causal": f"no date saw what was acquired after it{late}"}
+
+    def seen_first(
+        self, times: Mapping[str, pd.DatetimeIndex], queries: pd.DatetimeIndex
+    ) -> dict[str, pd.DatetimeIndex]:
+        """Return the acquisitions that the first query date may see: no other sees fewer."""
+        if not self.causal:
+            return dict(times)
+        past = past_of(times, queries.min(), latency=self.latency)
+        return {name: index[list(past[name])] for name, index in times.items()}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,6 +115,9 @@ class Job:
     tile: int | None = None
     """Edge of a tile in 10 m pixels; None for the planner's choice."""
 
+    layers: Layers = field(default_factory=Layers)
+    """What is asked beside bands."""
+
     @classmethod
     def of(
         cls,
@@ -74,10 +127,12 @@ class Job:
         *,
         timing: Timing = Timing(),
         tile: int | None = None,
+        layers: Layers = Layers(),  # noqa: B008 (frozen)
     ) -> Job:
         """Prepare a valid cube for a method that is planned already."""
         groups = groups_of(cube)
-        return cls(cube, read_by(spec, groups), grids_of(groups), spec, queries, timing, tile)
+        read = read_by(spec, groups)
+        return cls(cube, read, grids_of(groups), spec, queries, timing, tile, layers)
 
     def on(self, cube: xr.DataTree, queries: pd.DatetimeIndex) -> Job:
         """Return the same job on other acquisitions of the sensors and bands it was planned on."""
@@ -87,6 +142,11 @@ class Job:
     def fine(self) -> Grid:
         """Grid of the product."""
         return finest(self.grids)
+
+    @property
+    def times_made(self) -> pd.DatetimeIndex:
+        """Times of the product."""
+        return self.layers.times(self.queries)
 
     @property
     def times(self) -> dict[str, pd.DatetimeIndex]:
@@ -109,22 +169,16 @@ class Job:
         Raises
         ------
         DateError
-            If a query date has no acquisition in its window.
+            If a query date has no acquisition in its window, or none before it where plans are
+            causal.
         MemoryBudgetError
             If a tile does not fit the memory there is.
         """
         tile = self.tile if tile is None else tile
-        times, timing = self.times, self.timing
-        tell_of_counting(times, origin=timing.origin, window=timing.window)
-        dates = plan_dates(
-            times,
-            self.queries,
-            origin=timing.origin,
-            window=timing.window,
-            same_day=timing.same_day,
-        )
+        dates = self.timing.plan(self.times, self.queries)
         work = Workload(self.fine.shape, dates.dates, len(self.queries))
-        return FuseJob(self.spec, dates, self._tiles(work, tile))
+        made = Made(self.layers, self.spec, self.queries)
+        return FuseJob(self.spec, dates, self._tiles(work, tile), made)
 
     def _tiles(self, work: Workload, tile: int | None) -> TileGrid:
         spec, groups = self.spec, self.groups

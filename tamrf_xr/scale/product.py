@@ -4,31 +4,68 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import dask.array as da
+import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
-from tamrf_xr.cube import build_cube, build_group
-from tamrf_xr.fuser import FuserSpec, Pixels
+from tamrf_xr.cube import band_coords, build_cube, build_group, located_group
+from tamrf_xr.encoding import FILL, SCALES, floating, packing
+from tamrf_xr.packed import pack
+from tamrf_xr.scale import observed
+from tamrf_xr.scale.layers import Fused, variables_of
 from tamrf_xr.scale.prepared import Job
+from tamrf_xr.scale.tilework import FuseJob
 from tamrf_xr.sensors import SENSORS
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """How a kind of value lies in a store."""
+
+    dtype: str
+    """Integers."""
+
+    fill: int
+    """Stands for no data."""
+
+    scale: float | None = None
+    """Physical units per stored unit; None for integers that stand for themselves."""
+
+
+STORED: Mapping[str, Stored] = {
+    "reflectance": Stored("int16", FILL, SCALES["reflectance"]),
+    "surface_temperature": Stored("int16", FILL, SCALES["surface_temperature"]),
+    # Some indices have no bounds.
+    "index": Stored("int32", -(2**31), 1e-4),
+    "days": Stored("int16", observed.NOTHING),
+    "count": Stored("int16", observed.NOTHING),
+    "source": Stored("uint8", observed.NO_VALUE),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One array of a product, and which of a fuser's bands it holds."""
+    """One array of a product, and which of what a tile makes it holds."""
 
     sensor: str
     """Group."""
 
     variable: str
-    """``reflectance`` or ``surface_temperature``."""
+    """Its name in the group."""
 
-    first: int
-    """Position of its first band among the fuser's."""
+    kind: str
+    """Of its values: a key of `STORED`."""
 
-    count: int | None = None
-    """How many bands; None for one without an axis of its own."""
+    middle: tuple[int, ...] = ()
+    """Sizes of the axes between time and space."""
+
+    first: int | None = None
+    """Position of its first band among the fuser's; None where the tile makes it by name."""
 
     @property
     def path(self) -> str:
@@ -36,28 +73,69 @@ class Part:
         return f"{self.sensor}/{self.variable}"
 
     @property
-    def middle(self) -> tuple[int, ...]:
-        """Sizes of the axes between time and space."""
-        return () if self.count is None else (self.count,)
+    def dtype(self) -> np.dtype[Any]:
+        """Of its values in memory."""
+        stored = STORED[self.kind]
+        return np.dtype(stored.dtype if stored.scale is None else "float32")
 
-    def of(self, fused: Mapping[str, Pixels]) -> Pixels:
-        """Take it from what a fuser gives, ``(query, band, y, x)`` per sensor."""
-        bands = self.first if self.count is None else slice(self.first, self.first + self.count)
+    @property
+    def encoding(self) -> dict[str, Any]:
+        """How xarray encodes it."""
+        if self.kind in SCALES:
+            return packing(self.kind)
+        stored = STORED[self.kind]
+        scaled = {} if stored.scale is None else {"scale_factor": stored.scale}
+        filled = {"_FillValue": stored.fill, "fill_value": stored.fill}
+        return {**floating(self.variable), "dtype": stored.dtype, **filled, **scaled}
+
+    def of(self, fused: Fused) -> Array:
+        """Take it from what a tile gives; see `tamrf_xr.scale.layers.Fused`."""
+        if self.first is None:
+            return fused[self.path]
+        bands = slice(self.first, self.first + self.middle[0]) if self.middle else self.first
         return fused[self.sensor][:, bands]
 
+    def packed(self, values: Array) -> Array:
+        """Return values as they are stored: clipped and rounded; no number is the fill."""
+        stored = STORED[self.kind]
+        if stored.scale is None:
+            return values
+        if self.kind in SCALES:
+            return pack(values, self.kind)
+        units = np.clip(values / stored.scale, -self.limit / stored.scale, None)
+        units = np.rint(np.minimum(units, self.limit / stored.scale))
+        return np.where(np.isfinite(values), units, stored.fill).astype(stored.dtype)
 
-def parts_of(spec: FuserSpec) -> tuple[Part, ...]:
-    """List the arrays of a method's product."""
-    parts = []
-    for sensor, bands in spec.makes:
-        thermal = SENSORS[sensor].thermal
-        has_thermal = thermal is not None and thermal.name in bands
-        reflectance = len(bands) - has_thermal
-        if reflectance:
-            parts.append(Part(sensor, "reflectance", 0, reflectance))
-        if has_thermal:
-            parts.append(Part(sensor, "surface_temperature", reflectance))
-    return tuple(parts)
+    @property
+    def limit(self) -> float:
+        """Return the largest value that is held."""
+        stored = STORED[self.kind]
+        most = np.iinfo(stored.dtype).max
+        return float(np.float32(most) * np.float32(stored.scale or 1.0))
+
+
+def parts_of(job: FuseJob) -> tuple[Part, ...]:
+    """List the arrays of a product, in the order of its groups."""
+    layers, spec = job.made.layers, job.spec
+    kept, parts = layers.kept(spec), []
+    for group, variable, kind in variables_of(layers, spec):
+        thermal = SENSORS[group].thermal
+        count = len(kept[group]) - (thermal is not None and thermal.name in kept[group])
+        middle = (count,) if kind == "reflectance" else ()
+        of_fuser = kind in SCALES and not layers.statistics
+        first = (0 if middle else count) if of_fuser else None
+        parts.append(Part(group, variable, kind, middle, first))
+    return (*parts, *_parts_observed(len(job.dates.reads))) if layers.provenance else tuple(parts)
+
+
+def _parts_observed(given: int) -> tuple[Part, ...]:
+    """List the arrays of where pixels come from, of so many sensors."""
+    group, sensors = observed.GROUP, given + 1
+    return (
+        Part(group, "days_to_observation", "days", (len(observed.SIDES), sensors)),
+        Part(group, "observations_in_window", "count", (sensors,)),
+        Part(group, "source", "source"),
+    )
 
 
 def build_product(job: Job, arrays: Mapping[Part, da.Array]) -> xr.DataTree:
@@ -76,20 +154,107 @@ def build_product(job: Job, arrays: Mapping[Part, da.Array]) -> xr.DataTree:
         The product.
     """
     spec, attrs = job.spec, job.cube.attrs
-    groups = {}
-    for sensor, bands in spec.makes:
-        variables = {
-            part.variable: array for part, array in arrays.items() if part.sensor == sensor
-        }
-        groups[sensor] = build_group(
-            sensor,
-            variables.get("reflectance"),
-            times=job.queries,
-            grid=job.fine,
-            bands=tuple(band for band in bands if band in SENSORS[sensor].band_names),
-            surface_temperature=variables.get("surface_temperature"),
-            attrs={"processing_level": "fused", "method": spec.method, **dict(spec.provenance)},
-        )
+    kept = job.layers.kept(spec)
+    groups = {
+        sensor: _group(job, sensor, bands, {p: a for p, a in arrays.items() if p.sensor == sensor})
+        for sensor, bands in kept.items()
+        if any(part.sensor == sensor for part in arrays)
+    }
     title = attrs.get("title", "")
     history = f"{attrs.get('history', '')}\nfused by tamrf_xr, method {spec.method}".strip()
-    return build_cube(groups, title=f"{title}, fused".strip(", "), history=history)
+    beside = {p: array for p, array in arrays.items() if p.sensor == observed.GROUP}
+    return build_cube(
+        groups,
+        title=f"{title}, fused".strip(", "),
+        history=history,
+        beside={observed.GROUP: _provenance(job, beside)} if beside else {},
+    )
+
+
+def _group(
+    job: Job, sensor: str, bands: tuple[str, ...], arrays: Mapping[Part, da.Array]
+) -> xr.Dataset:
+    """Build the group of a sensor; what a cube has no name for is described here."""
+    known = {part.variable: array for part, array in arrays.items() if part.first is not None}
+    optical = tuple(band for band in bands if band in SENSORS[sensor].band_names)
+    group = build_group(
+        sensor,
+        known.get("reflectance"),
+        times=job.times_made,
+        grid=job.fine,
+        bands=optical,
+        surface_temperature=known.get("surface_temperature"),
+        attrs={
+            "processing_level": "fused",
+            "method": job.spec.method,
+            **dict(job.spec.provenance),
+            **job.timing.told(),
+        },
+    )
+    others = {p: array for p, array in arrays.items() if p.first is None}
+    if any(part.middle for part in others):
+        group = group.assign_coords(band_coords(SENSORS[sensor], optical))
+    return group.assign({p.variable: _described(job, p, array) for p, array in others.items()})
+
+
+def _described(job: Job, part: Part, array: da.Array) -> xr.DataArray:
+    """Return an index, or a statistic of what a period holds."""
+    dims = ("time", *(("band",) if part.middle else ()), "y", "x")
+    name, _, statistic = part.variable.rpartition("_") if job.layers.statistics else (
+        part.variable, "", ""
+    )  # fmt: skip
+    indices = {one.name: one for one in dict(job.layers.indices).get(part.sensor, ())}
+    attrs = {"units": "K" if name == "surface_temperature" else "1"}
+    if name in indices:
+        attrs |= {"long_name": indices[name].title, "formula": str(indices[name])}
+    if statistic:
+        how = f"time: {statistic} (of the query dates of a {job.layers.period})"
+        attrs["cell_methods"] = how
+    made = xr.DataArray(array, dims=dims, attrs=attrs)
+    made.encoding = floating(part.variable)
+    return made
+
+
+def _provenance(job: Job, arrays: Mapping[Part, da.Array]) -> xr.Dataset:
+    """Build the group of where pixels come from."""
+    names = [name for name in SENSORS if name in job.groups]
+    frame = located_group(job.times_made, job.fine)
+    frame = frame.assign_coords(
+        side=np.array(observed.SIDES, object), sensor=np.array([*names, observed.ANY], object)
+    )
+    dims = {2: ("time", "side", "sensor", "y", "x"), 1: ("time", "sensor", "y", "x")}
+    made = {
+        part.variable: xr.DataArray(
+            array,
+            dims=dims.get(len(part.middle), ("time", "y", "x")),
+            attrs={**_ABOUT[part.variable], "_FillValue": array.dtype.type(STORED[part.kind].fill)},
+        )
+        for part, array in arrays.items()
+    }
+    group = frame.assign(made).assign_attrs(
+        processing_level="fused",
+        method=job.spec.method,
+        observed="usable by the masks of the cube, with data in every band of the sensor",
+        method_used=job.spec.uses,
+        **job.timing.told(),
+    )
+    for name in made:
+        group[name].encoding = floating(name)
+    return group
+
+
+_ABOUT: Mapping[str, dict[str, Any]] = {
+    "days_to_observation": {
+        "long_name": "days to the nearest usable observation on or before, and on or after",
+        "units": "days",
+    },
+    "observations_in_window": {
+        "long_name": "usable observations that the date may see",
+        "units": "1",
+    },
+    "source": {
+        "long_name": "what was observed on the day",
+        "flag_values": np.arange(len(observed.SOURCES), dtype=np.uint8),
+        "flag_meanings": " ".join(observed.SOURCES),
+    },
+}

@@ -15,6 +15,7 @@ from tamrf_xr.dates import DatePlan
 from tamrf_xr.errors import TileError
 from tamrf_xr.fuser import Crop, Episode, Fuser, FuserSpec, Pixels, Relieving, Series
 from tamrf_xr.scale.guard import check_plausible
+from tamrf_xr.scale.layers import Made, Values
 from tamrf_xr.scale.reading import SensorSource
 from tamrf_xr.tiles import TileGrid
 
@@ -32,6 +33,14 @@ class FuseJob:
     grid: TileGrid
     """Where the tiles lie."""
 
+    made: Made
+    """What becomes of what the method makes."""
+
+    @property
+    def times(self) -> int:
+        """Times of the product: query dates, or periods of them."""
+        return len(self.made.layers.times(self.made.queries))
+
 
 Watch = Callable[[str], AbstractContextManager[Any]]
 """Called with the name of a stage, gives a context around it: a clock, a way to stop."""
@@ -48,7 +57,7 @@ def fuse_tile(
     sources: Mapping[str, SensorSource],
     *,
     watch: Watch = unwatched,
-) -> dict[str, Pixels]:
+) -> dict[str, Values]:
     """Fuse one tile.
 
     Parameters
@@ -65,7 +74,8 @@ def fuse_tile(
     Returns
     -------
     dict
-        Per sensor, ``(query, band, y, x)`` float32 of the tile's core.
+        Of the tile's core: per sensor, the bands that are kept, ``(query, band, y, x)`` float32;
+        per ``group/variable``, what is made beside them; see `tamrf_xr.scale.layers`.
 
     Raises
     ------
@@ -86,7 +96,8 @@ def fuse_tile(
                 check_plausible(series)
             with _computing(job.spec), watch("computing"):
                 fused = _fuse(job.spec.fuser(), series, job.dates.episodes, tile.crop)
-        return {name: _checked(fused[name], job, index, name) for name in job.spec.bands}
+                checked = {name: _checked(fused[name], job, index, name) for name in job.spec.bands}
+                return job.made.of(checked, series, job.dates, tile.crop)
     except Exception as error:
         rows, cols = tile.core.y, tile.core.x
         raise TileError(

@@ -11,9 +11,9 @@ from typing import Literal
 
 from tamrf_xr.commits import Target
 from tamrf_xr.errors import InputChangedError, StoreError, StoreGoneError, StoreReplacedError
-from tamrf_xr.fuser import Pixels
 from tamrf_xr.places import Place
 from tamrf_xr.scale.inputs import Inputs
+from tamrf_xr.scale.layers import Fused
 from tamrf_xr.scale.ledger import check_token, is_done, record
 from tamrf_xr.scale.reading import SensorSource
 from tamrf_xr.scale.tilework import FuseJob, fuse_tile
@@ -147,7 +147,7 @@ def _check_inputs(work: TileWork, index: tuple[int, int]) -> None:
     work.inputs.check(work.job.grid[index].reads, work.job.dates.reads)
 
 
-def _fused(work: TileWork, index: tuple[int, int], watch: Stopwatch) -> dict[str, Pixels]:
+def _fused(work: TileWork, index: tuple[int, int], watch: Stopwatch) -> Fused:
     try:
         return fuse_tile(work.job, index, work.sources, watch=watch)
     except Exception:
@@ -156,7 +156,7 @@ def _fused(work: TileWork, index: tuple[int, int], watch: Stopwatch) -> dict[str
         raise
 
 
-def _written(work: TileWork, index: tuple[int, int], fused: Mapping[str, Pixels]) -> int:
+def _written(work: TileWork, index: tuple[int, int], fused: Fused) -> int:
     """Write a tile into the store that it is for, and say so; return how many values it clips."""
     with _entered(work.store) as place:
         check_token(place, work.token)

@@ -20,13 +20,12 @@ from zarr.abc.store import Store
 from zarr.storage import LocalStore
 
 from tamrf_xr.commits import Commits, Target
-from tamrf_xr.encoding import FILL, SCALES
 from tamrf_xr.errors import JobError
-from tamrf_xr.fuser import Pixels
 from tamrf_xr.owners import is_silent, own_tag, runs_tagged
-from tamrf_xr.packed import Integers, pack
+from tamrf_xr.packed import Integers
 from tamrf_xr.places import Objects, Place
 from tamrf_xr.scale.disk import sync_folder
+from tamrf_xr.scale.layers import Fused, Values
 from tamrf_xr.scale.product import Part, parts_of
 from tamrf_xr.scale.tilework import FuseJob
 from tamrf_xr.shards import Layout, encode, layout_of
@@ -123,7 +122,7 @@ def write_tile(
     place: Place,
     job: FuseJob,
     index: tuple[int, int],
-    fused: Mapping[str, Pixels],
+    fused: Fused,
     *,
     token: str = "",
 ) -> Written:
@@ -138,16 +137,16 @@ def write_tile(
     index
         Row and column of the tile.
     fused
-        What the fuser made.
+        What was made of it.
     token
         What the store was called when it was laid out: one of another token lies otherwise.
     """
     sizes, clipped = {}, 0
-    for part in parts_of(job.spec):
+    for part in parts_of(job):
         pixels = part.of(fused)
-        clipped += count_clipped(pixels, part.variable)
+        clipped += count_clipped(pixels, part.limit)
         layout = _layout(place, part.path, token)
-        for name, some in files_of(part, index, layout, pack(pixels, part.variable)):
+        for name, some in files_of(part, index, layout, part.packed(pixels)):
             data = encode(layout, some)
             place.write(name, data)
             sizes[name] = len(data or b"")
@@ -164,17 +163,18 @@ def files_of(
         yield f"{part.path}/{layout.name_of(at_file)}", pixels[first : first + length]
 
 
-def count_clipped(pixels: Pixels, variable: str) -> int:
-    """Count the values that int16 does not hold: `tamrf_xr.packed.pack` clips them.
+def count_clipped(pixels: Values, limit: float) -> int:
+    """Count the values that the integers of a store do not hold, which are clipped.
 
     Examples
     --------
-    >>> count_clipped(np.array([[0.1, np.nan, 3.5, -4.0, 3.2767]], np.float32), "reflectance")
+    >>> count_clipped(np.array([[0.1, np.nan, 3.5, -4.0, 3.2767]], np.float32), 3.2767)
     2
     """
-    limit = np.float32(-FILL - 1) * np.float32(SCALES[variable])
+    if pixels.dtype.kind != "f":
+        return 0
     # Image by image: the comparisons then stay in the cache.
-    return sum(int(np.count_nonzero(np.abs(image) > limit)) for image in pixels)
+    return sum(int(np.count_nonzero(np.abs(image) > np.float32(limit))) for image in pixels)
 
 
 def _layout(place: Place, path: str, token: str) -> Layout:
