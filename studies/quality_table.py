@@ -40,7 +40,7 @@ CLEAR = 0.9
 """Share of a date that must be usable for it to count as clear."""
 
 BRIGHTEST = 0.2
-"""Median reflectance of the shortest band there is, above which a date is taken for missed cloud."""
+"""Median reflectance of the shortest band there is, above which a date is a missed cloud."""
 
 Rmse = dict[str, float]
 """By band."""

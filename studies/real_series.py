@@ -23,7 +23,7 @@ FEWEST_PX = 15
 def tanzania() -> xr.DataTree:
     """Return the semi-arid series near Arusha: bands of 20 m, repeated to 10 m; no visible ones."""
     source = xr.open_dataset(next(shared("real/tanzania_37MBS").glob("*.nc")), mask_and_scale=False)
-    time = next(name for name in ("t", "time") if name in source.dims)
+    time = next(name for name in ("t", "time", "timestamp") if name in source.dims)
     dn = {
         name: _twice(source[name].transpose(time, "y", "x").values)
         for name in SENTINEL2.band_names

@@ -177,6 +177,10 @@ class Crop:
         )
 
 
+DEVIATIONS = "{sensor}/std"
+"""What a fuser calls the standard deviations of the errors of a sensor's bands."""
+
+
 class Fuser(Protocol):
     """A method at work: knows no file, no dask, no xarray. Built by a `FuserSpec`."""
 
@@ -296,6 +300,11 @@ class FuserSpec:
     uses: str = "usable observations alone"
     """Of what a query date sees, what the method takes: told where pixels say where they come
     from."""
+
+    half_widths: tuple[tuple[float, tuple[tuple[str, tuple[float, ...]], ...]], ...] = ()
+    """Set where deviations of errors come out too: per share of observations that an interval
+    covers, per sensor, half its width in deviations of each band. The fuser gives deviations as it
+    gives bands, under `DEVIATIONS`."""
 
     provenance: tuple[tuple[str, str], ...] = ()
     """What to write in the attributes of a product: weights, their hash, precision."""

@@ -58,6 +58,7 @@ class FuseOptions(TypedDict, total=False):
     precision: str
     tile: int | str
     method_options: Mapping[str, Any] | None
+    uncertainty: bool
     provenance: bool
     indices: Any
     statistics: Any
@@ -78,6 +79,7 @@ DEFAULTS: Mapping[str, Any] = {
     "precision": "auto",
     "tile": "auto",
     "method_options": None,
+    "uncertainty": False,
     "provenance": False,
     "indices": None,
     "statistics": None,
@@ -155,6 +157,10 @@ def fuse(
     method_options
         Options of the method itself, such as ``{"variant": "paper"}`` or ``{"weights": path}``
         of methods that users bring weights for; an unknown one is refused with those that exist.
+    uncertainty
+        Add ``reflectance_std`` and ``surface_temperature_std``: standard deviations of how far
+        a clear observation of that date, by that sensor, lies from what is predicted. Of
+        ``"tamrf"`` with weights that tell it. See docs/uncertainty.md.
     provenance
         Add a group ``/provenance``: per date and pixel, days to the nearest usable observation
         on either side, per sensor and of any; how many there are in the window; and whether the
@@ -247,7 +253,7 @@ def run_job(
         ``"sharded"``, Zarr 3, a shard a tile; or ``"gdal"``, Zarr 2, a chunk a tile and date,
         without checksums, which GDAL 3.10 opens.
     model, method, sensors, bands, origin, window, same_day, causal, latency, device, precision, \
-tile, method_options, provenance, indices, statistics, period
+tile, method_options, uncertainty, provenance, indices, statistics, period
         As for `fuse`. A rerun must ask the same; ``tile="auto"`` then takes the store's.
 
     Returns
@@ -327,6 +333,7 @@ def _request(
         options=asked["method_options"] or {},
         panchromatic=any(panchromatic.NAME in group for group in groups.values()),
         days=days,
+        uncertainty=asked["uncertainty"] is True,
     )
 
 

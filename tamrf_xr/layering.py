@@ -49,6 +49,7 @@ def plan_layers(
     """
     method = asked["method"]
     check_provenance(asked["provenance"], groups, statistics=asked["statistics"])
+    check_uncertainty(asked)
     names = None if asked["statistics"] is None else listed(asked["statistics"], "statistics")
     statistics = read_statistics(names or (), asked["period"])
     indices: Indices = {}
@@ -59,6 +60,7 @@ def plan_layers(
         spec, indices, kept = _with_indices(method, request, asked["indices"])
     layers = Layers(
         provenance=asked["provenance"],
+        uncertainty=asked["uncertainty"],
         indices=tuple(indices.items()),
         bands=None if kept is None else tuple(kept.items()),
         statistics=statistics,
@@ -88,6 +90,23 @@ def check_provenance(asked: Any, groups: Mapping[str, xr.Dataset], *, statistics
         )
     if GROUP in groups:
         raise CubeError(f"the cube has a group /{GROUP} already")
+
+
+def check_uncertainty(asked: Mapping[str, Any]) -> None:
+    """Refuse deviations of what is no band of a date."""
+    if not isinstance(asked["uncertainty"], bool):
+        raise OptionError(f"uncertainty must be True or False, got {asked['uncertainty']!r:.40}")
+    if not asked["uncertainty"]:
+        return
+    if asked["statistics"] is not None:
+        raise OptionError(
+            "uncertainty is of bands on a query date, and statistics take the place of dates: ask "
+            "for them in two products"
+        )
+    if asked["indices"] is not None and asked["bands"] is None:
+        raise OptionError(
+            "uncertainty is of bands, and with indices alone none are kept: name them in bands"
+        )
 
 
 def _with_indices(method: str, request: Request, asked: Any) -> tuple[FuserSpec, Indices, Bands]:

@@ -45,6 +45,8 @@ def _add_request(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--causal", action="store_true", help=about)
     about = "how long an acquisition takes to arrive, such as 3D; with --causal"
     parser.add_argument("--latency", metavar="TIME", help=about)
+    about = "add standard deviations of errors, of weights that tell them"
+    parser.add_argument("--uncertainty", action="store_true", help=about)
     about = "add /provenance: days to observations, how many, what was observed"
     parser.add_argument("--provenance", action="store_true", help=about)
     about = "spectral indices by the names of spyndex, in place of bands"

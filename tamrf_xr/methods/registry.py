@@ -65,6 +65,9 @@ class Request:
     """Per sensor, days of its acquisitions, from any origin, where they are known: what lets a
     method that needs conjunctions refuse at the door."""
 
+    uncertainty: bool = False
+    """Whether the standard deviations of errors are asked too."""
+
     def wanted(self, makes: Mapping[str, tuple[str, ...]]) -> Bands:
         """Return what is asked of all that a method `makes`.
 
@@ -114,7 +117,8 @@ def plan_method(name: str, request: Request) -> FuserSpec:
     Raises
     ------
     MethodError
-        If there is no such method, or the cube lacks a sensor or a band that it needs.
+        If there is no such method, or the cube lacks a sensor or a band that it needs, or
+        uncertainty is asked of a method that tells none.
     ModelError, SourceNotFoundError
         If its weights are not there, cannot be read, or are of another network.
     OptionError
@@ -124,6 +128,11 @@ def plan_method(name: str, request: Request) -> FuserSpec:
         known = ", ".join(METHODS)
         raise MethodError(f"unknown method {name!r:.80}; the methods are: {known}")
     module = importlib.import_module(METHODS[name])
+    if request.uncertainty and not getattr(module, "TELLS_ERRORS", False):
+        raise MethodError(
+            f"method {name!r} does not tell how uncertain it is; 'tamrf' does, or leave "
+            "uncertainty out"
+        )
     options = _options(name, getattr(module, "OPTIONS", {}), request.options)
     return cast("FuserSpec", module.plan(replace(request, options=options)))
 

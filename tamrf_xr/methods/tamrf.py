@@ -16,9 +16,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tamrf_xr.errors import MemoryBudgetError, MethodError, ModelError, OptionError
-from tamrf_xr.fuser import Cost, Crop, Episode, FuserSpec, Packing, Pixels, Series
+from tamrf_xr.fuser import DEVIATIONS, Cost, Crop, Episode, FuserSpec, Packing, Pixels, Series
 from tamrf_xr.methods.continuing import Beyond, continued, lacking, moved
+from tamrf_xr.methods.deviations import half_widths
 from tamrf_xr.methods.registry import Bands, Request
 from tamrf_xr.methods.weights import check_unchanged
 from tamrf_xr.model.device import resolve_device, upload
@@ -59,13 +62,15 @@ PRECISIONS = ("auto", "float32", "tf32", "bfloat16")
 DEFAULT_WEIGHTS = "weights/default.safetensors"
 """What ``model="default"`` stands for; its model card lies beside it."""
 
-
 OPTIONS = {"border": "auto"}
 """``"zeros"``: beyond the scene the network sees the mean of each band, as published; ``"mirror"``:
 it sees the scene mirrored; ``"auto"``: mirrored for weights that this package trained, whose
 patches have no border."""
 
 BORDERS = ("auto", "zeros", "mirror")
+
+TELLS_ERRORS = True
+"""With weights that have a head for it."""
 
 
 def plan(request: Request) -> FuserSpec:
@@ -79,10 +84,11 @@ def plan(request: Request) -> FuserSpec:
     precision = _precision(request.precision, device)
     weights, digest, model = resolve(request.model)
     config, border = model.config, _border(request.options.get("border", "auto"), weights)
+    makes = request.wanted(MAKES)
     return FuserSpec(
         method="tamrf",
         factory="tamrf_xr.methods.tamrf:TamrfFuser",
-        makes=tuple(request.wanted(MAKES).items()),
+        makes=tuple(makes.items()),
         halo=(("sentinel2", config.hr_halo), ("landsat", config.lr_halo)),
         options=(
             ("weights", weights),
@@ -90,11 +96,13 @@ def plan(request: Request) -> FuserSpec:
             ("device", request.device),
             ("precision", precision),
             ("border", border),
+            *([("uncertainty", True)] if request.uncertainty else []),
         ),
-        cost=_cost(config),
+        cost=_cost(config, uncertainty=request.uncertainty),
         at_once=2 if device.type == "cpu" else GPU_TILES,
         computing=1,  # the others read
         packed=True,
+        half_widths=half_widths(model.errors, channels_of(makes)) if request.uncertainty else (),
         prepare="tamrf_xr.model.device:use_cores",
         uses="every acquisition in its window, clouds as they are: the network has no mask",
         provenance=(
@@ -181,10 +189,12 @@ def _checked(model: Tamrf) -> Tamrf:
     return model
 
 
-def _cost(config: NetworkConfig) -> Cost:
+def _cost(config: NetworkConfig, *, uncertainty: bool) -> Cost:
     need = needs(config)
+    # Deviations are held three times: as made, in order, and as they leave the device.
+    more = 12.0 * config.bands if uncertainty else 0.0
     per_date = {"sentinel2": need.hr_date, "landsat": need.lr_date}
-    return Cost(fixed=need.fixed, per_date=per_date, per_query=need.query)
+    return Cost(fixed=need.fixed, per_date=per_date, per_query=need.query + more)
 
 
 class TamrfFuser:
@@ -199,9 +209,10 @@ class TamrfFuser:
         device: str,
         precision: Precision,
         border: str = "zeros",
+        uncertainty: bool = False,
     ) -> None:
         """Load the weights and check that they are those that were planned with."""
-        self._makes = makes
+        self._makes, self._uncertain = makes, uncertainty
         shared, self._model = _engine(weights, digest, (device, precision))
         self._engine = copy(shared)  # `relieve` changes how it works, not how others do
         config = self._model.config
@@ -287,7 +298,13 @@ class TamrfFuser:
         """
         import torch
 
-        channels = [self._channel(name, band) for name in self._makes for band in self._makes[name]]
+        channels = [c for own in channels_of(self._makes).values() for c in own]
+        kelvins = [
+            place for place, c in enumerate(channels) if c == _channel(LANDSAT.name, THERMAL)
+        ]
+        if self._uncertain:
+            kelvins += [len(channels) + place for place in kelvins]
+            channels += [self._model.config.bands + channel for channel in channels]
         asked = [query for episode in episodes for query in episode.queries]
         height, width = (s.stop - s.start for s in core)
         out = torch.empty((len(asked), len(channels), height, width), device=self._engine.device)
@@ -300,8 +317,8 @@ class TamrfFuser:
             bands = self._engine.reconstruct(given, list(episode.query_days), channels=channels)
             at = torch.tensor([places[query] for query in episode.queries], device=out.device)
             out.index_copy_(0, at, bands[:, :, core[0], core[1]])
-        if (thermal := self._channel(LANDSAT.name, THERMAL)) in channels:
-            out[:, channels.index(thermal)] /= KELVIN
+        for place in kelvins:
+            out[:, place] /= KELVIN
         return out
 
     def _core(self, crop: Crop, sensor: str) -> tuple[slice, slice]:
@@ -311,17 +328,22 @@ class TamrfFuser:
         top, left = (most if self._mirrored else min(s.start, most) for s in (rows, cols))
         return slice(top, top + rows.stop - rows.start), slice(left, left + cols.stop - cols.start)
 
-    @staticmethod
-    def _channel(sensor: str, band: str) -> int:
-        first = 0 if sensor == LANDSAT.name else len(MAKES[LANDSAT.name])
-        return first + MAKES[sensor].index(band)
-
     def _split(self, bands: Pixels) -> dict[str, Pixels]:
-        parts, first = {}, 0
-        for name, names in self._makes.items():
-            parts[name] = bands[:, first : first + len(names)]
-            first += len(names)
-        return parts
+        names = list(self._makes)
+        names += [DEVIATIONS.format(sensor=name) for name in names] if self._uncertain else []
+        counts = 2 * [len(bands) for bands in self._makes.values()]
+        ends = np.cumsum(counts[: len(names)])
+        return dict(zip(names, np.split(bands, ends[:-1], axis=1), strict=True))
+
+
+def channels_of(makes: Bands) -> dict[str, list[int]]:
+    """Return per sensor the output channels of the network that are its bands."""
+    return {name: [_channel(name, band) for band in bands] for name, bands in makes.items()}
+
+
+def _channel(sensor: str, band: str) -> int:
+    first = 0 if sensor == LANDSAT.name else len(MAKES[LANDSAT.name])
+    return first + MAKES[sensor].index(band)
 
 
 def standardise(

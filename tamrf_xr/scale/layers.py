@@ -11,7 +11,7 @@ import pandas as pd
 
 from tamrf_xr.dates import DatePlan
 from tamrf_xr.errors import OptionError
-from tamrf_xr.fuser import Crop, FuserSpec, Pixels, Series
+from tamrf_xr.fuser import DEVIATIONS, Crop, FuserSpec, Pixels, Series
 from tamrf_xr.indices import Index
 from tamrf_xr.scale.observed import describe
 from tamrf_xr.sensors import SENSORS, THERMAL
@@ -34,6 +34,9 @@ class Layers:
 
     provenance: bool = False
     """Where each pixel comes from: `tamrf_xr.scale.observed`."""
+
+    uncertainty: bool = False
+    """Standard deviations of the errors of the bands that are kept."""
 
     indices: tuple[tuple[str, tuple[Index, ...]], ...] = ()
     """Per sensor, spectral indices."""
@@ -58,6 +61,7 @@ class Layers:
         Jobs of before are gone on with.
         """
         words = {"provenance": "yes"} if self.provenance else {}
+        words |= {"uncertainty": "yes"} if self.uncertainty else {}
         for sensor, indices in self.indices:
             words |= {f"{one.name} of {sensor}": str(one) for one in indices}
         for sensor, bands in self.bands or ():
@@ -105,6 +109,12 @@ class Made:
             if held:
                 whole = len(held) == len(spec.bands[sensor])
                 made[sensor] = fused[sensor] if whole else fused[sensor][:, held]
+                if layers.uncertainty:
+                    deviations = fused[DEVIATIONS.format(sensor=sensor)][:, held]
+                    made |= {
+                        f"{name}_std": values
+                        for name, values in _by_variable({sensor: deviations}, kept).items()
+                    }
         if layers.statistics:
             made = self._reduced(made, kept)
         if layers.provenance:
@@ -225,6 +235,8 @@ def variables_of(layers: Layers, spec: FuserSpec) -> list[tuple[str, str, str]]:
             found.append((sensor, "reflectance", "reflectance"))
         if has_thermal:
             found.append((sensor, "surface_temperature", "surface_temperature"))
+        if layers.uncertainty:
+            found += [(s, f"{name}_std", f"{name}_std") for s, name, _ in found if s == sensor]
         for name, indices in layers.indices:
             found += [(sensor, index.name, "index") for index in indices if name == sensor]
     if not layers.statistics:

@@ -18,7 +18,7 @@ from tamrf_xr.scale import observed
 from tamrf_xr.scale.layers import Fused, variables_of
 from tamrf_xr.scale.prepared import Job
 from tamrf_xr.scale.tilework import FuseJob
-from tamrf_xr.sensors import SENSORS
+from tamrf_xr.sensors import SENSORS, THERMAL
 
 Array = npt.NDArray[Any]
 
@@ -40,6 +40,8 @@ class Stored:
 STORED: Mapping[str, Stored] = {
     "reflectance": Stored("int16", FILL, SCALES["reflectance"]),
     "surface_temperature": Stored("int16", FILL, SCALES["surface_temperature"]),
+    "reflectance_std": Stored("int16", FILL, SCALES["reflectance"]),
+    "surface_temperature_std": Stored("int16", FILL, 0.01),
     # Some indices have no bounds.
     "index": Stored("int32", -(2**31), 1e-4),
     "days": Stored("int16", observed.NOTHING),
@@ -121,7 +123,7 @@ def parts_of(job: FuseJob) -> tuple[Part, ...]:
     for group, variable, kind in variables_of(layers, spec):
         thermal = SENSORS[group].thermal
         count = len(kept[group]) - (thermal is not None and thermal.name in kept[group])
-        middle = (count,) if kind == "reflectance" else ()
+        middle = (count,) if kind.startswith("reflectance") else ()
         of_fuser = kind in SCALES and not layers.statistics
         first = (0 if middle else count) if of_fuser else None
         parts.append(Part(group, variable, kind, middle, first))
@@ -204,7 +206,8 @@ def _described(job: Job, part: Part, array: da.Array) -> xr.DataArray:
         part.variable, "", ""
     )  # fmt: skip
     indices = {one.name: one for one in dict(job.layers.indices).get(part.sensor, ())}
-    attrs = {"units": "K" if name == "surface_temperature" else "1"}
+    attrs: dict[str, Any] = {"units": "K" if name.startswith("surface_temperature") else "1"}
+    attrs |= _of_errors(job, part)
     if name in indices:
         attrs |= {"long_name": indices[name].title, "formula": str(indices[name])}
     if statistic:
@@ -213,6 +216,24 @@ def _described(job: Job, part: Part, array: da.Array) -> xr.DataArray:
     made = xr.DataArray(array, dims=dims, attrs=attrs)
     made.encoding = floating(part.variable)
     return made
+
+
+def _of_errors(job: Job, part: Part) -> dict[str, Any]:
+    """Say what deviations are, and how wide intervals of them; nothing of another variable."""
+    if not part.kind.endswith("_std"):
+        return {}
+    made, kept = job.spec.bands[part.sensor], job.layers.kept(job.spec)[part.sensor]
+    thermal = part.kind.startswith("surface_temperature")
+    places = [made.index(band) for band in kept if (band == THERMAL) == thermal]
+    widths = {
+        f"half_width_{share:.0%}".rstrip("%"): [round(dict(own)[part.sensor][i], 4) for i in places]
+        for share, own in job.spec.half_widths
+    }
+    return {
+        "long_name": "standard deviation of the error, to a clear observation not given",
+        "comment": "half_width_N: half the interval that covers N % of them, in deviations",
+        **widths,
+    }
 
 
 def _provenance(job: Job, arrays: Mapping[Part, da.Array]) -> xr.Dataset:

@@ -96,7 +96,9 @@ def fuse_tile(
                 check_plausible(series)
             with _computing(job.spec), watch("computing"):
                 fused = _fuse(job.spec.fuser(), series, job.dates.episodes, tile.crop)
-                checked = {name: _checked(fused[name], job, index, name) for name in job.spec.bands}
+                checked = {
+                    name: _checked(pixels, job, index, name) for name, pixels in fused.items()
+                }
                 return job.made.of(checked, series, job.dates, tile.crop)
     except Exception as error:
         rows, cols = tile.core.y, tile.core.x
@@ -133,7 +135,8 @@ def _semaphore(method: str, stage: str, count: int) -> threading.BoundedSemaphor
 
 
 def _checked(pixels: Pixels, job: FuseJob, index: tuple[int, int], sensor: str) -> Pixels:
-    expected = (job.dates.queries, len(job.spec.bands[sensor]), *job.grid[index].core.shape)
+    bands = job.spec.bands[sensor.partition("/")[0]]  # those of `fuser.DEVIATIONS` too
+    expected = (job.dates.queries, len(bands), *job.grid[index].core.shape)
     if pixels.shape != expected:
         raise ValueError(
             f"method {job.spec.method!r} gave {sensor} of shape {pixels.shape}, expected {expected}"

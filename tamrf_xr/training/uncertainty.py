@@ -23,7 +23,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 import xarray as xr
@@ -44,6 +43,10 @@ from tamrf_xr.training.stack import attend, standardised
 
 COVERED, NORMAL = COVERAGES.index(0.8), 1.2816
 """The coverage that the deviation is calibrated by, and how many deviations it is."""
+
+
+Progress = Callable[[Iterable[int]], Iterable[int]]
+"""Wraps what is iterated over, as `tqdm` does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,7 @@ def fit_errors(
     how: Fit = Fit(),
     *,
     data: DataConfig | None = None,
-    progress: Callable[[Any], Any] = iter,
+    progress: Progress = iter,
 ) -> Tamrf:
     """Return the network with a head that tells its errors, fitted and calibrated on cubes.
 
@@ -108,7 +111,7 @@ def fit_errors(
         How patches and dates are drawn; by default those of the recipe ``"small"``, a third of
         the places kept for the calibration.
     progress
-        Wraps what is iterated over, as `tqdm` does.
+        Shows how far it is.
 
     Raises
     ------
@@ -119,22 +122,28 @@ def fit_errors(
     fitted, kept = sites_of(cubes, data)
     model = copy.deepcopy(model).eval()
     tools = loss_tools(model, recipe("quick").loss)
-    take = partial(_errors, model, tools, how)
+    take = partial(_errors, model, tools, how, progress=progress)
     draw = partial(Patches, cubes, data=data)
-    learnt = take(progress(draw(sites=fitted, seed=how.seed, count=how.samples)))
-    held = take(progress(draw(sites=kept, seed=how.seed + 1, count=how.calibration)))
+    learnt = take(draw(sites=fitted, seed=how.seed, count=how.samples))
+    held = take(draw(sites=kept, seed=how.seed + 1, count=how.calibration))
     model.errors = _calibrated(_learnt(learnt, how), held)
     return model
 
 
 @torch.no_grad()
-def _errors(model: Tamrf, tools: LossTools, how: Fit, samples: Iterable[Sample]) -> Errors:
+def _errors(
+    model: Tamrf, tools: LossTools, how: Fit, patches: Patches, *, progress: Progress
+) -> Errors:
     rng = torch.Generator().manual_seed(how.seed)
 
     def pick(usable: Tensor) -> Tensor:
         return usable[torch.randperm(len(usable), generator=rng)[: how.pixels]]
 
-    parts = [part for sample in samples for part in _of_sample(model, tools, sample, pick)]
+    parts = [
+        part
+        for number in progress(range(len(patches)))
+        for part in _of_sample(model, tools, patches[number], pick)
+    ]
     errors = torch.cat([errors for _, errors in parts]) if parts else torch.empty(0, 1)
     if not bool(errors.isfinite().any(dim=0).all()):
         raise CubeError(
