@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import threading
+from collections import Counter
 from functools import partial
 from pathlib import Path
 
@@ -134,6 +135,30 @@ def test_product_in_an_object_store_is_that_of_a_folder(of, scene, folder, undis
     product = tamrf_xr.open_cube(url)
     assert product.encoding["source"] == url
     assert main(["info", url]) == main(["verify", url, "--deep"]) == 0
+
+
+def test_a_tile_asks_for_its_token_twice_and_puts_each_shard_and_its_record_once(
+    scene, folder, bucket, faults
+):
+    """All else is asked per job: as often for 12 tiles as for 4."""
+    shared, token = {}, f"GET /{FOLDER}/lock.token"
+    for edge, tiles in ((TILE, TILES), (24, 4)):
+        url, how = f"{bucket}-{edge}", Execution(workers=1, progress=False)
+        (faults / "requests").write_text("")
+        run_tiles(tamrf_xr.open_cube(scene), url, traced(folder), QUERIES, tile=edge, how=how)
+        said = (faults / "requests").read_text().replace(url.removeprefix("s3:/"), "")
+        asked = Counter(line for line in said.splitlines() if "lock.probe" not in line)
+        of_tiles = {line: n for line, n in asked.items() if is_of_tile(line.partition("/")[2])}
+        made = {f"PUT /{name}" for name, _ in at(url).all_names() if is_of_tile(name)}
+        assert of_tiles == dict.fromkeys(made, 1)
+        assert asked.pop(token) == 1 + 2 * tiles
+        shared[tiles] = {line: n for line, n in asked.items() if line not in of_tiles}
+    assert shared[4] == shared[TILES]
+
+
+def is_of_tile(name: str) -> bool:
+    pixels = ("/reflectance/c/", "/surface_temperature/c/")
+    return name.startswith(f"{FOLDER}/done/") or any(folder in name for folder in pixels)
 
 
 @pytest.mark.filterwarnings("ignore::tamrf_xr.errors.RereadWarning")
