@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -327,10 +328,22 @@ def _storage(url: str, what: str, options: StorageOptions) -> Any:
     rest = url.partition("://")[2]
     if rest.startswith("s3://"):
         bucket, _, prefix = rest.removeprefix("s3://").partition("/")
-        return icechunk.s3_storage(bucket=bucket, prefix=prefix or None, **dict(options or {}))
+        return _s3(url, what, bucket=bucket, prefix=prefix or None, options=dict(options or {}))
     if "://" in rest or not rest.strip("/"):
         raise OptionError(
             f"the {what} is {url}; expected {ICECHUNK}://PATH or {ICECHUNK}://s3://bucket/prefix, "
             "or a repository that icechunk opened"
         )
     return icechunk.local_filesystem_storage(str(local_path(rest, what).absolute()))
+
+
+def _s3(url: str, what: str, *, bucket: str, prefix: str | None, options: dict[str, Any]) -> Any:
+    import icechunk
+
+    known = [name for name in signature(icechunk.s3_storage).parameters if name != "bucket"]
+    if unknown := [name for name in options if name not in known]:
+        raise OptionError(
+            f"the {what} {url} cannot be opened with the options {', '.join(unknown)}; those of "
+            f"icechunk.s3_storage are {', '.join(known)}"
+        )
+    return icechunk.s3_storage(bucket=bucket, prefix=prefix, **options)
