@@ -52,6 +52,7 @@ fuzz: $(VENV)/installed
 	$(BIN)/python -m tests.fuzz.options
 	$(BIN)/python -m tests.fuzz.damage 300
 	$(BIN)/python -m tests.fuzz.kills 300
+	$(BIN)/python -m tests.fuzz.store_kills 60
 
 clean:
 	rm -rf $(VENV) demo .coverage .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

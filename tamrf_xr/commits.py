@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +26,7 @@ from zarr.core.sync import sync
 
 from tamrf_xr.errors import OptionError, SourceNotFoundError, StoreError, StoreReplacedError
 from tamrf_xr.paths import local_path
-from tamrf_xr.places import FOLDER, ICECHUNK, Objects, StorageOptions
+from tamrf_xr.places import FOLDER, ICECHUNK, NO_ROOM, Objects, StorageOptions
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
@@ -71,7 +73,7 @@ class Commits:
 
     def write(self, name: str, data: bytes | None) -> None:
         """Write a key of Zarr; it is safe with the next commit."""
-        with self._writer() as session:
+        with self._writer() as session, _told(self, name):
             if data is None:
                 sync(session.store.delete(name))
             else:
@@ -143,21 +145,27 @@ class Commits:
         if self._pending:
             metadata = {_NOTES: json.dumps(self._pending)}
             try:
-                self._head = str(_changed(self._open()).commit(message, metadata=metadata))
+                with _told(self, "a commit"):
+                    self._head = str(_changed(self._open()).commit(message, metadata=metadata))
             except icechunk.ConflictError as error:
                 self._lost = True  # with the session, and all that it wrote
                 raise StoreReplacedError(self._why_lost()) from error
-            except icechunk.IcechunkError as error:
-                raise StoreError(errno.EIO, f"cannot be committed: {error}", str(self)) from error
             self._session, self._pending, self._since = None, {}, time.monotonic()
 
+    def committed(self, folder: str) -> list[str]:
+        """List the notes of a folder that a commit holds: the others go with this process."""
+        with self._turn:
+            pending = {name.rpartition("/")[2] for name in self._pending}
+            return [name for name in self.names(folder) if name not in pending]
+
     def publish(self, tag: str = "") -> None:
-        """Make what the branch holds what readers see, and tag it."""
+        """Make what the branch holds what readers see, and tag it: with a number, once mended."""
         head = self._repository.lookup_branch(BRANCH)
         if self._repository.lookup_branch(MAIN) != head:
             self._repository.reset_branch(MAIN, head)
-        if tag and tag not in self._repository.list_tags():
-            self._repository.create_tag(tag, head)
+        like = [name for name in self._repository.list_tags() if name.partition(".")[0] == tag]
+        if tag and head not in map(self._repository.lookup_tag, like):
+            self._repository.create_tag(f"{tag}.{len(like) + 1}" if like else tag, head)
 
     def seen(self) -> Store:
         """Return what readers see, as zarr reads it."""
@@ -244,6 +252,28 @@ Target = Path | Objects | Commits
 """Where something is written."""
 
 
+@contextmanager
+def _told(commits: Commits, what: str) -> Iterator[None]:
+    """Raise what icechunk raises as the `OSError` that fits; a conflict stays what it is."""
+    import icechunk
+
+    try:
+        yield
+    except icechunk.ConflictError:
+        raise
+    except icechunk.IcechunkError as error:
+        # It is drawn for a terminal: broken into lines, with a frame, and what led there.
+        words = " ".join(str(error).partition("context:")[0].replace("|", " ").split())
+        system = _SYSTEM.search(words)
+        full = any(word in words for word in NO_ROOM)
+        number = int(system[1]) if system else errno.ENOSPC if full else errno.EIO
+        raise StoreError(number, words.removeprefix("x "), f"{commits}/{what}") from error
+
+
+_SYSTEM = re.compile(r"\(os error (\d+)\)")
+"""What the system said, in the words of Rust."""
+
+
 def _changed(session: Any) -> Any:
     """Return a session that can be committed: icechunk 1 refuses one without a change."""
     if not session.has_uncommitted_changes:
@@ -298,10 +328,22 @@ def _storage(url: str, what: str, options: StorageOptions) -> Any:
     rest = url.partition("://")[2]
     if rest.startswith("s3://"):
         bucket, _, prefix = rest.removeprefix("s3://").partition("/")
-        return icechunk.s3_storage(bucket=bucket, prefix=prefix or None, **dict(options or {}))
+        return _s3(url, what, bucket=bucket, prefix=prefix or None, options=dict(options or {}))
     if "://" in rest or not rest.strip("/"):
         raise OptionError(
             f"the {what} is {url}; expected {ICECHUNK}://PATH or {ICECHUNK}://s3://bucket/prefix, "
             "or a repository that icechunk opened"
         )
     return icechunk.local_filesystem_storage(str(local_path(rest, what).absolute()))
+
+
+def _s3(url: str, what: str, *, bucket: str, prefix: str | None, options: dict[str, Any]) -> Any:
+    import icechunk
+
+    known = [name for name in signature(icechunk.s3_storage).parameters if name != "bucket"]
+    if unknown := [name for name in options if name not in known]:
+        raise OptionError(
+            f"the {what} {url} cannot be opened with the options {', '.join(unknown)}; those of "
+            f"icechunk.s3_storage are {', '.join(known)}"
+        )
+    return icechunk.s3_storage(bucket=bucket, prefix=prefix, **options)

@@ -44,7 +44,7 @@ PATIENCE = {
 }
 """How often a request that fails is tried again (obstore's ``retry_config``)."""
 
-_NO_ROOM = ("InsufficientStorage", "507", "QuotaExceeded", "XMinioStorageFull", "EntityTooLarge")
+NO_ROOM = ("InsufficientStorage", "507", "QuotaExceeded", "XMinioStorageFull", "EntityTooLarge")
 """Words of services that take no more."""
 
 StorageOptions = Mapping[str, Any] | None
@@ -230,7 +230,7 @@ def _told(place: Objects, name: str) -> Iterator[None]:
                 "open to all"
             )
             raise StoreError(errno.EACCES, words, f"{place.url}/{name}") from error
-        full = any(word in str(error) for word in _NO_ROOM)
+        full = any(word in str(error) for word in NO_ROOM)
         number = errno.ENOSPC if full else errno.EIO
         raise StoreError(number, _first_line(error), f"{place.url}/{name}") from error
 

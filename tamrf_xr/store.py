@@ -151,6 +151,17 @@ def _opened(group: xr.Dataset, root: xr.Dataset) -> xr.Dataset:
     return unplaced(described(placed, find_crs(placed)))
 
 
+def raw_group(store: Any, options: StorageOptions = None) -> zarr.Group:
+    """Open a store that `open_cube` opens as zarr has it: integers, and what was written of them.
+
+    Parameters
+    ----------
+    store, options
+        As of `open_cube`.
+    """
+    return zarr.open_group(_opened_at(store, options)[1], mode="r")
+
+
 def save_cube(
     cube: xr.DataTree,
     store: Any,

@@ -21,6 +21,10 @@ moto, folder = DomainDispatcherApplication(create_backend_app), Path(sys.argv[1]
 def serve(environ, start):
     if (folder / "unconditional").exists():
         environ.pop("HTTP_IF_NONE_MATCH", None)
+    log = folder / "requests"
+    if log.exists():
+        with log.open("a") as file:
+            print(environ["REQUEST_METHOD"], environ["PATH_INFO"], file=file)
     fault, pixels = folder / "fault", "/c/0/0/" in environ["PATH_INFO"]
     if fault.exists() and pixels and environ["REQUEST_METHOD"] == "PUT":
         environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
@@ -46,7 +50,7 @@ def server(folder: Path) -> Iterator[str]:
     """Start a server with an empty bucket ``bucket``; give its address.
 
     A file ``fault`` in the folder is the status that PUTs of pixels get; ``unconditional`` makes it
-    a server that does not know If-None-Match.
+    a server that does not know If-None-Match; in ``requests`` it notes what it is asked.
     """
     process = subprocess.Popen(
         [sys.executable, "-c", SERVER, folder], stdout=subprocess.PIPE, text=True

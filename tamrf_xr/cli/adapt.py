@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tamrf_xr.cli.options import command, defaulted, shared
+from tamrf_xr.cli.options import command, defaulted, shared, storage
 
 
 def add(commands: Any) -> None:
@@ -22,11 +22,13 @@ def add(commands: Any) -> None:
     defaulted(parser, "--lr", 2e-4)
     shared(parser, "--device", help="auto, cpu or cuda")
     shared(parser, "--overwrite")
+    shared(parser, "--storage-option")
 
 
 def adapt(
-    cubes: list[str], out: str, *, model: str, overwrite: bool, progress: bool, **how: Any
-) -> int:
+    cubes: list[str], out: str, *, model: str, overwrite: bool, storage_options: list[str],
+    progress: bool, **how: Any,
+) -> int:  # fmt: skip
     """Look at the output first, then train, then write."""
     from tamrf_xr.model.checkpoint import check_model_path, save_model
     from tamrf_xr.store import open_cube
@@ -35,7 +37,8 @@ def adapt(
 
     inputs = [*cubes, *([] if model == "default" else [model])]
     check_model_path(out, overwrite=overwrite, inputs=inputs)
-    settings, opened = Adaptation(**how), [open_cube(cube) for cube in cubes]
+    settings, options = Adaptation(**how), storage(storage_options, *cubes)
+    opened = [open_cube(cube, storage_options=options) for cube in cubes]
     adapted = fine_tune(opened, model=model, how=settings, progress=progress)
     save_model(adapted, out, overwrite=overwrite, metadata=provenance(settings, model))
     print(f"wrote {out}")

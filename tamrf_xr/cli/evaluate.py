@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-from tamrf_xr.cli.options import command, defaulted, shared
+from tamrf_xr.cli.options import command, defaulted, shared, storage
 from tamrf_xr.plain_yaml import option_value
 
 EXAMPLES = """\
@@ -35,6 +35,7 @@ def add(commands: Any) -> None:
     shared(parser, "--option", type=_option, metavar="METHOD.NAME=VALUE", help=about)
     shared(parser, "--window")
     shared(parser, "--device")
+    shared(parser, "--storage-option")
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
@@ -68,7 +69,10 @@ def _by_method(options: list[tuple[str, str, Any]]) -> dict[str, dict[str, Any]]
     return nested
 
 
-def evaluate(cubes: list[str], *, task: str, out: str, method_options: Any, **how: Any) -> int:
+def evaluate(
+    cubes: list[str], *, task: str, out: str, method_options: Any, storage_options: list[str],
+    **how: Any,
+) -> int:  # fmt: skip
     """Evaluate, print the summary, tell where the report is."""
     from dataclasses import replace
 
@@ -88,6 +92,7 @@ def evaluate(cubes: list[str], *, task: str, out: str, method_options: Any, **ho
         settings=replace(chosen.settings, **settings),
         scoring=Scoring(metrics=metrics, margin=how.pop("margin")),
         method_options=_by_method(method_options),
+        storage_options=storage(storage_options, *cubes),
         **how,
     )
     style = (summary.BOLD, summary.PLAIN) if sys.stdout.isatty() else ("*", "")

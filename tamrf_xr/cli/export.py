@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-from tamrf_xr.cli.options import command, one_or_all, shared
+from tamrf_xr.cli.options import command, one_or_all, shared, storage
 
 
 def add(commands: Any) -> None:
@@ -45,6 +45,7 @@ def _add_cog(forms: Any) -> None:
     parser.add_argument("--indices", type=_words, default=(), metavar="A,B", help=about)
     parser.add_argument("--workers", type=int, help="files at once (default: cores)")
     shared(parser, "--overwrite")
+    shared(parser, "--storage-option")
 
 
 def _add_stac(forms: Any) -> None:
@@ -61,6 +62,7 @@ def _add_stac(forms: Any) -> None:
     parser.add_argument("--title", default="")
     parser.add_argument("--license", default="other", help="SPDX name (default: %(default)s)")
     shared(parser, "--overwrite")
+    shared(parser, "--storage-option")
 
 
 def _words(text: str) -> list[str]:
@@ -72,7 +74,7 @@ def _words(text: str) -> list[str]:
 
 def cog(
     store: str, out: str, *, dates: Any, bands: list[str] | None, sensors: list[str] | None,
-    indices: list[str], **how: Any,
+    indices: list[str], storage_options: list[str], **how: Any,
 ) -> int:  # fmt: skip
     """Export, and tell what became of the files."""
     from tamrf_xr.export.cogs import export_cogs
@@ -80,7 +82,7 @@ def cog(
 
     asked = [] if bands == ["none"] else bands
     what = Selection(one_or_all(dates), asked, sensors, tuple(indices))
-    report = export_cogs(store, out, what, **how)
+    report = export_cogs(store, out, what, storage_options=storage(storage_options, store), **how)
     for line in report.left_out:
         print(line)
     for path, error in report.failed.items():
@@ -89,11 +91,16 @@ def cog(
     return 1 if report.failed else 0
 
 
-def stac(source: str, out: str, *, overwrite: bool, progress: bool, **about: str) -> int:
+def stac(
+    source: str, out: str, *, overwrite: bool, storage_options: list[str], progress: bool,
+    **about: str,
+) -> int:  # fmt: skip
     """Export."""
     from tamrf_xr.export.catalog import About, export_stac
 
-    count = export_stac(source, out, About(**about), overwrite=overwrite)
+    options = storage(storage_options, source)
+    how: dict[str, Any] = {"overwrite": overwrite, "storage_options": options}
+    count = export_stac(source, out, About(**about), **how)
     print(f"{count} items in {out}")
     return 0
 

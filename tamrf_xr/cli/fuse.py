@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from tamrf_xr.cli.options import command, defaulted, one_or_all, shared
+from tamrf_xr.cli.options import command, defaulted, one_or_all, shared, storage
 from tamrf_xr.plain_yaml import option_value
 
 
@@ -78,6 +78,7 @@ def _add_execution(parser: argparse.ArgumentParser) -> None:
         "--cluster", metavar="CLUSTER", help="local, dask-cuda or a YAML file (default: threads)"
     )
     parser.add_argument("--workers", type=int, help="threads, or processes of the cluster")
+    shared(parser, "--storage-option")
 
 
 def _tile(word: str) -> int | str:
@@ -91,13 +92,17 @@ def _option(word: str) -> tuple[str, Any]:
     return name, option_value(value)
 
 
-def fuse(cube: str, out: str, *, dates: list[str], method_options: Any, **how: Any) -> int:
+def fuse(
+    cube: str, out: str, *, dates: list[str], method_options: Any, storage_options: list[str],
+    **how: Any,
+) -> int:  # fmt: skip
     """Run the job, and tell how it went."""
     from tamrf_xr.fusion import run_job
     from tamrf_xr.store import open_cube
 
-    summary = run_job(
-        open_cube(cube), out, one_or_all(dates), method_options=dict(method_options), **how
-    )
+    options = storage(storage_options, cube, out)
+    how |= {"storage_options": options, "method_options": dict(method_options)}
+    source = open_cube(cube, storage_options=options)
+    summary = run_job(source, out, one_or_all(dates), **how)
     print(f"fused {out}: {summary}")
     return 1 if summary.failed else 0

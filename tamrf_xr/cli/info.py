@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tamrf_xr.cli.options import command, one_or_all
+from tamrf_xr.cli.options import command, one_or_all, shared, storage
+from tamrf_xr.errors import OptionError
 
 
 def add(commands: Any) -> None:
@@ -29,11 +30,18 @@ def add(commands: Any) -> None:
     parser.add_argument("--scaling", choices=["dn", "ls2s2", "physical", "stated"])
     parser.add_argument("--regrid", choices=["nested"])
     parser.add_argument("--check", choices=["sample", "full", "off"], default="sample")
+    shared(parser, "--storage-option")
 
 
-def info(cube: str, *, door: bool, time: list[str] | None, progress: bool, **given: Any) -> int:
+def info(
+    cube: str, *, door: bool, time: list[str] | None, storage_options: list[str], progress: bool,
+    **given: Any,
+) -> int:  # fmt: skip
     """Print it."""
+    options = storage(storage_options, cube)
     if door:
+        if options:
+            raise OptionError("--storage-option is not of --door, which reads files; leave it out")
         from tamrf_xr.harmonize import as_cube
         from tamrf_xr.harmonize.opening import open_raw
 
@@ -43,7 +51,7 @@ def info(cube: str, *, door: bool, time: list[str] | None, progress: bool, **giv
     from tamrf_xr.scale.ledger import job_state
     from tamrf_xr.store import open_cube
 
-    print(describe(open_cube(cube)))
-    if state := job_state(cube):
+    print(describe(open_cube(cube, storage_options=options)))
+    if state := job_state(cube, storage_options=options):
         print(state)
     return 0

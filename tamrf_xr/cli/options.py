@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
+
+from tamrf_xr.errors import OptionError
+from tamrf_xr.places import is_remote
 
 _DEFAULT = "(default: %(default)s)"
 _SHARED: dict[str, dict[str, Any]] = {
@@ -14,6 +18,13 @@ _SHARED: dict[str, dict[str, Any]] = {
     "--model": {"default": "default", "help": f"weights {_DEFAULT}"},
     "--option": {"action": "append", "default": [], "dest": "method_options"},
     "--overwrite": {"action": "store_true", "help": "replace what is there"},
+    "--storage-option": {
+        "action": "append",
+        "default": [],
+        "dest": "storage_options",
+        "metavar": "KEY=VALUE",
+        "help": "of stores by URL, such as region=eu-central-1; may be repeated",
+    },
     "--quiet": {"action": "store_false", "dest": "progress", "help": "show no progress"},
     "--window": {
         "type": lambda word: None if word == "none" else word,
@@ -21,6 +32,8 @@ _SHARED: dict[str, dict[str, Any]] = {
         "help": f"a number is days; 'none' for no window {_DEFAULT}",
     },
 }
+
+_KEY, _FLAGS = re.compile(r"[A-Za-z][A-Za-z0-9_]*"), {"true": True, "false": False}
 
 
 def command(
@@ -43,6 +56,40 @@ def command(
 def shared(parser: argparse.ArgumentParser, name: str, **special: Any) -> None:
     """Add an option that other commands have too; `special` is what this one says otherwise."""
     parser.add_argument(name, **_SHARED[name] | special)
+
+
+def storage(words: Sequence[str], *stores: str) -> dict[str, str | bool] | None:
+    """Read ``KEY=VALUE`` of stores by URL; no error tells a value, which may be a secret.
+
+    Raises
+    ------
+    OptionError
+        If a word is none, a key is there twice, or no store is a URL.
+
+    Examples
+    --------
+    >>> storage(["region=eu-central-1", "skip_signature=true"], "s3://bucket/cube.zarr")
+    {'region': 'eu-central-1', 'skip_signature': True}
+    """
+    if not words:
+        return None
+    read: dict[str, str | bool] = {}
+    for number, word in enumerate(words, 1):
+        key, equals, value = word.partition("=")
+        if not equals or not _KEY.fullmatch(key):
+            raise OptionError(
+                f"--storage-option number {number} is not KEY=VALUE, such as region=eu-central-1 "
+                "(its text is not shown: it may be a secret); KEY is letters, digits and _"
+            )
+        if key in read:
+            raise OptionError(f"--storage-option {key} is given twice; keep one")
+        read[key] = _FLAGS.get(value.lower(), value)
+    if not any(is_remote(store) for store in stores):
+        raise OptionError(
+            f"--storage-option {', '.join(read)} is of stores by URL (s3://, gs://, az://, "
+            f"icechunk://s3://), and {', '.join(map(repr, stores))} is none; leave it out"
+        )
+    return read
 
 
 def defaulted(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tamrf_xr.cli.options import command, defaulted, shared
+from tamrf_xr.cli.options import command, defaulted, shared, storage
 
 
 def add(commands: Any) -> None:
@@ -20,13 +20,18 @@ def add(commands: Any) -> None:
     parser.add_argument("out", metavar="OUT.png")
     defaulted(parser, "--columns", 6, "dates")
     shared(parser, "--overwrite")
+    shared(parser, "--storage-option")
 
 
-def quicklook(cube: str, fused: str, out: str, *, progress: bool, **how: Any) -> int:
+def quicklook(
+    cube: str, fused: str, out: str, *, storage_options: list[str], progress: bool, **how: Any
+) -> int:
     """Draw it."""
     from tamrf_xr.export.quicklook import quicklook as draw
     from tamrf_xr.store import open_cube
 
-    draw(open_cube(cube), open_cube(fused), out, **how)
+    options = storage(storage_options, cube, fused)
+    inputs, product = (open_cube(store, storage_options=options) for store in (cube, fused))
+    draw(inputs, product, out, **how)
     print(f"drew {out}")
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tamrf_xr.cli.options import command
+from tamrf_xr.cli.options import command, shared, storage
 
 
 def add(commands: Any) -> None:
@@ -19,12 +19,13 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("store", metavar="STORE.zarr")
     parser.add_argument("--deep", action="store_true", help="read every chunk")
+    shared(parser, "--storage-option")
 
 
-def verify(store: str, *, deep: bool, progress: bool) -> int:
+def verify(store: str, *, deep: bool, storage_options: list[str], progress: bool) -> int:
     """Print the verdict."""
     from tamrf_xr.scale import damage
 
-    verdict = damage.verify(store, deep=deep)
+    verdict = damage.verify(store, deep=deep, storage_options=storage(storage_options, store))
     print(verdict)
     return 0 if verdict.ok else 1

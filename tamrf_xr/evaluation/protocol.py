@@ -40,7 +40,7 @@ from tamrf_xr.evaluation.tasks import Run, Task, check_methods, check_strategy, 
 from tamrf_xr.iso8601 import read_length
 from tamrf_xr.model.device import resolve_device
 from tamrf_xr.paths import readable
-from tamrf_xr.places import is_remote
+from tamrf_xr.places import StorageOptions, is_remote
 from tamrf_xr.replaceable import check_around
 from tamrf_xr.store import SHARD, open_cube
 
@@ -75,6 +75,7 @@ def evaluate(
     viewer_dates: int = 24,
     method_options: Mapping[str, Mapping[str, Any]] | None = None,
     progress: bool = True,
+    storage_options: StorageOptions = None,
     **fusing: Any,
 ) -> pd.DataFrame:
     """Compare methods on cubes by one of the paper's tasks, and write a report.
@@ -108,6 +109,8 @@ def evaluate(
         Per method, options of its own: ``{"dsen2": {"weights": path}}``.
     progress
         Show a bar on standard error.
+    storage_options
+        Of cubes by URL, as of `tamrf_xr.open_cube`.
     **fusing
         Options of `tamrf_xr.fuse`: ``model``, ``window``, ``device``, ``precision``, ``tile``.
 
@@ -154,7 +157,7 @@ def evaluate(
     scoring, settings = replace(scoring, metrics=kept), settings or chosen_task.settings
     plan = Plan(chosen_task, settings, scoring, fusing, options, write_images, viewer_dates)
     runs = chosen_task.runs(chosen, strategy=strategy, compensate=compensate)
-    subjects = tuple(_subject(name, cube, plan) for name, cube in named.items())
+    subjects = tuple(_subject(name, cube, plan, storage_options) for name, cube in named.items())
     study = Study(plan, runs, subjects, place)
     jobs = [_job(subject, run, study) for subject in subjects for run in study.runs]
     if methods is not None:
@@ -213,9 +216,10 @@ def _name(cube: Any, position: int) -> str:
     return Path(readable(cube, "cube")).name.removesuffix(".zarr")
 
 
-def _subject(name: str, source: Any, plan: Plan) -> Subject:
+def _subject(name: str, source: Any, plan: Plan, options: StorageOptions) -> Subject:
     """Return a cube that can be evaluated on, and what its runs share."""
-    cube = source if isinstance(source, xr.DataTree) else open_cube(source)
+    given = isinstance(source, xr.DataTree)
+    cube = source if given else open_cube(source, storage_options=options)
     validate(cube)
     stamp: dict[str, Any] = {}
     for sensor, group in groups_of(cube).items():

@@ -22,6 +22,7 @@ from tamrf_xr.cube import Grid
 from tamrf_xr.errors import OptionError
 from tamrf_xr.export.described import Described, describe_source
 from tamrf_xr.paths import PathLike, readable
+from tamrf_xr.places import StorageOptions
 from tamrf_xr.replaceable import check_folder, is_node
 from tamrf_xr.replacing import fresh
 from tamrf_xr.sensors import SENSORS
@@ -67,6 +68,7 @@ def export_stac(
     about: About = About(),
     *,
     overwrite: bool = False,
+    storage_options: StorageOptions = None,
 ) -> int:
     """Write a STAC collection of a product, whole or not at all.
 
@@ -81,6 +83,8 @@ def export_stac(
         Its name, title and licence.
     overwrite
         Replace a catalogue of ours.
+    storage_options
+        As of `tamrf_xr.open_cube`.
 
     Returns
     -------
@@ -102,7 +106,7 @@ def export_stac(
     target = check_folder(
         out, "catalogue", overwrite=overwrite, ours=_why_not_a_catalogue, inputs=store
     )
-    described = describe_source(source)
+    described = describe_source(source, storage_options)
     collection = _collection(stac, place, described, about)
     collection.normalize_hrefs(target.as_posix())
     collection.make_all_asset_hrefs_relative()

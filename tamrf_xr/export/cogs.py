@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +19,6 @@ from typing import Any
 import numpy as np
 import rasterio
 import xarray as xr
-import zarr
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -35,10 +33,11 @@ from tamrf_xr.listing import read_listing
 from tamrf_xr.machine import usable_cores
 from tamrf_xr.packed import pack
 from tamrf_xr.paths import PathLike, readable
+from tamrf_xr.places import StorageOptions
 from tamrf_xr.replaceable import check_around, check_file
 from tamrf_xr.scale.ledger import job_state
 from tamrf_xr.sensors import SENSORS, THERMAL
-from tamrf_xr.store import open_cube
+from tamrf_xr.store import open_cube, raw_group
 
 ROWS = 360
 """Rows of a strip: read, packed and written at once."""
@@ -91,6 +90,7 @@ def export_cogs(
     overwrite: bool = False,
     workers: int | None = None,
     progress: bool = True,
+    storage_options: StorageOptions = None,
 ) -> ExportReport:
     """Write a product, or a cube, as COGs: ``OUT/sentinel2_20220601.tif`` and so on.
 
@@ -112,6 +112,8 @@ def export_cogs(
         Files at once; by default as many as there are cores.
     progress
         Show a bar.
+    storage_options
+        As of `tamrf_xr.open_cube`.
 
     Returns
     -------
@@ -132,7 +134,7 @@ def export_cogs(
     """
     if workers is not None and workers < 1:
         raise OptionError(f"workers must be at least 1, got {workers}")
-    cube, state = _opened(store)
+    cube, state = _opened(store, storage_options)
     folder = check_around(out, "folder of images", inputs=[store])
     plan = _Plan(cube, folder, state, tuple(what.indices))
     files, lacking = plan.files(choose(cube, what))
@@ -143,20 +145,19 @@ def export_cogs(
     return ExportReport(written, tuple(sorted(found)), failed, tuple(lacking))
 
 
-def _opened(store: PathLike) -> tuple[xr.DataTree, str]:
+def _opened(store: PathLike, options: StorageOptions) -> tuple[xr.DataTree, str]:
     """Open a store; return it, and words that change when what it holds does."""
-    cube, place = open_cube(store), readable(store, "store")
-    check_finished(store)
-    state = json.dumps(
-        zarr.open_group(os.fspath(place), mode="r").metadata.to_dict(), sort_keys=True, default=str
-    )
+    cube, place = open_cube(store, storage_options=options), readable(store, "store")
+    check_finished(store, options)
+    raw = raw_group(store, options)
+    state = json.dumps(raw.metadata.to_dict(), sort_keys=True, default=str)
     listing = read_listing(place) if isinstance(place, Path) else None
     return cube, state + (json.dumps(listing.chunks, sort_keys=True) if listing else "")
 
 
-def check_finished(store: PathLike) -> None:
+def check_finished(store: PathLike, options: StorageOptions = None) -> None:
     """Refuse a product with tiles still to be made: they would be written as no data."""
-    state = job_state(store)
+    state = job_state(store, storage_options=options)
     if state is not None and (state.done - state.damaged) < state.tiles:
         raise JobError(
             f"{store} is not finished ({state.done - state.damaged} of {state.tiles} tiles are "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +19,10 @@ from tamrf_xr.errors import CubeError
 from tamrf_xr.export.cogs import about_of, check_finished, read_about
 from tamrf_xr.export.selecting import Selection, choose
 from tamrf_xr.paths import PathLike, readable
+from tamrf_xr.places import StorageOptions
 from tamrf_xr.replaceable import is_node
 from tamrf_xr.sensors import SENSORS, THERMAL
-from tamrf_xr.store import open_cube
+from tamrf_xr.store import open_cube, raw_group
 
 COG, ZARR = "image/tiff; application=geotiff; profile=cloud-optimized", "application/vnd.zarr"
 
@@ -70,13 +70,15 @@ class Described:
     """By key."""
 
 
-def describe_source(source: PathLike) -> list[Described]:
+def describe_source(source: PathLike, options: StorageOptions = None) -> list[Described]:
     """Describe every date of every sensor.
 
     Parameters
     ----------
     source
         A product or a cube in Zarr, or a folder of COGs of `export_cogs`.
+    options
+        As of `tamrf_xr.open_cube`.
 
     Raises
     ------
@@ -88,18 +90,18 @@ def describe_source(source: PathLike) -> list[Described]:
     place = readable(source, "source")
     if isinstance(place, Path) and place.is_dir() and not is_node(place):
         return _of_folder(place)
-    return _of_store(source)
+    return _of_store(source, options)
 
 
 # A store
 
 
-def _of_store(source: PathLike) -> list[Described]:
-    cube = open_cube(source)
-    check_finished(source)
+def _of_store(source: PathLike, options: StorageOptions) -> list[Described]:
+    cube = open_cube(source, storage_options=options)
+    check_finished(source, options)
     place = readable(source, "source")
     root = str(place.absolute()) if isinstance(place, Path) else str(place).rstrip("/")
-    raw = zarr.open_group(os.fspath(place), mode="r")
+    raw = raw_group(source, options)
     found = []
     for choice in choose(cube, Selection()):
         group = groups_of(cube)[choice.sensor]

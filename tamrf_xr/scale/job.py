@@ -13,19 +13,20 @@ import contextlib
 import logging
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
-from tamrf_xr.commits import Target
+from tamrf_xr.commits import Commits, Target
 from tamrf_xr.errors import (
     InputChangedError,
     JobError,
     OptionError,
     OutputExistsError,
+    StoreError,
     StoreFullError,
 )
 from tamrf_xr.fuser import FuserSpec
@@ -43,6 +44,7 @@ from tamrf_xr.scale.inputs import expect, inputs_of
 from tamrf_xr.scale.laidout import flushed, lay_out_at, publish
 from tamrf_xr.scale.layout import lay_out_product
 from tamrf_xr.scale.ledger import (
+    DONE,
     Manifest,
     check_same,
     check_token,
@@ -95,7 +97,7 @@ class Execution:
     progress: bool = True
     """Show a bar."""
 
-    storage_options: Mapping[str, Any] | None = None
+    storage_options: Mapping[str, Any] | None = field(default=None, repr=False)
     """Of the store, where it is no folder."""
 
     layout: str = "sharded"
@@ -303,6 +305,11 @@ def _check_inputs(work: TileWork) -> None:
 
 
 def _count_done(store: Target) -> int:
+    """Count the tiles that are safe, whatever becomes of this process."""
+    if isinstance(store, Commits):
+        with contextlib.suppress(StoreError):
+            store.commit("the last tiles of a run")
+        return len(store.committed(f"{FOLDER}/{DONE}"))
     try:
         return len(read_done(store))
     except OSError:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tamrf_xr.commits import Commits, Target
+from tamrf_xr.errors import StoreError
 from tamrf_xr.places import FOLDER, Objects
 from tamrf_xr.replaceable import LISTING, MANIFEST
 from tamrf_xr.scale.progress import JobSummary
@@ -72,9 +73,16 @@ def flushed(target: Target) -> Iterator[None]:
     """Commit what is left at the end, however that comes."""
     try:
         yield
-    finally:
-        if isinstance(target, Commits):
-            target.commit("the last tiles of a run")
+    except BaseException:
+        with contextlib.suppress(StoreError):  # told is what ended the run
+            _flush(target)
+        raise
+    _flush(target)
+
+
+def _flush(target: Target) -> None:
+    if isinstance(target, Commits):
+        target.commit("the last tiles of a run")
 
 
 def publish(target: Target, summary: JobSummary) -> None:

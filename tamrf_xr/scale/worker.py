@@ -11,7 +11,7 @@ from typing import Literal
 
 from tamrf_xr.commits import Target
 from tamrf_xr.errors import InputChangedError, StoreError, StoreGoneError, StoreReplacedError
-from tamrf_xr.places import Place
+from tamrf_xr.places import Objects, Place
 from tamrf_xr.scale.inputs import Inputs
 from tamrf_xr.scale.layers import Fused
 from tamrf_xr.scale.ledger import check_token, is_done, record
@@ -160,7 +160,9 @@ def _written(work: TileWork, index: tuple[int, int], fused: Fused) -> int:
     """Write a tile into the store that it is for, and say so; return how many values it clips."""
     with _entered(work.store) as place:
         check_token(place, work.token)
-        if is_done(place, index):  # another run was faster: what is done stays as it is
+        # Another run was faster: what is done stays as it is. In an object store it is not asked:
+        # a PUT of the same bytes leaves what was there.
+        if not isinstance(place, Objects) and is_done(place, index):
             return 0
         written = write_tile(place, work.job, index, fused, token=work.token)
         _check_inputs(work, index)

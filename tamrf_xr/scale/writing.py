@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import os
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -29,6 +30,9 @@ from tamrf_xr.scale.layers import Fused, Values
 from tamrf_xr.scale.product import Part, parts_of
 from tamrf_xr.scale.tilework import FuseJob
 from tamrf_xr.shards import Layout, encode, layout_of
+
+REQUESTS = 8
+"""Files of a tile that are on their way to an object store at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,15 +146,32 @@ def write_tile(
         What the store was called when it was laid out: one of another token lies otherwise.
     """
     sizes, clipped = {}, 0
-    for part in parts_of(job):
-        pixels = part.of(fused)
-        clipped += count_clipped(pixels, part.limit)
-        layout = _layout(place, part.path, token)
-        for name, some in files_of(part, index, layout, part.packed(pixels)):
-            data = encode(layout, some)
-            place.write(name, data)
-            sizes[name] = len(data or b"")
+    with _writer(place) as write:
+        for part in parts_of(job):
+            pixels = part.of(fused)
+            clipped += count_clipped(pixels, part.limit)
+            layout = _layout(place, part.path, token)
+            for name, some in files_of(part, index, layout, part.packed(pixels)):
+                data = encode(layout, some)
+                write(name, data)
+                sizes[name] = len(data or b"")
     return Written(sizes, clipped)
+
+
+@contextlib.contextmanager
+def _writer(place: Place) -> Iterator[Callable[[str, bytes | None], object]]:
+    """Give what writes files: done when the context is left.
+
+    Where each is a request, several are on their way while the next one is encoded.
+    """
+    if not isinstance(place, Objects):
+        yield place.write
+        return
+    sent: list[Future[None]] = []
+    with ThreadPoolExecutor(REQUESTS) as pool:
+        yield lambda name, data: sent.append(pool.submit(place.write, name, data))
+        for one in sent:
+            one.result()
 
 
 def files_of(

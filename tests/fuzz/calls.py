@@ -12,10 +12,11 @@ OPTIONS = {"method": "linear", "tile": 20, "workers": 2, "progress": False}
 DATES = "2022-01-05/2022-02-10/3D"
 
 
-def job(scene: str, out: str, over: bool) -> None:
+def job(scene: str, out: str, over: bool, options: dict[str, str] | None = None) -> None:
     """Fuse into a store."""
     _quiet()
-    tamrf_xr.run_job(tamrf_xr.open_cube(scene), out, DATES, overwrite=over, **OPTIONS)
+    how = OPTIONS | {"overwrite": over, "storage_options": options}
+    tamrf_xr.run_job(tamrf_xr.open_cube(scene), out, DATES, **how)
 
 
 def save(scene: str, out: str, over: bool) -> None:

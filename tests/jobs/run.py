@@ -56,7 +56,7 @@ def command_line(arguments: list[str]) -> int:
 def main(cube: str, store: str, folder: str, how: str = "threads") -> int:
     if how == "halves":
         write_halves(Path(folder))
-    if how == "commits":
+    if how in {"commits", "over"}:
         commits.TILES = 2
     summary = run_tiles(
         tamrf_xr.open_cube(cube),
@@ -64,7 +64,12 @@ def main(cube: str, store: str, folder: str, how: str = "threads") -> int:
         traced(Path(folder)),
         QUERIES,
         tile=TILE,
-        how=Execution(cluster="local" if how == "local" else None, workers=2, progress=False),
+        how=Execution(
+            cluster="local" if how == "local" else None,
+            overwrite=how == "over",
+            workers=2,
+            progress=False,
+        ),
     )
     print(summary)
     return 1 if summary.failed else 0

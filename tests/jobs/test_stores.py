@@ -1,4 +1,4 @@
-"""The faults of a job on an S3 server (moto, on this machine) and on Icechunk in a folder.
+"""The faults of a job on an S3 server (moto, on this machine).
 
 What that cannot show: latency, throttling, a service of many servers, and moto answers one request
 at a time, so that of two conditional PUTs that come at once one is always first.
@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import http.server
 import os
-import shutil
 import signal
 import threading
+from collections import Counter
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytest
 import xarray as xr
 
 import tamrf_xr
-from tamrf_xr import commits
 from tamrf_xr.cli import main
-from tamrf_xr.commits import BRANCH, repository_at
 from tamrf_xr.errors import (
     JobError,
     OptionError,
@@ -47,32 +44,6 @@ pytest.importorskip("obstore")
 
 TILES = 3 * 4
 QUIET = Execution(workers=2, progress=False)
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("made") / "scene.zarr"
-    tamrf_xr.save_cube(random_cube((36, 45), nan=0.05), path)
-    return path
-
-
-@pytest.fixture
-def scene(made, tmp_path) -> Path:
-    return Path(shutil.copytree(made, tmp_path / "scene.zarr"))
-
-
-@pytest.fixture
-def folder(tmp_path) -> Path:
-    path = tmp_path / "traces"
-    path.mkdir()
-    return path
-
-
-@pytest.fixture(scope="module")
-def undisturbed(made, tmp_path_factory) -> dict[str, bytes]:
-    at = tmp_path_factory.mktemp("undisturbed")
-    job(made, at / "out.zarr", at)
-    return contents(at / "out.zarr")
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +105,30 @@ def test_product_in_an_object_store_is_that_of_a_folder(of, scene, folder, undis
     product = tamrf_xr.open_cube(url)
     assert product.encoding["source"] == url
     assert main(["info", url]) == main(["verify", url, "--deep"]) == 0
+
+
+def test_a_tile_asks_for_its_token_twice_and_puts_each_shard_and_its_record_once(
+    scene, folder, bucket, faults
+):
+    """All else is asked per job: as often for 12 tiles as for 4."""
+    shared, token = {}, f"GET /{FOLDER}/lock.token"
+    for edge, tiles in ((TILE, TILES), (24, 4)):
+        url, how = f"{bucket}-{edge}", Execution(workers=1, progress=False)
+        (faults / "requests").write_text("")
+        run_tiles(tamrf_xr.open_cube(scene), url, traced(folder), QUERIES, tile=edge, how=how)
+        said = (faults / "requests").read_text().replace(url.removeprefix("s3:/"), "")
+        asked = Counter(line for line in said.splitlines() if "lock.probe" not in line)
+        of_tiles = {line: n for line, n in asked.items() if is_of_tile(line.partition("/")[2])}
+        made = {f"PUT /{name}" for name, _ in at(url).all_names() if is_of_tile(name)}
+        assert of_tiles == dict.fromkeys(made, 1)
+        assert asked.pop(token) == 1 + 2 * tiles
+        shared[tiles] = {line: n for line, n in asked.items() if line not in of_tiles}
+    assert shared[4] == shared[TILES]
+
+
+def is_of_tile(name: str) -> bool:
+    pixels = ("/reflectance/c/", "/surface_temperature/c/")
+    return name.startswith(f"{FOLDER}/done/") or any(folder in name for folder in pixels)
 
 
 @pytest.mark.filterwarnings("ignore::tamrf_xr.errors.RereadWarning")
@@ -410,102 +405,6 @@ def test_cube_behind_a_web_server_is_read(scene, folder, undisturbed, tmp_path):
         with pytest.raises(SourceNotFoundError):
             tamrf_xr.open_cube(f"{url}x")
         web.shutdown()
-
-
-# Icechunk
-
-
-def same_pixels(product, undisturbed_store):
-    for name in ("sentinel2", "landsat"):
-        one, other = product[name]["reflectance"], undisturbed_store[name]["reflectance"]
-        np.testing.assert_array_equal(one.values, other.values)
-
-
-def test_icechunk_shows_a_product_once_it_is_whole_and_a_kill_costs_a_batch(
-    scene, folder, undisturbed, tmp_path
-):
-    url = f"icechunk://{tmp_path}/repository"
-    (folder / "hang").touch()
-    with process(scene, url, folder, "commits") as client:
-        wait_for(lambda: (tmp_path / "repository").exists() and known(url) >= 2)
-        with pytest.raises(SourceNotFoundError, match="holds nothing finished"):
-            tamrf_xr.open_cube(url)
-        client.send_signal(signal.SIGKILL)
-        client.wait()
-    (folder / "hang").unlink()
-    found = known(url)
-    summary = job(scene, url, folder)
-    assert (summary.found, summary.done) == (found, TILES - found)
-    place = repository_at(url, "store", None, write=False)
-    shards = {n: d for n, d in undisturbed.items() if "/c/" in n or n.endswith("/zarr.json")}
-    assert {n: place.read(n) for n in shards if "/c/" in n} == {
-        n: d for n, d in shards.items() if "/c/" in n
-    }
-    assert len(place._repository.list_tags()) == 1
-    assert str(job_state(url)) == "job: 12 of 12 tiles done, complete"
-    assert main(["info", url]) == main(["verify", url, "--deep"]) == 0
-    assert job(scene, url, folder).found == TILES
-
-
-def known(url):
-    try:
-        return done(repository_at(url, "store", None, write=False))
-    except (OSError, ValueError):
-        return 0
-
-
-def test_second_run_on_icechunk_is_refused_by_its_commit(scene, folder, tmp_path, monkeypatch):
-    import icechunk
-
-    storage = icechunk.local_filesystem_storage(str(tmp_path / "repository"))
-    repository = icechunk.Repository.create(storage)
-    (folder / "wait").touch()
-    monkeypatch.setattr(commits, "TILES", 2)
-    failed = []
-
-    def second():
-        try:
-            job(scene, repository_at(repository, "store", None, write=True), folder)
-        except JobError as error:
-            failed.append(str(error))
-
-    job_of_before(scene, repository, folder)
-    thread = threading.Thread(target=second)
-    thread.start()
-    wait_for(lambda: traces(folder, "waiting"))
-    session = repository.writable_session(BRANCH)
-    commits._changed(session).commit("another run")
-    (folder / "wait").unlink()
-    thread.join(60)
-    assert failed
-    assert "another run is at work on" in failed[0]
-    # What the refused one wrote is not there, and it is not said to be.
-    assert read_done(repository_at(repository, "store", None, write=True)) == set()
-    job(scene, repository, folder)
-    assert verify(repository, deep=True).ok
-
-
-def job_of_before(scene, repository, folder):
-    """A job whose tiles are all to be made again."""
-    (folder / "wait").rename(folder / "later")
-    job(scene, repository, folder)
-    place = repository_at(repository, "store", None, write=True)
-    place.delete([f"{FOLDER}/done/{row}_{column}" for row, column in read_done(place)])
-    (folder / "later").rename(folder / "wait")
-    (folder / "calls").unlink()
-
-
-def test_icechunk_takes_no_cluster_and_keeps_what_readers_see(scene, folder, tmp_path):
-    url = f"icechunk://{tmp_path}/repository"
-    tamrf_xr.save_cube(tamrf_xr.open_cube(scene), url)
-    before = tamrf_xr.open_cube(url)
-    same_pixels(before, tamrf_xr.open_cube(scene))
-    with pytest.raises(OutputExistsError):
-        tamrf_xr.save_cube(tamrf_xr.open_cube(scene), url)
-    how = Execution(cluster="local", workers=2, progress=False)
-    for place, words in ((f"{url}2", "which one process writes"), ("memory://x", "no worker sees")):
-        with pytest.raises(OptionError, match=words):
-            job(scene, place, folder, how)
 
 
 def test_missing_credentials_are_told_with_the_way_out(monkeypatch):
