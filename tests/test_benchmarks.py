@@ -27,6 +27,7 @@ def run(module: str, *words: object) -> str:
             "scheduling", "stores", "training_border", "training_step",
         )),
         "studies.causal",
+        "studies.layers",
         "studies.learning",
         "studies.precision",
     ],

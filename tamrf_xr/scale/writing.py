@@ -141,16 +141,26 @@ def write_tile(
     token
         What the store was called when it was laid out: one of another token lies otherwise.
     """
-    sizes, clipped = {}, 0
+    sizes: dict[str, int] = {}
+    clipped = 0
     for part in parts_of(job):
         pixels = part.of(fused)
         clipped += count_clipped(pixels, part.limit)
-        layout = _layout(place, part.path, token)
-        for name, some in files_of(part, index, layout, part.packed(pixels)):
-            data = encode(layout, some)
-            place.write(name, data)
-            sizes[name] = len(data or b"")
+        sizes |= write_part(place, part, index, part.packed(pixels), token=token)
     return Written(sizes, clipped)
+
+
+def write_part(
+    place: Place, part: Part, index: tuple[int, int], packed: Integers, *, token: str = ""
+) -> dict[str, int]:
+    """Write the shards of one array of a tile, as they are stored; return their bytes."""
+    sizes: dict[str, int] = {}
+    layout = _layout(place, part.path, token)
+    for name, some in files_of(part, index, layout, packed):
+        data = encode(layout, some)
+        place.write(name, data)
+        sizes[name] = len(data or b"")
+    return sizes
 
 
 def files_of(
