@@ -15,6 +15,7 @@ from tamrf_xr.errors import TamrfError
 from tamrf_xr.fusion import fuse, run_job
 from tamrf_xr.harmonize import as_cube, with_panchromatic
 from tamrf_xr.store import open_cube, save_cube
+from tamrf_xr.updating import update
 
 if TYPE_CHECKING:
     from tamrf_xr.model.checkpoint import load_model, save_model
@@ -29,6 +30,7 @@ __all__ = [
     "run_job",
     "save_cube",
     "save_model",
+    "update",
     "validate",
     "with_panchromatic",
 ]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import xarray as xr
 
-from tamrf_xr.cube import Grid, grid_of, groups_of
+from tamrf_xr.cube import Grid, beside_of, grid_of, groups_of
+from tamrf_xr.panchromatic import NAME
 from tamrf_xr.sensors import SENSORS
+from tamrf_xr.storable import ABOUT
 
 
 def describe(cube: xr.DataTree) -> str:
@@ -24,6 +26,8 @@ def describe(cube: xr.DataTree) -> str:
     lines = [cube.attrs.get("title", "")]
     for name, group in groups_of(cube).items():
         lines += [f"/{name}: {SENSORS[name].title}", *_describe_group(group)]
+    for name, group in beside_of(cube).items():
+        lines.append(f"/{name}: {', '.join(map(str, group.data_vars))}")
     lines += [f"{key}: {value}" for key, value in cube.attrs.items() if key != "title" and value]
     return "\n".join(lines)
 
@@ -32,6 +36,8 @@ def _describe_group(group: xr.Dataset) -> list[str]:
     days = group["time"].to_index()
     bands = [*map(str, group["band"].values)] if "band" in group else []
     bands += ["LST (surface_temperature)"] if "surface_temperature" in group else []
+    known = {*ABOUT, NAME}
+    made = [str(n) for n, array in group.data_vars.items() if n not in known and array.ndim > 2]
     attrs = [f"  {key}: {value}" for key, value in group.attrs.items() if key != "sensor"]
     return [
         f"  {_describe_grid(grid_of(group))}",
@@ -39,6 +45,7 @@ def _describe_group(group: xr.Dataset) -> list[str]:
         if len(days)
         else "  no dates",
         f"  bands {' '.join(bands)}" + ("; with valid mask" if "valid" in group else ""),
+        *([f"  made of them: {' '.join(made)}"] if made else []),
         *attrs,
     ]
 

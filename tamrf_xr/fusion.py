@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
@@ -314,7 +315,28 @@ def prepare(cube: Any, query_dates: Any, **options: Unpack[FuseOptions]) -> Job:
     queries, tile = parse_dates(query_dates), _parse_tile(asked["tile"])
     days = _days_of(groups, timing, queries)
     spec, layers = plan_layers(asked, _request(groups, asked, days), groups)
-    return Job(cube, read_by(spec, groups), grids, spec, queries, timing, tile, layers)
+    told = _options_asked(options)
+    return Job(cube, read_by(spec, groups), grids, spec, queries, timing, tile, layers, told)
+
+
+def _options_asked(options: Mapping[str, Any]) -> str:
+    """Return the options that were asked as JSON; none where one has no text."""
+    kept = {
+        name: os.fspath(value) if isinstance(value, os.PathLike) else value
+        for name, value in options.items()
+        if name not in {"device", "tile"} and value != DEFAULTS[name]
+    }
+    try:
+        return json.dumps(kept, default=_as_text) if kept else ""
+    except TypeError:
+        return ""
+
+
+def _as_text(value: Any) -> str:
+    """Return a date or a length as text; of a model in memory there is none."""
+    if isinstance(value, pd.Timestamp | pd.Timedelta):
+        return value.isoformat()
+    raise TypeError(f"a {type(value).__name__} has no text")
 
 
 def _request(

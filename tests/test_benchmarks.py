@@ -25,8 +25,10 @@ def run(module: str, *words: object) -> str:
         *(f"benchmarks.{name}" for name in (
             "checksums", "door", "io", "laziness", "loader", "memory", "overlap", "scaling",
             "scheduling", "stores", "training_border", "training_step",
+            "update",
         )),
         "studies.causal",
+        "studies.layers",
         "studies.learning",
         "studies.precision",
     ],

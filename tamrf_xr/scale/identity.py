@@ -41,7 +41,7 @@ def identify(job: Job, tiled: FuseJob) -> dict[str, str]:
     """
     return {
         **_of_method(job.spec),
-        "query dates": _dates(job.queries),
+        "query dates": words_of_dates(job.queries),
         "origin": str(job.timing.origin),
         "window": _length(job.timing.window, "window"),
         "same day": _length(job.timing.same_day, "same_day"),
@@ -50,6 +50,23 @@ def identify(job: Job, tiled: FuseJob) -> dict[str, str]:
         **job.layers.words(),
         **_of_inputs(job),
     }
+
+
+def asked_by(job: Job, tiled: FuseJob, layout: str) -> dict[str, str]:
+    """Say what a job is asked: what decides the numbers, and how the store is laid out."""
+    return identify(job, tiled) | ({} if layout == "sharded" else {"layout": layout})
+
+
+def dates_in(words: str) -> int:
+    """Return how many dates words of `identify` name.
+
+    Examples
+    --------
+    >>> dates_in("2022-01-03, 2022-01-14"), dates_in("41 dates, 2022-01-03 to 2022-12-30 (...)")
+    (2, 41)
+    """
+    count, told, _ = words.partition(" dates, ")
+    return int(count) if told else len(words.split(", "))
 
 
 def _of_causality(timing: Timing) -> dict[str, str]:
@@ -67,6 +84,7 @@ def describe_origin(job: Job) -> dict[str, str]:
     return {
         "input": job.source or "in memory",
         "software": f"{versions} python {platform.python_version()}",
+        **({"options": job.options} if job.options else {}),
     }
 
 
@@ -94,7 +112,7 @@ def _of_inputs(job: Job) -> dict[str, str]:
     for sensor, group in job.groups.items():
         grid = job.grids[sensor]
         words |= {
-            f"{sensor} dates": _dates(pd.DatetimeIndex(group["time"].values)),
+            f"{sensor} dates": words_of_dates(pd.DatetimeIndex(group["time"].values)),
             f"{sensor} bands": " ".join(group["band"].values) if "band" in group else "",
             f"{sensor} grid": f"{grid.shape[0]} x {grid.shape[1]} px, bounds {grid.bounds}",
         }
@@ -128,7 +146,8 @@ def _content(group: xr.Dataset) -> str:
     return _digest(*(np.ascontiguousarray(array).view(np.uint8) for array in held)) if held else ""
 
 
-def _dates(dates: pd.DatetimeIndex) -> str:
+def words_of_dates(dates: pd.DatetimeIndex) -> str:
+    """Return dates one by one, or how many with a hash of them."""
     words = [f"{date:%Y-%m-%d}" if date == date.floor("D") else str(date) for date in dates]
     if len(words) <= LISTED:
         return ", ".join(words)

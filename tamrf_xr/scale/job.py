@@ -39,7 +39,7 @@ from tamrf_xr.replaceable import check_place, check_store
 from tamrf_xr.replacing import partial_of, put_in_place, remove, remove_abandoned
 from tamrf_xr.scale.damage import find_damaged
 from tamrf_xr.scale.disk import tell_of_lacks
-from tamrf_xr.scale.identity import describe_origin, identify, provenance
+from tamrf_xr.scale.identity import asked_by, describe_origin, provenance
 from tamrf_xr.scale.inputs import expect, inputs_of
 from tamrf_xr.scale.laidout import flushed, lay_out_at, publish
 from tamrf_xr.scale.layout import lay_out_product
@@ -155,7 +155,7 @@ def run_tiles(
     # The planner's choice depends on the memory that is free: take that of the store.
     tiled = job.tiled(max(manifest.tile) if manifest and job.tile is None else None)
     warn_of_rereads(job.groups, tiled.grid)
-    asked = identify(job, tiled) | ({} if how.layout == "sharded" else {"layout": how.layout})
+    asked = asked_by(job, tiled, how.layout)
     with _Runner(job.spec, how) as runner:
         if manifest is not None:
             check_same(target, manifest.asked, asked)

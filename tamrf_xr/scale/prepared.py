@@ -118,6 +118,9 @@ class Job:
     layers: Layers = field(default_factory=Layers)
     """What is asked beside bands."""
 
+    options: str = ""
+    """What a user asked, as JSON: what `tamrf_xr.updating` asks again."""
+
     @classmethod
     def of(
         cls,

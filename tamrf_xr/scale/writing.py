@@ -145,17 +145,36 @@ def write_tile(
     token
         What the store was called when it was laid out: one of another token lies otherwise.
     """
-    sizes, clipped = {}, 0
+    sizes: dict[str, int] = {}
+    clipped = 0
     with _writer(place) as write:
         for part in parts_of(job):
             pixels = part.of(fused)
             clipped += count_clipped(pixels, part.limit)
-            layout = _layout(place, part.path, token)
-            for name, some in files_of(part, index, layout, part.packed(pixels)):
-                data = encode(layout, some)
+            for name, data in _encoded(place, part, index, part.packed(pixels), token=token):
                 write(name, data)
                 sizes[name] = len(data or b"")
     return Written(sizes, clipped)
+
+
+def write_part(
+    place: Place, part: Part, index: tuple[int, int], packed: Integers, *, token: str = ""
+) -> dict[str, int]:
+    """Write the shards of one array of a tile, as they are stored; return their bytes."""
+    sizes: dict[str, int] = {}
+    with _writer(place) as write:
+        for name, data in _encoded(place, part, index, packed, token=token):
+            write(name, data)
+            sizes[name] = len(data or b"")
+    return sizes
+
+
+def _encoded(
+    place: Place, part: Part, index: tuple[int, int], packed: Integers, *, token: str
+) -> Iterator[tuple[str, bytes | None]]:
+    layout = _layout(place, part.path, token)
+    for name, some in files_of(part, index, layout, packed):
+        yield name, encode(layout, some)
 
 
 @contextlib.contextmanager

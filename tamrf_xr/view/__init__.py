@@ -9,7 +9,7 @@ from typing import Any
 
 import xarray as xr
 
-from tamrf_xr.errors import OptionError
+from tamrf_xr.errors import CubeError, OptionError
 
 
 def view(tree: xr.DataTree, cube: xr.DataTree | None = None) -> Any:
@@ -94,8 +94,16 @@ def _check_port(port: int) -> None:
 
 
 def _viewer(tree: xr.DataTree, cube: xr.DataTree | None) -> Any:
+    from tamrf_xr.cube import groups_of
     from tamrf_xr.view.app import Viewer
 
+    for name, group in groups_of(tree).items():
+        if not {"reflectance", "surface_temperature"} & {*group.data_vars}:
+            raise CubeError(
+                f"/{name} has no reflectance to show (found "
+                f"{', '.join(map(str, group.data_vars))}); plot what was made of it with xarray: "
+                "product['sentinel2/NDVI'].isel(time=0).plot()"
+            )
     return Viewer(tree, cube if cube is not None else source_of(tree))
 
 

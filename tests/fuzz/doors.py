@@ -148,6 +148,9 @@ def _of_fuse() -> Iterator[Case]:
         ("--device", DEVICES, ()),
         ("--precision", ("", "float8", "☃"), ()),
         ("--cluster", PATHS, LINEAR),
+        ("--indices", NAMES, LINEAR),
+        ("--statistics", NAMES, LINEAR),
+        ("--period", NAMES, LINEAR),
     ):
         for value in values:
             yield _cli(("fuse", *FUSE, *more, f"{option}={value}"))
@@ -157,6 +160,8 @@ def _inputs() -> Iterator[Case]:
     for path in PATHS:
         yield _cli(("fuse", path, *FUSE[1:], *LINEAR))
         yield _cli(("info", path))
+        yield _cli(("update", path, "--input", "BASE/scene.zarr", "--quiet"))
+        yield _cli(("update", "BASE/scene.zarr", "--input", path, "--quiet"))
         yield _cli(("ingest", "ls2s2", path, "out.zarr", "--quiet"))
         yield _cli(("quicklook", path, "BASE/scene.zarr", "out.png"))
         yield _cli(("weights", "convert", path, "out.safetensors"))
@@ -364,6 +369,10 @@ def python_doors() -> Iterator[Case]:
             "tile": (True, 0, -1, 1.5, nan, "x", None, [], 1e12),
             "window": (True, -1, nan, float("inf"), [], {}, object(), "1x", 10**30),
             "same_day": (True, -1, nan, [], None, "25h"),
+            "provenance": (None, 1, "x", []),
+            "indices": (1, [], [1], "NDVO", {"mars": ["NDVI"]}, {1: 2}, object()),
+            "statistics": (1, [], [1], "p0", "p100", ["max", "max"], {"max": 1}),
+            "period": (None, 1, "week", [], object()),
             "causal": (None, 1, "x", [], nan),
             "latency": (True, -1, nan, [], "1x", "3D"),
             "origin": (0, nan, [], ["2022-01-01", "2022-01-02"], object(), "x"),
