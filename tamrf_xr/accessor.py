@@ -28,7 +28,8 @@ def _documented_by(function: Callable[..., Any]) -> Callable[[Method], Method]:
     def decorate(method: Method) -> Method:
         own = inspect.signature(method).parameters.values()
         added = [one for one in own if one.kind is inspect.Parameter.KEYWORD_ONLY]
-        method.__doc__ = f"{method.__doc__}\n\n{function.__doc__}" if added else function.__doc__
+        about = inspect.cleandoc(function.__doc__ or "")
+        method.__doc__ = f"{method.__doc__}\n\n{about}" if added else about
         parameters = list(inspect.signature(function).parameters.values())
         this = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
         signature = inspect.Signature([this, *parameters[1:], *added])

@@ -22,7 +22,7 @@ AGAIN = 75
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, compose the configuration, train; return the exit code."""
-    options = _parse(arguments)
+    options = build_parser().parse_args(arguments)
     try:
         named = dict(word.split("=", 1) for word in options.overrides if _is_door(word))
         config = recipe(named.get("experiment", options.config_name))
@@ -48,7 +48,8 @@ def _is_door(word: str) -> bool:
     return word.startswith(("experiment=", "output="))
 
 
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(prog="python -m tamrf_xr.train", description=__doc__)
     parser.add_argument("overrides", nargs="*", metavar="NAME=VALUE")
     parser.add_argument("--config-name", default="published", help=", ".join(RECIPES))
@@ -56,7 +57,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--output", default="run", help="folder of the run (default: run)")
     parser.add_argument("--dry-run", action="store_true", help="two steps: shapes, memory, time")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
-    return parser.parse_args(arguments)
+    return parser
 
 
 if __name__ == "__main__":
