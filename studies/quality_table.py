@@ -1,6 +1,7 @@
 """One table of methods on real series: RMSE on dates left out, over that of interpolation.
 
-``python -m studies.quality_table [--model NAME=WEIGHTS ...]``; ``--tiny``: one series, kept nowhere
+``python -m studies.quality_table [--model NAME=WEIGHTS ...]``
+``--only SERIES``, ``--tiny``: some series, one; kept nowhere
 
 Every third clear date of Sentinel-2 is left out and predicted from what is left: ``clear``, the
 other clear dates (and Landsat); ``clouded``, all other dates. RMSE per band over the clear pixels
@@ -135,6 +136,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Measure, print, keep."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", action="append", default=[], metavar="NAME=WEIGHTS")
+    parser.add_argument("--only", nargs="+", metavar="SERIES", help="by the start of their names")
     parser.add_argument("--tiny", action="store_true", help="a test-sized run, kept nowhere")
     options = parser.parse_args(arguments)
     methods = dict(METHODS)
@@ -144,11 +146,14 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, cube in series(Path(folder)):
+            if options.only and not name.startswith(tuple(options.only)):
+                continue
             figures[name] = row(cube, methods)
             show(name, figures[name])
             if options.tiny:
                 return figures
-    keep("quality-table", figures, folder=RESULTS)
+    if not options.only:
+        keep("quality-table", figures, folder=RESULTS)
     return figures
 
 

@@ -71,10 +71,19 @@ def _cube(
     known = np.isfinite(np.stack(list(bands.values()))).all(axis=0)
     valid = (np.isin(scl, CLEAR_SCL) & known)[:, shown][:, :rows, :cols]
     stacked = stacked[:, :, shown][:, :, :rows, :cols].astype(np.float32)
+    once = _clearest_of_days(times, valid)
+    times, stacked, valid = times[once], stacked[once], valid[once]
     left, top, epsg = place
     grid = Grid(CRS(epsg), Affine(10, 0, left, 0, -10, top), (rows, cols))
     group = build_group("sentinel2", stacked, times=times, grid=grid, valid=valid)
     return build_cube({"sentinel2": group})
+
+
+def _clearest_of_days(times: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Return one acquisition of each day, the clearest: swaths that overlap are seen twice."""
+    days = times.astype("M8[D]")
+    order = np.lexsort((-valid.mean(axis=(1, 2)), days))
+    return order[np.unique(days[order], return_index=True)[1]]
 
 
 def _twice(values: np.ndarray) -> np.ndarray:
