@@ -15,10 +15,14 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from tamrf_xr.panchromatic import AXES
 
-ABOUT = {
+ABOUT: dict[str, dict[str, Any]] = {
     "reflectance": {"long_name": "surface reflectance", "units": "1"},
     "surface_temperature": {"long_name": "land surface temperature", "units": "K"},
-    "valid": {"long_name": "usable observation"},
+    "valid": {
+        "long_name": "usable observation",
+        "flag_values": [0, 1],
+        "flag_meanings": "not_usable usable",
+    },
 }
 """Attributes of the variables of a group."""
 

@@ -16,6 +16,7 @@ def add(commands: Any) -> None:
     )
     _add_cog(forms)
     _add_stac(forms)
+    _add_overviews(forms)
     command(
         forms,
         indices,
@@ -65,6 +66,26 @@ def _add_stac(forms: Any) -> None:
     shared(parser, "--storage-option")
 
 
+def _add_overviews(forms: Any) -> None:
+    parser = command(
+        forms,
+        overviews,
+        about="write levels of larger pixels into a store of their own, which GDAL opens",
+        examples="  tamrf-xr export overviews fused.zarr overviews.zarr\n"
+        "  tamrf-xr export overviews s3://bucket/fused.zarr overviews.zarr --factors 4 8\n"
+        "interrupted? the same command again does what is left",
+    )
+    parser.add_argument("store", metavar="FUSED.zarr")
+    parser.add_argument("out", metavar="OVERVIEWS.zarr")
+    about = "pixels across one of each level (default: 2 4 8)"
+    parser.add_argument(
+        "--factors", nargs="+", type=int, default=[2, 4, 8], metavar="N", help=about
+    )
+    parser.add_argument("--workers", type=int, help="blocks at once (default: cores)")
+    shared(parser, "--overwrite")
+    shared(parser, "--storage-option")
+
+
 def _words(text: str) -> list[str]:
     words = [word.strip() for word in text.split(",") if word.strip()]
     if not words:
@@ -102,6 +123,16 @@ def stac(
     how: dict[str, Any] = {"overwrite": overwrite, "storage_options": options}
     count = export_stac(source, out, About(**about), **how)
     print(f"{count} items in {out}")
+    return 0
+
+
+def overviews(store: str, out: str, *, storage_options: list[str], **how: Any) -> int:
+    """Export."""
+    from tamrf_xr.export.overviews import export_overviews
+
+    made = export_overviews(store, out, storage_options=storage(storage_options, store), **how)
+    levels = ", ".join(map(str, made.factors))
+    print(f"{made.path}: levels {levels}; {made.blocks} blocks written, {made.found} there")
     return 0
 
 
