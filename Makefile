@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test quick coverage check docs bench fuzz slurm clean
+.PHONY: demo test quick coverage check docs install-check bench fuzz slurm clean
 
 # Installed once, and again when what it needs changes. Constraints pin every version; PyTorch
 # comes first so that a CPU build where there is one is taken before anything else asks for torch.
@@ -47,6 +47,12 @@ check: $(VENV)/installed
 # The documentation site, into site/; warnings and broken links are errors.
 docs: $(VENV)/installed
 	$(BIN)/python -m docsite
+
+# The ways to install, in environments of their own, with every Python that is here: half an hour, gigabytes.
+# TORCH: what pip is told first, such as "torch --index-url https://download.pytorch.org/whl/cpu".
+TORCH ?= torch
+install-check: $(VENV)/installed
+	$(BIN)/python -m studies.install --torch "$(TORCH)"
 
 bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks.inference

@@ -7,7 +7,7 @@ import inspect
 import sys
 from collections.abc import Iterator, Mapping
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, get_type_hints
 
 import tamrf_xr
 from docsite.settings import attribute_docs
@@ -108,11 +108,19 @@ def _directive(path: str) -> str:
     if inspect.isclass(value):
         return f".. autoclass:: {path}\n   :members:\n   :show-inheritance:\n"
     if isinstance(value, property):
-        return f".. autoproperty:: {path}\n"
+        return f".. autoproperty:: {path}\n\n{_behind(value)}"
     if not inspect.isroutine(value):
         return f".. autodata:: {_defined(path)}\n   :no-value:\n"
     kind = "automethod" if path.startswith("tamrf_xr.accessor.") else "autofunction"
     return f".. {kind}:: {path}\n"
+
+
+def _behind(value: property) -> str:
+    """Return what a property of an accessor leads to: the class of its own that it gives."""
+    given = get_type_hints(value.fget).get("return")
+    if not inspect.isclass(given) or not given.__module__.startswith("tamrf_xr."):
+        return ""
+    return _directive(f"{given.__module__}.{given.__qualname__}")
 
 
 def _defined(path: str) -> str:

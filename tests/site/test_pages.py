@@ -12,9 +12,11 @@ import tamrf_xr
 from docsite import api, checks, commands, diagrams, settings, tables
 from docsite.assemble import ROOT, assemble
 from docsite.links import BrokenLinkError, rewritten
+from tamrf_xr.accessor import TamrfTree
 from tamrf_xr.cli import COMMANDS
 from tamrf_xr.errors import TamrfError
 from tamrf_xr.methods.registry import METHODS
+from tamrf_xr.sensors import Sensor
 
 DOCUMENTED = re.compile(r"^\.\. auto(?:function|class|method|property|data|module):: (\S+)", re.M)
 NAMED = re.compile(r"\btamrf_xr(?:\.[A-Za-z_]\w*)+")
@@ -57,6 +59,16 @@ def test_what_a_module_offers_is_on_its_page():
     assert ".. autofunction:: tamrf_xr.metrics.rmse" in page
     with pytest.raises(LookupError, match="nothing_of_that_name"):
         api.find("tamrf_xr.metrics.nothing_of_that_name")
+
+
+def test_what_a_property_of_an_accessor_leads_to_is_on_its_page(monkeypatch):
+    def shown(self) -> Sensor:
+        """Show."""
+
+    monkeypatch.setattr(TamrfTree, "shown", property(shown), raising=False)
+    page = api.pages()["TamrfTree.shown.rst"]
+    assert page.startswith("DataTree.tamrf.shown\n")
+    assert ".. autoclass:: tamrf_xr.sensors.Sensor\n   :members:" in page
 
 
 def test_every_command_and_option_has_its_page():

@@ -1,0 +1,213 @@
+"""The figures of README and docs, from `benchmarks/results/` and the weights that ship.
+
+    python -m studies.figures            # put them where they are marked
+    python -m studies.figures --check    # tell where they differ
+
+A page marks a figure as ``<!-- fig:NAME -->1.8<!-- / -->``: what stands between is written here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks/results"
+WEIGHTS = ROOT / "tamrf_xr/weights/default.safetensors"
+INSTALLED = ROOT / "studies/results/install.json"
+MARK = re.compile(r"(<!-- fig:([\w.-]+) -->)(.*?)(<!-- / -->)", re.DOTALL)
+
+
+def marked() -> list[Path]:
+    """Return the pages that may hold figures."""
+    return [
+        ROOT / "README.md",
+        ROOT / "tamrf_xr/weights/MODEL_CARD.md",
+        *sorted((ROOT / "docs").rglob("*.md")),
+    ]
+
+
+@functools.cache
+def result(name: str) -> Any:
+    """Return the newest result of a benchmark; with a date in its name, that one."""
+    found = sorted(RESULTS.glob(f"{name}*.json"))
+    if not found:
+        raise FileNotFoundError(f"{RESULTS} has no {name}*.json; run python -m benchmarks.{name}")
+    return json.loads(found[-1].read_text(encoding="utf-8"))
+
+
+def parameters() -> int:
+    """Count what training sets in the weights that ship: statistics of bands are not counted."""
+    with safe_open(WEIGHTS, "np") as file:
+        names = [
+            name for name in list(file.keys()) if not re.match(r"[hl]r_(mean|std|mtf|res)", name)
+        ]
+        return sum(file.get_tensor(name).size for name in names)
+
+
+def _scaling_table() -> str:
+    """Write the rows of the benchmark: first of query dates, then of acquisitions."""
+    kept = result("scaling-cpu")
+    dates = [row for row in kept["dates"] if _fresh(row, kept["queries"])]
+    head = (
+        "| acquisitions (Sentinel-2 + Landsat) | query dates | encode | answer | s per km² "
+        "| s per km² and query date |\n|---|---|---|---|---|---|\n"
+    )
+    return (
+        "\n"
+        + head
+        + "".join(
+            f"| {row['hr_dates']} + {row['lr_dates']} | {row['queries']} | {row['encode_s']:.1f} s "
+            f"| {row['answer_s']:.1f} s | {row['s_per_km2']:.2f} | {row['s_per_km2_query']:.3f} |\n"
+            for row in [*kept["queries"], *dates, *kept["year"]]
+        )
+    )
+
+
+def _fresh(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> bool:
+    names = ("hr_dates", "lr_dates", "queries")
+    return all(any(row[name] != other[name] for name in names) for other in rows)
+
+
+def _stages_table() -> str:
+    """Write the stages of the network, run plainly and by the package."""
+    kept = result("inference-cpu")
+    work, total = kept["gflop"], kept["total"]
+    plain, ours = kept["seconds"]["eager"], kept["seconds"]["float32"]
+    rows = [
+        _stage(words, work[name], (plain[name], ours[name]), peak=_peak("float32", what))
+        for name, (words, what) in STAGES.items()
+    ]
+    whole, peak = (total["eager"], total["float32"]), _peak("float32", "matrix product")
+    rows.append(_stage("all", sum(work.values()), whole, peak=peak, times=f": **{_speedup()} x**"))
+    head = "| stage | work | eager | `tamrf_xr` | GFLOP/s | of this machine's peak |\n"
+    return "\n" + head + "|---|---|---|---|---|---|\n" + "".join(rows)
+
+
+STAGES: Mapping[str, tuple[str, str]] = {
+    "hr encoder": ("HR encoder", "convolution"),
+    "lr encoder": ("LR encoder", "convolution"),
+    "transformer": ("transformer", "matrix product"),
+    "attention": ("decoder's attention", "matrix product"),
+    "decoder": ("decoder", "convolution"),
+}
+"""Per stage, its name in print and what it mostly is."""
+
+
+def _stage(
+    words: str, gflop: float, seconds: tuple[float, float], *, peak: float, times: str = ""
+) -> str:
+    plain, ours = seconds
+    speed = gflop / ours
+    return (
+        f"| {words} | {gflop:.0f} GFLOP | {plain:.1f} s | {ours:.1f} s{times} | {speed:.0f} "
+        f"| {100 * speed / peak:.0f} % |\n"
+    )
+
+
+def _speedup() -> str:
+    total = result("inference-cpu")["total"]
+    return f"{total['eager'] / total['float32']:.1f}"
+
+
+def _peak(precision: str, what: str) -> float:
+    return float(result("scaling-cpu")["peak_gflops"][f"torch.{precision}"][what])
+
+
+def _loader(threads: int) -> str:
+    rows = [row for row in result("loader")["rows"] if row["threads"] == threads]
+    return " | ".join(f"{row['per_s']:.1f}" for row in rows)
+
+
+def _installs() -> str:
+    head = "\n| Python | PyTorch | extra | MB on disk | |\n|---|---|---|---|---|\n"
+    return head + "".join(
+        f"| {row['python']} | {row['torch']} | {row['extra'] or '(none)'} | {row['megabytes']:,} "
+        f"| {row['failed'] or 'works'} |\n"
+        for row in json.loads(INSTALLED.read_text(encoding="utf-8"))
+    )
+
+
+def _cpu_install() -> str:
+    rows = json.loads(INSTALLED.read_text(encoding="utf-8"))
+    least = min(row["megabytes"] for row in rows if not row["extra"] and "cpu" in row["torch"])
+    return f"{least / 1000:.1f} GB"
+
+
+FIGURES: Mapping[str, Callable[[], str]] = {
+    "card.parameters": lambda: f"{parameters():,}",
+    "card.millions": lambda: f"{parameters() / 1e6:.1f}",
+    "card.megabytes": lambda: f"{WEIGHTS.stat().st_size / 1e6:.1f}",
+    "checksums.bytes": lambda: f"{_checksums('with') - _checksums('without')}",
+    "checksums.of": lambda: f"{_checksums('with') / 1e6:.0f}",
+    "checksums.write": lambda: f"{result('checksums')['codec']['ratio']['write_cpu_seconds']:.2f}",
+    "checksums.read": lambda: f"{result('checksums')['codec']['ratio']['read_cpu_seconds']:.2f}",
+    "checksums.tiles": lambda: f"{result('checksums')['verify']['tiles']:,}",
+    "checksums.verify": lambda: f"{result('checksums')['verify']['seconds']:.1f}",
+    "door.seconds": lambda: f"{result('door')['lazy']['seconds']:.1f}",
+    "door.megabytes": lambda: f"{result('door')['lazy']['peak_megabytes']:.0f}",
+    "inference.speedup": _speedup,
+    "inference.stages": _stages_table,
+    "install.cpu": _cpu_install,
+    "install.tried": _installs,
+    "io.float": lambda: f"{result('io')['this']['read_float']:.2f}",
+    "io.int16": lambda: f"{result('io')['this']['read_int16']:.2f}",
+    # The later run had eight other processes beside it: its size counts, its time does not.
+    "laziness.seconds": lambda: f"{result('laziness-2026-11-23')['stored']['seconds']:.1f}",
+    "laziness.graph": lambda: f"{result('laziness')['stored']['graph_megabytes']:.1f}",
+    "loader.1": lambda: _loader(1),
+    "loader.4": lambda: _loader(4),
+    "memory.narrow": lambda: f"{result('memory-tamrf')['runs'][0]['peak_gib']:.1f}",
+    "memory.wide": lambda: f"{result('memory-tamrf')['runs'][1]['peak_gib']:.1f}",
+    "peak.bfloat16.convolution": lambda: f"{_peak('bfloat16', 'convolution'):.0f}",
+    "peak.bfloat16.product": lambda: f"{_peak('bfloat16', 'matrix product'):.0f}",
+    "peak.float32.convolution": lambda: f"{_peak('float32', 'convolution'):.0f}",
+    "peak.float32.product": lambda: f"{_peak('float32', 'matrix product'):.0f}",
+    "scaling.table": _scaling_table,
+    "scheduling.distributed": lambda: _scheduling("distributed", 1),
+    "scheduling.threads": lambda: _scheduling("threads", 2),
+    "training.border": lambda: f"{result('training-step')['ratio']:.2f}",
+}
+"""Every figure by the name that pages mark it with."""
+
+
+def _checksums(how: str) -> int:
+    return int(result("checksums")["codec"][how]["bytes"])
+
+
+def _scheduling(where: str, digits: int) -> str:
+    return f"{result('scheduling')[where]['scheduling_ms_per_tile']:.{digits}f}"
+
+
+def filled(text: str) -> str:
+    """Return a page with its figures as they are."""
+    return MARK.sub(lambda match: match[1] + FIGURES[match[2]]() + match[4], text)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Fill the pages, or tell which are not."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--check", action="store_true", help="change nothing, exit with 1")
+    check = parser.parse_args(arguments).check
+    stale = [
+        path for path in marked() if filled(path.read_text("utf-8")) != path.read_text("utf-8")
+    ]
+    for path in stale:
+        print(f"{path.relative_to(ROOT)}: {'stale' if check else 'filled'}")
+        if not check:
+            path.write_text(filled(path.read_text("utf-8")), encoding="utf-8")
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

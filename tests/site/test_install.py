@@ -1,0 +1,58 @@
+"""environment.yml, pyproject.toml and the page of extras name the same."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+
+import yaml
+from packaging.requirements import Requirement
+
+from docsite.assemble import ROOT
+from studies.install import EXTRAS
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+ON_CONDA = {"torch": "pytorch", "matplotlib": "matplotlib-base", "dask": "dask-core"}
+DEVELOPERS = {"dev", "openeo", "cuda"}
+
+
+def needed() -> dict[str, str]:
+    """The core and the extra `all`, by the names of conda-forge."""
+    (every,) = (Requirement(line) for line in PROJECT["optional-dependencies"]["all"])
+    assert every.name == "tamrf-xr"
+    lines = [*PROJECT["dependencies"]]
+    for extra in every.extras:
+        lines += PROJECT["optional-dependencies"][extra]
+    found = [Requirement(line) for line in lines]
+    return {ON_CONDA.get(one.name, one.name): str(one.specifier) for one in found}
+
+
+def test_the_environment_of_conda_has_what_all_needs_in_the_same_ranges():
+    listed = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    words = [re.match(r"([\w-]+)(.*)", one).groups() for one in listed if isinstance(one, str)]
+    given = {name: ",".join(sorted(how.split(","))) for name, how in words}
+    assert given.pop("python") == "=3.12"
+    assert given.pop("pip") == ""
+    assert given == {name: ",".join(sorted(how.split(","))) for name, how in needed().items()}
+    assert listed[-1] == {"pip": ["-e .[all]"]}
+
+
+def test_all_is_every_extra_but_those_apart():
+    (every,) = (Requirement(line) for line in PROJECT["optional-dependencies"]["all"])
+    extras = set(PROJECT["optional-dependencies"]) - DEVELOPERS - {"all"}
+    assert every.extras == extras
+    assert set(EXTRAS) == extras | {"all"}
+
+
+def test_the_page_tells_every_extra():
+    page = (ROOT / "docs/install.md").read_text()
+    told = set(re.findall(r"^\| `([\w]+)` \|", page, re.M))
+    assert told == set(PROJECT["optional-dependencies"]) - {"dev"}
+
+
+def test_developers_install_what_all_needs():
+    """What the tests run with has every package of `all`, so each extra is tested."""
+    dev = {Requirement(line).name for line in PROJECT["optional-dependencies"]["dev"]}
+    core = {Requirement(line).name for line in PROJECT["dependencies"]}
+    names = {name for name in needed() if name not in ON_CONDA.values()}
+    assert names - dev - core <= {"tensorboard"}
