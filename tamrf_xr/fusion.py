@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
 import os
@@ -320,23 +321,25 @@ def prepare(cube: Any, query_dates: Any, **options: Unpack[FuseOptions]) -> Job:
 
 
 def _options_asked(options: Mapping[str, Any]) -> str:
-    """Return the options that were asked as JSON; none where one has no text."""
-    kept = {
-        name: os.fspath(value) if isinstance(value, os.PathLike) else value
-        for name, value in options.items()
-        if name not in {"device", "tile"} and value != DEFAULTS[name]
-    }
-    try:
-        return json.dumps(kept, default=_as_text) if kept else ""
-    except TypeError:
-        return ""
+    """Return as JSON the options that were asked, but for those that have no text.
+
+    Such as a model in memory: `tamrf_xr.updating` is then given it again.
+    """
+    kept = {}
+    for name, value in options.items():
+        if name not in {"device", "tile"} and value is not DEFAULTS[name]:
+            with contextlib.suppress(TypeError):
+                kept[name] = json.loads(json.dumps(_plain(name, value)))
+    return json.dumps(kept) if kept else ""
 
 
-def _as_text(value: Any) -> str:
-    """Return a date or a length as text; of a model in memory there is none."""
+def _plain(name: str, value: Any) -> Any:
+    """Return a date or a length as text, and the path of a model as it is from everywhere."""
     if isinstance(value, pd.Timestamp | pd.Timedelta):
         return value.isoformat()
-    raise TypeError(f"a {type(value).__name__} has no text")
+    if name == "model" and isinstance(value, str | os.PathLike):
+        return os.path.abspath(value) if os.path.exists(value) else value
+    return value
 
 
 def _request(

@@ -28,6 +28,7 @@ def run(module: str, *words: object) -> str:
             "update",
         )),
         "studies.causal",
+        "studies.latent",
         "studies.layers",
         "studies.learning",
         "studies.precision",

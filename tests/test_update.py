@@ -19,6 +19,7 @@ import tamrf_xr
 from tamrf_xr.cli import main
 from tamrf_xr.cube import build_cube, groups_of
 from tamrf_xr.errors import InputChangedError, JobError, OptionError
+from tamrf_xr.fusion import prepare
 from tamrf_xr.scale import merging
 from tamrf_xr.scale.ledger import forget, read_manifest
 from tests.jobs.run import contents
@@ -217,6 +218,12 @@ def test_what_cannot_be_updated_is_refused_and_left_as_it_is(grown):
 def test_a_product_says_what_it_was_made_with(grown):
     told = read_manifest(grown / "fused.zarr").about["options"]
     assert json.loads(told) == {"method": "linear", "window": "60D"}
+    # What has no text is not told, and what stands for its default is not either.
+    asked = {"model": object(), "window": pd.Timedelta("60D"), "origin": pd.Timestamp("2022-01-01")}
+    cube = tamrf_xr.open_cube(grown / "scene.zarr")
+    said = prepare(cube, DATES, method="linear", same_day="12h", device="cpu", **asked).options
+    expected = {"method": "linear", "window": "P60DT0H0M0S", "origin": "2022-01-01T00:00:00"}
+    assert json.loads(said) == expected
 
 
 if __name__ == "__main__":
