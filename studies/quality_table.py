@@ -69,8 +69,10 @@ def errors(
     cube: xr.DataTree, given: xr.DataTree, days: pd.DatetimeIndex, options: Mapping[str, Any]
 ) -> Rmse:
     """Return the RMSE of each band that is there, on days left out."""
-    made = tamrf_xr.fuse(given, days, **options)["sentinel2"].to_dataset()["reflectance"]
+    given = real_series.filled(given) if "model" in options else given
     group = cube["sentinel2"].to_dataset()
+    made = tamrf_xr.fuse(given, days, **options)["sentinel2"].to_dataset()["reflectance"]
+    made = made.sel(band=group["band"].values)
     at = pd.DatetimeIndex(group["time"].values).floor("D").get_indexer(days)
     truth = group["reflectance"].transpose("time", "band", "y", "x").values[at]
     valid = group["valid"].values[at][:, None]
