@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from tamrf_xr.cli import ingest_openeo
-from tamrf_xr.cli.options import command, defaulted, shared
+from tamrf_xr.cli.options import command, defaulted, shared, storage
 
 
 def add(commands: Any) -> None:
@@ -15,6 +15,7 @@ def add(commands: Any) -> None:
     sources = sources.add_subparsers(title="sources", required=True, metavar="SOURCE")
     _add_ls2s2(sources)
     _add_stac(sources)
+    _add_eopf(sources)
 
 
 def _add_ls2s2(sources: Any) -> None:
@@ -66,6 +67,21 @@ def _add_stac(sources: Any) -> None:
     shared(parser, "--overwrite")
 
 
+def _add_eopf(sources: Any) -> None:
+    parser = command(
+        sources,
+        eopf,
+        about="make a cube of Sentinel-2 Level-2A products in EOPF Zarr, all of one granule",
+        examples="  tamrf-xr ingest eopf S2B_MSIL2A_20250608*.zarr S2A_MSIL2A_20250603*.zarr "
+        "scene.zarr",
+    )
+    parser.add_argument("products", nargs="+", metavar="PRODUCT.zarr")
+    parser.add_argument("out", metavar="OUT.zarr")
+    defaulted(parser, "--check", "sample", "of the values", choices=("off", "sample", "full"))
+    shared(parser, "--overwrite")
+    shared(parser, "--storage-option")
+
+
 def ls2s2(folders: list[str], out: str, **how: Any) -> int:
     """Ingest, and tell what became of each folder."""
     from tamrf_xr.ingest.ls2s2 import ingest_ls2s2
@@ -90,4 +106,22 @@ def stac(catalog: str, out: str, *, url: str | None, harmonized: str | None, **h
     how["harmonized"] = {"yes": True, "no": False, None: None}[harmonized]
     report = ingest_stac(row if url is None else replace(row, url=url), out, **how)
     print(f"{len(report.written)} written, {len(report.skipped)} there")
+    return 0
+
+
+def eopf(
+    products: list[str], out: str, *, check: str, overwrite: bool, storage_options: list[str],
+    progress: bool,
+) -> int:  # fmt: skip
+    """Ingest, and tell what was written."""
+    from dask.diagnostics.progress import ProgressBar
+
+    from tamrf_xr.ingest.eopf import from_eopf
+    from tamrf_xr.store import save_cube
+
+    options = storage(storage_options, *products, out)
+    cube = from_eopf(products, check=check, storage_options=options)
+    shown = ProgressBar() if progress else None
+    save_cube(cube, out, overwrite=overwrite, progress=shown, storage_options=options)
+    print(f"wrote {out}: {cube['sentinel2'].sizes['time']} dates")
     return 0
