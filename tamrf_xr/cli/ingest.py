@@ -55,6 +55,8 @@ def _add_stac(sources: Any) -> None:
     parser.add_argument("--crs", help="of the cube (default: of --aoi, or the UTM zone)")
     parser.add_argument("--max-cloud", type=float, metavar="PERCENT")
     parser.add_argument("--skip", nargs="+", default=(), metavar="ITEM", help="leave items out")
+    about = "take scenes of Landsat-7 too: without B01, with gaps, not adjusted to OLI"
+    parser.add_argument("--landsat-7", action="store_true", dest="landsat7", help=about)
     parser.add_argument(
         "--harmonized",
         choices=("yes", "no"),
