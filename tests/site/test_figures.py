@@ -46,10 +46,11 @@ def test_parameters_are_those_that_training_sets():
 def test_the_moving_picture_is_of_a_year_and_small(tmp_path):
     words = [str(tmp_path / "a.webp"), "--size", "30", "--step", "150D", "--method", "linear"]
     assert before_after.main(words) == 0
-    made = Image.open(tmp_path / "a.webp")
-    assert (made.n_frames, made.size) == (3, (728, 390))
-    first, second, _ = [np.asarray(one.convert("RGB")) for one in ImageSequence.Iterator(made)]
+    with Image.open(tmp_path / "a.webp") as made:
+        assert (made.n_frames, made.size) == (3, (728, 390))
+        first, second, _ = [np.asarray(one.convert("RGB")) for one in ImageSequence.Iterator(made)]
     assert (first[40:, 370:] != second[40:, 370:]).mean() > 0.3
     kept = figures.ROOT / "docs/before-after.webp"
     assert kept.stat().st_size < 1.5e6
-    assert Image.open(kept).n_frames == 23
+    with Image.open(kept) as picture:
+        assert picture.n_frames == 23
