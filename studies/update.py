@@ -21,7 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--figure", type=Path, help="where to draw")
     parser.add_argument("--tiny", action="store_true")
     options = parser.parse_args(arguments)
-    days = pd.date_range("2021-01-03", "2022-12-28", periods=6 if options.tiny else 58).floor("D")
+    days = pd.date_range("2021-01-03", "2022-12-28", periods=24 if options.tiny else 58).floor("D")
     queries = pd.date_range("2021-01-10", "2022-12-20", periods=24).floor("D")
     then, now = (_seen({"sentinel2": some}, queries) for some in (days[:-3], days))
     touched = [at for at in range(len(queries)) if then[at] != now[at]]
