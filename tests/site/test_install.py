@@ -14,8 +14,9 @@ from docsite.assemble import ROOT
 from studies import install
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+NOTEBOOKS = PROJECT["optional-dependencies"]["notebooks"]
 ON_CONDA = {"torch": "pytorch", "matplotlib": "matplotlib-base", "dask": "dask-core"}
-DEVELOPERS = {"dev", "openeo", "cuda"}
+APART = {"dev", "openeo", "cuda", "notebooks"}
 
 
 def needed() -> dict[str, str]:
@@ -35,13 +36,15 @@ def test_the_environment_of_conda_has_what_all_needs_in_the_same_ranges():
     given = {name: ",".join(sorted(how.split(","))) for name, how in words}
     assert given.pop("python") == "=3.12"
     assert given.pop("pip") == ""
-    assert given == {name: ",".join(sorted(how.split(","))) for name, how in needed().items()}
+    books = {one.name: str(one.specifier) for one in map(Requirement, NOTEBOOKS)}
+    every = needed() | books
+    assert given == {name: ",".join(sorted(how.split(","))) for name, how in every.items()}
     assert listed[-1] == {"pip": ["-e .[all]"]}
 
 
 def test_all_is_every_extra_but_those_apart():
     (every,) = (Requirement(line) for line in PROJECT["optional-dependencies"]["all"])
-    extras = set(PROJECT["optional-dependencies"]) - DEVELOPERS - {"all"}
+    extras = set(PROJECT["optional-dependencies"]) - APART - {"all"}
     assert every.extras == extras
     assert set(install.EXTRAS) == extras | {"all"}
 
