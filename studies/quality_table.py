@@ -43,6 +43,9 @@ CLEAR = 0.9
 BRIGHTEST = 0.2
 """Median reflectance of the shortest band there is, above which a date is a missed cloud."""
 
+FEWEST = 6
+"""Clear dates that a series needs."""
+
 Rmse = dict[str, float]
 """By band."""
 
@@ -149,6 +152,9 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         for name, cube in series(Path(folder)):
             if options.only and not name.startswith(tuple(options.only)):
+                continue
+            if len(clear_days(cube)) < FEWEST:
+                print(f"{name}: fewer than {FEWEST} clear dates")
                 continue
             figures[name] = row(cube, methods)
             show(name, figures[name])
