@@ -109,6 +109,12 @@ class TamrfTree:
         """
         return quicklook_of(self._tree, fused, path, **options)
 
+    def _repr_html_(self) -> str:
+        """Show place, sensors and one date in a notebook; see `tamrf_xr.plot.html`."""
+        from tamrf_xr.plot.html import html_of
+
+        return html_of(self._tree)
+
 
 @xr.register_dataset_accessor("tamrf")
 class TamrfDataset:
