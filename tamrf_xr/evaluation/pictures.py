@@ -101,8 +101,8 @@ def painter_of(cube: xr.DataTree) -> Painter:
         for some in ([shared] if shared else []) + alone:
             span = _stretch(samples, some)
             spans |= {(sensor, band): span for band in some}
-        if THERMAL in bands and (span := _warmth(samples)):
-            spans[sensor, THERMAL] = span
+        if THERMAL in bands and (warmth := _warmth(samples)):
+            spans[sensor, THERMAL] = warmth
     return Painter(spans)
 
 

@@ -176,7 +176,7 @@ def why_unread(group: xr.Dataset) -> str:
     touched = 0
     for name in {"reflectance", "valid"} & set(group.data_vars):
         variable = group[name].variable
-        if variable._in_memory:
+        if variable._in_memory or _persisted(variable):
             continue
         array = None if variable.chunks else zarr_array_of(variable)
         if array is None:
@@ -187,6 +187,14 @@ def why_unread(group: xr.Dataset) -> str:
     if touched > MOST_BYTES:
         return f"the chunks that hold one date are {touched / 2**20:.0f} MB"
     return ""
+
+
+def _persisted(variable: xr.Variable) -> bool:
+    """Tell whether the blocks of a dask array lie in the memory of this process."""
+    graph = getattr(variable.data, "dask", None) if variable.chunks else None
+    blocks = [] if graph is None else graph.values()
+    held = [getattr(block, "value", block) for block in blocks]
+    return bool(held) and all(isinstance(block, np.ndarray) for block in held)
 
 
 def read_one(sensor: str, group: xr.Dataset) -> Panels:
