@@ -22,10 +22,10 @@ MODULES: Final = (
     "tamrf_xr.ingest.ls2s2", "tamrf_xr.ingest.openeo", "tamrf_xr.ingest.stac_catalogs",
     "tamrf_xr.ingest.stac_read", "tamrf_xr.methods.daily", "tamrf_xr.methods.registry",
     "tamrf_xr.metrics", "tamrf_xr.model.checkpoint", "tamrf_xr.model.config",
-    "tamrf_xr.model.foreign", "tamrf_xr.model.precision", "tamrf_xr.places", "tamrf_xr.psf",
-    "tamrf_xr.scale.progress", "tamrf_xr.sensors", "tamrf_xr.shards", "tamrf_xr.simulate",
-    "tamrf_xr.store", "tamrf_xr.train", "tamrf_xr.training.adapt", "tamrf_xr.training.config",
-    "tamrf_xr.training.recipes", "tamrf_xr.view",
+    "tamrf_xr.model.foreign", "tamrf_xr.model.precision", "tamrf_xr.places", "tamrf_xr.plot",
+    "tamrf_xr.psf", "tamrf_xr.scale.progress", "tamrf_xr.sensors", "tamrf_xr.shards",
+    "tamrf_xr.simulate", "tamrf_xr.store", "tamrf_xr.train", "tamrf_xr.training.adapt",
+    "tamrf_xr.training.config", "tamrf_xr.training.recipes", "tamrf_xr.view",
 )  # fmt: skip
 """Public modules beyond the names of `tamrf_xr` itself."""
 

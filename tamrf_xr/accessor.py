@@ -13,10 +13,13 @@ from tamrf_xr.cube import clip
 from tamrf_xr.export.raster import write_raster
 from tamrf_xr.fusion import fuse
 from tamrf_xr.harmonize import as_cube
+from tamrf_xr.plot import Plots, quicklook_of
 from tamrf_xr.store import save_cube
 from tamrf_xr.view import view
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from tamrf_xr.model.network import Tamrf
 
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -72,6 +75,45 @@ class TamrfTree:
     def clip(self, bounds: tuple[float, float, float, float] | None = None) -> xr.DataTree:
         """Clip."""
         return clip(self._tree, bounds)
+
+    @property
+    def plot(self) -> Plots:
+        """Plots with matplotlib: ``.dates()``, ``.series(x, y)``, ``.calendar()``, ``.compare()``.
+
+        See `tamrf_xr.plot.Plots`.
+        """
+        return Plots(self._tree)
+
+    def quicklook(
+        self,
+        fused: xr.DataTree | None = None,
+        path: str | os.PathLike[str] | None = None,
+        **options: Any,
+    ) -> Figure:
+        """Draw a cube above what was fused from it; or a product alone.
+
+        Parameters
+        ----------
+        fused
+            A product of this cube.
+        path
+            PNG to write; None writes nothing.
+        **options
+            ``dates``, ``columns``, ``bands``, ``stretch``, ``overwrite``: as of
+            `tamrf_xr.export.quicklook.quicklook`, which says what is raised.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            The figure.
+        """
+        return quicklook_of(self._tree, fused, path, **options)
+
+    def _repr_html_(self) -> str:
+        """Show place, sensors and one date in a notebook; see `tamrf_xr.plot.html`."""
+        from tamrf_xr.plot.html import html_of
+
+        return html_of(self._tree)
 
 
 @xr.register_dataset_accessor("tamrf")

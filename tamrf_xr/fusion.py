@@ -24,6 +24,7 @@ from tamrf_xr.methods.registry import Request, check_sensors, listed, parse_band
 from tamrf_xr.model.device import resolve_device
 from tamrf_xr.scale.job import Execution, run_tiles
 from tamrf_xr.scale.lazy import fuse_lazily
+from tamrf_xr.scale.persisting import fuse_in_memory
 from tamrf_xr.scale.prepared import Job, Timing, read_by
 from tamrf_xr.scale.progress import JobSummary
 from tamrf_xr.sensors import SENSORS, THERMAL
@@ -106,6 +107,9 @@ def _with_options(function: Function) -> Function:
 def fuse(
     cube: xr.DataTree,
     query_dates: Any,
+    *,
+    persist: bool = False,
+    progress: bool = True,
     **options: Unpack[FuseOptions],
 ) -> xr.DataTree:
     """Make every band of both sensors at 10 m at any dates, lazily.
@@ -118,6 +122,11 @@ def fuse(
         Strings, datetimes, a DatetimeIndex, ``"start/end/step"`` such as
         ``"2022-01-01/2022-12-31/15D"`` (or ``P1M``: the same day of every month),
         ``slice(start, end, step)``, or an xarray object whose ``time`` is taken. In UTC.
+    persist
+        Compute now, into memory (that of the workers, with a ``dask.distributed`` client). Of a
+        product that is lazy, each plot and each ``compute`` makes whole tiles again.
+    progress
+        Show a bar of the tiles that are done, with `persist`.
     model
         Weights for a method that needs them: a path, a loaded model, or ``"default"``.
     method
@@ -196,7 +205,7 @@ def fuse(
     MethodError, ModelError
         If the method, its weights or the bands asked are not there.
     MemoryBudgetError
-        If a tile needs more memory than the machine has.
+        If a tile needs more memory than the machine has, or the product does with `persist`.
 
     References
     ----------
@@ -205,7 +214,7 @@ def fuse(
     """
     job = prepare(cube, query_dates, **options)
     _check_device(job.spec, here=False)
-    return fuse_lazily(job)
+    return fuse_in_memory(job, progress=progress) if persist else fuse_lazily(job)
 
 
 @_with_options

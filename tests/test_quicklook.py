@@ -12,7 +12,8 @@ from PIL import Image
 from tamrf_xr.cube import build_cube, build_group, groups_of
 from tamrf_xr.errors import CubeError, DateError, OptionError, OutputExistsError
 from tamrf_xr.export import quicklook as module
-from tamrf_xr.export.quicklook import PANEL_PX, quicklook
+from tamrf_xr.export.panels import PANEL_PX
+from tamrf_xr.export.quicklook import quicklook
 from tamrf_xr.simulate import SceneConfig, simulate
 from tests.scenes import days, grid, random_cube
 

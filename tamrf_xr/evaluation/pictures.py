@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tamrf_xr.cube import groups_of
 from tamrf_xr.evaluation.acquisitions import SceneReader, bands_of, days_of
+from tamrf_xr.export.panels import stretch_of
 from tamrf_xr.fuser import Scene
 from tamrf_xr.sensors import THERMAL
 
@@ -85,23 +86,39 @@ class Painter:
 
 
 def painter_of(cube: xr.DataTree) -> Painter:
-    """Choose black and white from what bounds 96 % of each of a few acquisitions.
+    """Choose black and white from a few acquisitions, as quicklooks and plots do.
 
-    Quartiles over acquisitions: one that is all undetected cloud, or in deep shade, has no say.
+    The bands of true colour share one, so that grey stays grey; the others have their own. The
+    median over acquisitions: one that is all undetected cloud, haze or deep shade has no say.
     Temperature changes more over the year than over a scene: all of it but the extremes.
     """
     spans: dict[tuple[str, str], Span] = {}
     for sensor, group in groups_of(cube).items():
-        samples = list(_samples(group))
-        for place, band in enumerate(bands_of(group)):
-            values = [scene.pixels[place][scene.valid] for scene in samples]
-            finite = [image[np.isfinite(image)] for image in values]
-            ends = np.array([np.percentile(image, (2, 98)) for image in finite if image.size])
-            if ends.size:
-                tail = 5 if band == THERMAL else 25
-                low, high = np.percentile(ends[:, 0], tail), np.percentile(ends[:, 1], 100 - tail)
-                spans[sensor, band] = float(low), float(max(high, low + 1e-3))
+        samples, bands = list(_samples(group)), bands_of(group)
+        colours = VIEWS[sensor]["true colour"]
+        shared = colours if set(colours) <= set(bands) else ()
+        alone = [(band,) for band in bands if band not in {*shared, THERMAL}]
+        for some in ([shared] if shared else []) + alone:
+            span = _stretch(samples, some)
+            spans |= {(sensor, band): span for band in some}
+        if THERMAL in bands and (warmth := _warmth(samples)):
+            spans[sensor, THERMAL] = warmth
     return Painter(spans)
+
+
+def _stretch(samples: Sequence[Scene], bands: tuple[str, ...]) -> Span:
+    selected = [scene.select(bands) for scene in samples]
+    return stretch_of((np.moveaxis(scene.pixels, 0, -1), scene.known) for scene in selected)
+
+
+def _warmth(samples: Sequence[Scene]) -> Span | None:
+    images = [scene.select((THERMAL,)).pixels[0][scene.valid] for scene in samples]
+    finite = [image[np.isfinite(image)] for image in images]
+    ends = np.array([np.percentile(image, (2, 98)) for image in finite if image.size])
+    if not ends.size:
+        return None
+    low, high = np.percentile(ends[:, 0], 5), np.percentile(ends[:, 1], 95)
+    return float(low), float(max(high, low + 1e-3))
 
 
 def _samples(group: xr.Dataset) -> Iterator[Scene]:

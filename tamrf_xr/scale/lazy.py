@@ -37,6 +37,9 @@ from tamrf_xr.scale.reading import (
 from tamrf_xr.scale.tilework import FuseJob, fuse_tile
 from tamrf_xr.tiles import Window
 
+TILES = "fuse-"
+"""How the names of what tiles give begin."""
+
 
 def fuse_lazily(job: Job) -> xr.DataTree:
     """Lay out a product; nothing is computed.
@@ -57,9 +60,14 @@ def fuse_lazily(job: Job) -> xr.DataTree:
         As `Job.tiled`.
     """
     tiled = job.tiled()
-    name = f"fuse-{job.spec.method}-{uuid.uuid4().hex[:12]}"
+    name = f"{TILES}{job.spec.method}-{uuid.uuid4().hex[:12]}"
     graph = _tile_graph(name, tiled, job.groups)
     return build_product(job, {part: _view(name, graph, tiled, part) for part in parts_of(tiled)})
+
+
+def is_tile(key: Any) -> bool:
+    """Tell whether a key of the graph is that of a tile."""
+    return isinstance(key, tuple) and len(key) == 3 and str(key[0]).startswith(TILES)
 
 
 def _tile_graph(name: str, job: FuseJob, groups: Mapping[str, xr.Dataset]) -> HighLevelGraph:

@@ -104,9 +104,9 @@ def adapt(
     data, _, loaded = resolve(model)
     network = model_from_bytes(data) if isinstance(data, bytes) else loaded
     trainer = Trainer(_config(cubes, how), cubes, placed(network, device), World())
-    with step_bar(trainer, shown=progress) as show:
+    with step_bar(trainer, shown=progress) as bar:
         for losses in trainer.steps():
-            show(losses)
+            bar.show(losses)
     return trainer.best_model.cpu().eval()
 
 

@@ -168,14 +168,16 @@ def _flat(config: TrainConfig) -> dict[str, Any]:
 def _follow(trainer: Trainer, record: Record, *, progress: bool) -> None:
     """Step, validate, keep; stop where a signal came in any process."""
     every, last = trainer.config.run.validate_every, trainer.config.optim.steps
-    with _signals() as signalled, step_bar(trainer, shown=progress) as show:
+    with _signals() as signalled, step_bar(trainer, shown=progress) as bar:
         if trainer.step == 0:
-            record.log("validation", trainer.validate())  # what learning starts from
+            with bar.meanwhile("validating"):
+                record.log("validation", trainer.validate())  # what learning starts from
         for losses in trainer.steps():
-            show(losses)
+            bar.show(losses)
             record.log("train", losses)
             if trainer.step % every == 0 or trainer.step == last:
-                record.keep(trainer.validate())
+                with bar.meanwhile("validating"):
+                    record.keep(trainer.validate())
             if trainer.world.agree(flag=bool(signalled)) and trainer.step < last:
                 record.save()
                 raise Stopped(f"stopped at step {trainer.step} of {last}; run again to go on")
@@ -303,22 +305,45 @@ def _signals() -> Iterator[list[int]]:
             signal.signal(sign, handler)
 
 
+class StepBar:
+    """Shows steps and their rate, without what is done between them."""
+
+    def __init__(self, bar: Any) -> None:
+        """Take a bar of tqdm."""
+        self._bar = bar
+        self._smooth: float | None = None
+
+    def show(self, losses: Partials) -> None:
+        """Count a step, and show its loss, smoothed."""
+        total = losses["total"]
+        self._smooth = total if self._smooth is None else 0.98 * self._smooth + 0.02 * total
+        self._bar.set_postfix_str(f"loss {self._smooth:.4f}", refresh=False)
+        self._bar.update()
+
+    @contextlib.contextmanager
+    def meanwhile(self, what: str) -> Iterator[None]:
+        """Name what is done between steps, and keep its time out of theirs."""
+        if self._bar.disable:
+            yield
+            return
+        start = time.time()
+        self._bar.set_description_str(what)
+        yield
+        # As tqdm's own `unpause`, which forgets the steps since it last printed, too.
+        spent = time.time() - start
+        self._bar.start_t += spent
+        self._bar.last_print_t += spent
+        self._bar.set_description_str("")
+
+
 @contextlib.contextmanager
-def step_bar(trainer: Trainer, *, shown: bool) -> Iterator[Any]:
-    """Show a bar; give what to call with the losses of each step."""
+def step_bar(trainer: Trainer, *, shown: bool) -> Iterator[StepBar]:
+    """Show a bar of the steps of a run."""
     from tqdm.auto import tqdm
 
     steps = trainer.config.optim.steps
-    smooth: list[float] = []
     with tqdm(total=steps, initial=trainer.step, unit="step", disable=not shown) as bar:
-
-        def show(losses: Partials) -> None:
-            last = smooth.pop() if smooth else losses["total"]
-            smooth.append(0.98 * last + 0.02 * losses["total"])
-            bar.set_postfix_str(f"loss {smooth[0]:.4f}", refresh=False)
-            bar.update()
-
-        yield show
+        yield StepBar(bar)
 
 
 def try_out(config: TrainConfig) -> str:

@@ -11,11 +11,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tamrf_xr.cube import build_cube, build_group
 from tamrf_xr.evaluation import Scoring, evaluate
-from tamrf_xr.evaluation.pictures import LARGEST, Painter, encode, paint_difference, views_of
+from tamrf_xr.evaluation.pictures import (
+    LARGEST,
+    Painter,
+    encode,
+    paint_difference,
+    painter_of,
+    views_of,
+)
 from tamrf_xr.fuser import Scene
 from tests.evaluation.browser import HOME, RIGHT, chromium
-from tests.scenes import random_cube
+from tests.scenes import days, grid, random_cube
 
 NAIVE = "naive"
 
@@ -177,3 +185,20 @@ def test_six_common_bands_make_a_false_colour():
 def test_a_scene_without_data_is_painted_grey():
     nothing = Scene(np.full((3, 8, 8), np.nan, np.float32), np.zeros((8, 8), bool), ("a", "b", "c"))
     assert Painter().paint("sentinel2", nothing, ("a", "b", "c")).startswith("data:image/png")
+
+
+def test_clouds_that_masks_overlook_do_not_darken_true_colour():
+    """Of eleven dates, five are overcast and called clear."""
+    values = np.empty((11, 10, 20, 20), np.float32)
+    ramp = np.linspace(0.02, 0.12, 400, dtype=np.float32).reshape(20, 20)
+    values[:] = ramp * np.linspace(1, 1.9, 10, dtype=np.float32)[:, None, None]
+    clear = values[0].copy()
+    values[::2][:5] = 0.8
+    cube = build_cube({"sentinel2": build_group("sentinel2", values, times=days(11),
+                                                grid=grid((20, 20)))})  # fmt: skip
+    painter = painter_of(cube)
+    low, high = np.percentile(clear[:3], [0.5, 98.5])
+    for band in ("B02", "B03", "B04"):
+        np.testing.assert_allclose(painter.spans["sentinel2", band], (low, high), rtol=1e-5)
+    near = painter.spans["sentinel2", "B08"]
+    np.testing.assert_allclose(near, np.percentile(clear[6], [0.5, 98.5]), rtol=1e-5)

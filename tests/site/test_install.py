@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
+import sys
 import tomllib
 
 import yaml
 from packaging.requirements import Requirement
 
 from docsite.assemble import ROOT
-from studies.install import EXTRAS
+from studies import install
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 NOTEBOOKS = PROJECT["optional-dependencies"]["notebooks"]
@@ -44,7 +46,7 @@ def test_all_is_every_extra_but_those_apart():
     (every,) = (Requirement(line) for line in PROJECT["optional-dependencies"]["all"])
     extras = set(PROJECT["optional-dependencies"]) - APART - {"all"}
     assert every.extras == extras
-    assert set(EXTRAS) == extras | {"all"}
+    assert set(install.EXTRAS) == extras | {"all"}
 
 
 def test_the_page_tells_every_extra():
@@ -59,3 +61,21 @@ def test_developers_install_what_all_needs():
     core = {Requirement(line).name for line in PROJECT["dependencies"]}
     names = {name for name in needed() if name not in ON_CONDA.values()}
     assert names - dev - core <= {"tensorboard"}
+
+
+def test_what_fails_is_told_in_its_last_words(tmp_path):
+    failing = [sys.executable, "-c", "print(1); raise ValueError('no room')"]
+    assert install.steps(tmp_path, [[sys.executable, "-c", ""]]) == ""
+    told = install.steps(tmp_path, [failing, [sys.executable, "-c", "open('after', 'w')"]])
+    assert told.endswith("ValueError: no room")
+    assert not (tmp_path / "after").exists()
+
+
+def test_other_interpreters_stay_in_the_results(tmp_path):
+    def row(python, extra, failed=""):
+        return {"python": python, "extra": extra, "failed": failed}
+
+    install.keep([row("3.12", "stac"), row("3.12", "")], tmp_path / "r.json")
+    install.keep([row("3.11", "")], tmp_path / "r.json")
+    install.keep([row("3.12", "", "no")], tmp_path / "r.json")
+    assert json.loads((tmp_path / "r.json").read_text()) == [row("3.11", ""), row("3.12", "", "no")]

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,7 +27,17 @@ from tamrf_xr.training.config import OptimConfig, override
 from tamrf_xr.training.data import Sample
 from tamrf_xr.training.losses import loss_tools, spare_border
 from tamrf_xr.training.recipes import RECIPES, recipe
-from tamrf_xr.training.run import BEST, LAST, Stopped, build, own_device, ranked, train, try_out
+from tamrf_xr.training.run import (
+    BEST,
+    LAST,
+    Stopped,
+    build,
+    own_device,
+    ranked,
+    step_bar,
+    train,
+    try_out,
+)
 from tamrf_xr.training.trainer import Trainer, World, learning_rate
 from tests.scenes import random_cube
 
@@ -310,3 +321,30 @@ def test_each_process_has_a_gpu_of_its_own(monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "3")
     expected = {"cuda": "cuda:3", "cuda:1": "cuda:1", "cpu": "cpu"}
     assert {name: str(own_device(name)) for name in expected} == expected
+
+
+def test_the_bar_names_validation_and_keeps_it_out_of_the_rate(monkeypatch, capsys):
+    now = [1_000.0]
+    monkeypatch.setattr("tqdm.std.time", lambda: now[0])
+    monkeypatch.setattr("tamrf_xr.training.run.time", SimpleNamespace(time=lambda: now[0]))
+    run = SimpleNamespace(step=0, config=SimpleNamespace(optim=SimpleNamespace(steps=8)))
+    with step_bar(run, shown=True) as bar:
+        for _ in range(2):
+            with bar.meanwhile("validating"):
+                now[0] += 98
+            assert "validating: " in capsys.readouterr().err
+            for _ in range(4):
+                now[0] += 2
+                bar.show({"total": 1.0})
+    last = capsys.readouterr().err.rstrip().split("\r")[-1]
+    assert "validating" not in last
+    assert "8/8 [00:16<00:00,  2.00s/step, loss 1.0000]" in last
+
+
+def test_a_bar_that_is_not_shown_shows_nothing(capsys):
+    run = SimpleNamespace(step=0, config=SimpleNamespace(optim=SimpleNamespace(steps=1)))
+    with step_bar(run, shown=False) as bar:
+        with bar.meanwhile("validating"):
+            pass
+        bar.show({"total": 1.0})
+    assert capsys.readouterr().err == ""
