@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test quick coverage check docs install-check bench fuzz slurm clean
+.PHONY: demo test quick coverage check notebooks docs install-check bench fuzz slurm clean
 
 # Installed once, and again when what it needs changes. Constraints pin every version; PyTorch
 # comes first so that a CPU build where there is one is taken before anything else asks for torch.
@@ -44,6 +44,10 @@ check: $(VENV)/installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Top to bottom, into notebooks/executed/, which the site shows; an error in a cell is an error.
+notebooks: $(VENV)/installed
+	$(BIN)/python -m docsite.execute
+
 # The documentation site, into site/; warnings and broken links are errors.
 docs: $(VENV)/installed
 	$(BIN)/python -m docsite
@@ -65,7 +69,7 @@ fuzz: $(VENV)/installed
 	$(BIN)/python -m tests.fuzz.store_kills 60
 
 clean:
-	rm -rf $(VENV) demo build site .coverage .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) demo build site notebooks/executed .coverage .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 # A real SLURM of one node, from Debian's packages, as root; where it cannot be had, that is told.
 slurm: $(VENV)/installed

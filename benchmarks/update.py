@@ -31,7 +31,7 @@ NEW = 3
 def main(arguments: list[str] | None = None) -> Row:
     """Measure, print, keep."""
     options = parse(
-        __doc__, arguments, shape=((120, 120), (30, 30)), dates=((48, 30), (8, 6)),
+        __doc__, arguments, shape=((60, 60), (30, 30)), dates=((36, 22), (8, 6)),
         queries=(24, 6), method=("tamrf", "linear"), turns=(2, 1),
     )  # fmt: skip
     asked = {name: getattr(options, name) for name in ("shape", "dates", "queries", "method")}

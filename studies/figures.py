@@ -23,6 +23,8 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks/results"
 WEIGHTS = ROOT / "tamrf_xr/weights/default.safetensors"
 INSTALLED = ROOT / "studies/results/install.json"
+BUFFERS = r"[hl]r_(mean|std|mtf|res)|errors\.half_widths"
+"""What of the weights no training sets by its gradient."""
 MARK = re.compile(r"(<!-- fig:([\w.-]+) -->)(.*?)(<!-- / -->)", re.DOTALL)
 
 
@@ -45,11 +47,9 @@ def result(name: str) -> Any:
 
 
 def parameters() -> int:
-    """Count what training sets in the weights that ship: statistics of bands are not counted."""
+    """Count what training sets in the weights that ship: statistics are not counted."""
     with safe_open(WEIGHTS, "np") as file:
-        names = [
-            name for name in list(file.keys()) if not re.match(r"[hl]r_(mean|std|mtf|res)", name)
-        ]
+        names = [name for name in list(file.keys()) if not re.match(BUFFERS, name)]
         return sum(file.get_tensor(name).size for name in names)
 
 

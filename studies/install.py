@@ -82,13 +82,16 @@ class Tried:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Try all that is asked, tell, and return 1 if something failed."""
     options = _parse(arguments)
-    rows = [row for python in options.pythons for row in tried(python, options)]
-    if options.results:
-        _keep([asdict(row) for row in rows], options.results)
+    rows: list[Tried] = []
+    for python in options.pythons:
+        for row in tried(python, options):
+            rows.append(row)
+            if options.results:  # at once: what is tried takes its time
+                keep([asdict(one) for one in rows], options.results)
     return 1 if any(row.failed for row in rows) else 0
 
 
-def _keep(rows: Sequence[Mapping[str, object]], path: Path) -> None:
+def keep(rows: Sequence[Mapping[str, object]], path: Path) -> None:
     """Write rows beside those of other interpreters that the file has."""
     old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     mine = {row["python"] for row in rows}
@@ -123,7 +126,7 @@ def tried(python: str, options: argparse.Namespace) -> Iterator[Tried]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         base = folder / "base"
-        told = _steps(folder, [[python, "-m", "venv", str(base)]])
+        told = steps(folder, [[python, "-m", "venv", str(base)]])
         told = (
             told or _installed(base, folder, options.torch) or _installed(base, folder, [str(ROOT)])
         )
@@ -138,16 +141,16 @@ def tried(python: str, options: argparse.Namespace) -> Iterator[Tried]:
 
 def _installed(environment: Path, folder: Path, words: Sequence[str]) -> str:
     pip = [str(environment / "bin/python"), "-m", "pip", "install", "--quiet"]
-    return _steps(folder, [[*pip, *words]])
+    return steps(folder, [[*pip, *words]])
 
 
 def _worked(environment: Path, folder: Path, commands: Sequence[Sequence[str]]) -> str:
     for made in ("cogs", "catalogue", "report", "local.zarr", "run", "ice"):
         shutil.rmtree(folder / made, ignore_errors=True)
-    return _steps(folder, [[str(environment / "bin/python"), *words] for words in commands])
+    return steps(folder, [[str(environment / "bin/python"), *words] for words in commands])
 
 
-def _steps(folder: Path, commands: Sequence[Sequence[str]]) -> str:
+def steps(folder: Path, commands: Sequence[Sequence[str]]) -> str:
     """Run until one fails; return its last words."""
     clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     for words in commands:

@@ -43,6 +43,9 @@ CLEAR = 0.9
 BRIGHTEST = 0.2
 """Median reflectance of the shortest band there is, above which a date is a missed cloud."""
 
+FEWEST = 6
+"""Clear dates that a series needs."""
+
 Rmse = dict[str, float]
 """By band."""
 
@@ -69,8 +72,10 @@ def errors(
     cube: xr.DataTree, given: xr.DataTree, days: pd.DatetimeIndex, options: Mapping[str, Any]
 ) -> Rmse:
     """Return the RMSE of each band that is there, on days left out."""
-    made = tamrf_xr.fuse(given, days, **options)["sentinel2"].to_dataset()["reflectance"]
+    given = real_series.filled(given) if "model" in options else given
     group = cube["sentinel2"].to_dataset()
+    made = tamrf_xr.fuse(given, days, **options)["sentinel2"].to_dataset()["reflectance"]
+    made = made.sel(band=group["band"].values)
     at = pd.DatetimeIndex(group["time"].values).floor("D").get_indexer(days)
     truth = group["reflectance"].transpose("time", "band", "y", "x").values[at]
     valid = group["valid"].values[at][:, None]
@@ -147,6 +152,9 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         for name, cube in series(Path(folder)):
             if options.only and not name.startswith(tuple(options.only)):
+                continue
+            if len(clear_days(cube)) < FEWEST:
+                print(f"{name}: fewer than {FEWEST} clear dates")
                 continue
             figures[name] = row(cube, methods)
             show(name, figures[name])

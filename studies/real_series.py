@@ -1,4 +1,4 @@
-"""Real one-sensor series as cubes; bands that a file lacks are NaN, which no score counts."""
+"""Real one-sensor series as cubes of the bands that a file has."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from affine import Affine
 from pyproj import CRS
 
 from studies.shared import shared
-from tamrf_xr.cube import Grid, build_cube, build_group
+from tamrf_xr.cube import Grid, build_cube, build_group, fine_grid
 from tamrf_xr.sensors import SENTINEL2
 
 CLEAR_SCL = (4, 5, 6, 11)
@@ -66,17 +66,33 @@ def _cube(
     """Build a cube from bands (time, y, x), cut to whole pixels of 30 m."""
     rows, cols = (side // 3 * 3 for side in scl.shape[1:])
     shown = slice(None) if down else slice(None, None, -1)
-    empty = np.full(scl.shape, np.nan)
-    stacked = np.stack([bands.get(name, empty) for name in SENTINEL2.band_names], 1)
-    known = np.isfinite(np.stack(list(bands.values()))).all(axis=0)
+    names = tuple(name for name in SENTINEL2.band_names if name in bands)
+    stacked = np.stack([bands[name] for name in names], 1)
+    known = np.isfinite(stacked).all(axis=1)
     valid = (np.isin(scl, CLEAR_SCL) & known)[:, shown][:, :rows, :cols]
     stacked = stacked[:, :, shown][:, :, :rows, :cols].astype(np.float32)
     once = _clearest_of_days(times, valid)
     times, stacked, valid = times[once], stacked[once], valid[once]
     left, top, epsg = place
     grid = Grid(CRS(epsg), Affine(10, 0, left, 0, -10, top), (rows, cols))
-    group = build_group("sentinel2", stacked, times=times, grid=grid, valid=valid)
+    group = build_group("sentinel2", stacked, times=times, grid=grid, bands=names, valid=valid)
     return build_cube({"sentinel2": group})
+
+
+def filled(cube: xr.DataTree) -> xr.DataTree:
+    """Return a cube of Sentinel-2 with every band, NaN where there was none: for networks."""
+    group = cube["sentinel2"].to_dataset()
+    if group.sizes["band"] == len(SENTINEL2.band_names):
+        return cube
+    whole = group["reflectance"].reindex(band=list(SENTINEL2.band_names))
+    made = build_group(
+        "sentinel2",
+        whole.transpose("time", "band", "y", "x").values,
+        times=group["time"].values,
+        grid=fine_grid(cube),
+        valid=group["valid"].values,
+    )
+    return build_cube({"sentinel2": made})
 
 
 def _clearest_of_days(times: np.ndarray, valid: np.ndarray) -> np.ndarray:

@@ -13,7 +13,6 @@ from tamrf_xr.fuser import FuserSpec
 from tamrf_xr.indices import Index, find_indices
 from tamrf_xr.methods.registry import Bands, Request, check_sensors, listed, plan_method
 from tamrf_xr.scale.layers import Layers, read_statistics
-from tamrf_xr.scale.observed import GROUP
 
 Indices = dict[str, tuple[Index, ...]]
 """Per sensor."""
@@ -88,8 +87,6 @@ def check_provenance(asked: Any, groups: Mapping[str, xr.Dataset], *, statistics
             f"stands for clouds too, that is "
             f"cube['{without[0]}/reflectance'].notnull().all('band')"
         )
-    if GROUP in groups:
-        raise CubeError(f"the cube has a group /{GROUP} already")
 
 
 def check_uncertainty(asked: Mapping[str, Any]) -> None:

@@ -29,7 +29,6 @@ from zarr.codecs import (
     BytesCodec,
     Crc32cCodec,
     ShardingCodec,
-    ShardingCodecIndexLocation,
 )
 from zarr.core.metadata import ArrayV2Metadata, ArrayV3Metadata
 
@@ -95,7 +94,7 @@ def _layout_of_v3(array: zarr.Array[Any], metadata: ArrayV3Metadata) -> Layout |
     if len(codecs) == 1 and isinstance(codecs[0], ShardingCodec):
         outer = codecs[0]
         plain = [type(codec) for codec in outer.index_codecs] == [BytesCodec, Crc32cCodec]
-        if outer.index_location != ShardingCodecIndexLocation.end or not plain:
+        if _configuration(outer)["index_location"] != "end" or not plain:
             return None
         codecs, sharded = outer.codecs, True
     kinds = [type(codec) for codec in codecs]
@@ -104,8 +103,8 @@ def _layout_of_v3(array: zarr.Array[Any], metadata: ArrayV3Metadata) -> Layout |
     dtype = array.dtype
     if dtype.kind not in "biu" or not dtype.isnative or sys.byteorder != "little":
         return None
-    packed: Any = codecs[1]
-    if packed.typesize != dtype.itemsize:
+    packed = _configuration(codecs[1])
+    if packed["typesize"] != dtype.itemsize:
         return None
     return Layout(
         array.shape,
@@ -115,14 +114,19 @@ def _layout_of_v3(array: zarr.Array[Any], metadata: ArrayV3Metadata) -> Layout |
         dtype,
         metadata.fill_value,
         (
-            packed.cname.value.encode(),
-            packed.clevel,
-            _SHUFFLES[packed.shuffle.value],
-            packed.blocksize,
+            packed["cname"].encode(),
+            packed["clevel"],
+            _SHUFFLES[packed["shuffle"]],
+            packed["blocksize"],
         ),
         len(codecs) == 3,
         metadata.encode_chunk_key,
     )
+
+
+def _configuration(codec: Any) -> Any:
+    """Return a codec as metadata have it: its attributes are enums before zarr 3.4, text since."""
+    return codec.to_dict()["configuration"]
 
 
 def _layout_of_v2(array: zarr.Array[Any], metadata: ArrayV2Metadata) -> Layout | None:

@@ -32,6 +32,7 @@ def run(module: str, *words: object) -> str:
         "studies.layers",
         "studies.learning",
         "studies.precision",
+        "studies.update",
     ],
 )  # fmt: skip
 def test_it_runs_at_tiny_size(module):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import tamrf_xr
 from tamrf_xr.cli import main
 from tamrf_xr.errors import MethodError, ModelError, OptionError
+from tamrf_xr.model.checkpoint import metadata_of
 from tamrf_xr.model.config import NetworkConfig
 from tamrf_xr.model.network import Tamrf
 from tamrf_xr.model.uncertainty import COVERAGES, ErrorHead
@@ -24,6 +25,7 @@ from tamrf_xr.training.uncertainty import (
     _learnt,
     fit_errors,
 )
+from tamrf_xr.training.uncertainty import main as fit
 from tests.scenes import random_cube
 
 DATES = ("2022-01-14", "2022-02-02")
@@ -177,6 +179,19 @@ def test_a_fit_needs_both_sensors_and_changes_no_weight():
     for name, values in model.state_dict().items():
         assert torch.equal(fitted.state_dict()[name], values)
     assert bool((fitted.errors.half_widths.diff(dim=0) >= 0).all())
+
+
+def test_fitting_by_command_keeps_what_is_known_of_the_weights(tmp_path):
+    for seed in range(2):
+        cube = random_cube((48, 48), hr=12, lr=10, seed=seed)
+        tamrf_xr.save_cube(cube, tmp_path / f"c{seed}.zarr")
+    weights = tamrf_xr.save_model(
+        network(told=False), tmp_path / "m.safetensors", metadata={"training": {"seed": 7}}
+    )
+    out = tmp_path / "out.safetensors"
+    fit([str(weights), str(tmp_path / "c*.zarr"), str(out), "--samples", "3", "--calibration", "3"])
+    assert metadata_of(out.read_bytes())["training"] == {"seed": 7}
+    assert tamrf_xr.load_model(out).errors is not None
 
 
 def test_the_command_writes_deviations(tmp_path: Path, cube):

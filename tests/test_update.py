@@ -128,7 +128,7 @@ def test_an_append_with_a_time_of_day_keeps_it(tmp_path):
     assert times[15:].equals(expected[15:] + pd.Timedelta(hours=10))
 
 
-@pytest.mark.parametrize("moment", ["_write_tiles", "put_in_place", "run_tiles"])
+@pytest.mark.parametrize("moment", ["put_in_place", "run_tiles"])
 def test_killed_at_any_step_the_old_product_is_there_and_a_rerun_updates_it(grown, moment):
     before = contents(grown / "fused.zarr")
     process = subprocess.run(

@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from tamrf_xr.cli import ingest_openeo
-from tamrf_xr.cli.options import command, defaulted, shared
+from tamrf_xr.cli.options import command, defaulted, shared, storage
 
 
 def add(commands: Any) -> None:
@@ -15,6 +15,7 @@ def add(commands: Any) -> None:
     sources = sources.add_subparsers(title="sources", required=True, metavar="SOURCE")
     _add_ls2s2(sources)
     _add_stac(sources)
+    _add_eopf(sources)
 
 
 def _add_ls2s2(sources: Any) -> None:
@@ -54,6 +55,8 @@ def _add_stac(sources: Any) -> None:
     parser.add_argument("--crs", help="of the cube (default: of --aoi, or the UTM zone)")
     parser.add_argument("--max-cloud", type=float, metavar="PERCENT")
     parser.add_argument("--skip", nargs="+", default=(), metavar="ITEM", help="leave items out")
+    about = "take scenes of Landsat-7 too: without B01, with gaps, not adjusted to OLI"
+    parser.add_argument("--landsat-7", action="store_true", dest="landsat7", help=about)
     parser.add_argument(
         "--harmonized",
         choices=("yes", "no"),
@@ -64,6 +67,21 @@ def _add_stac(sources: Any) -> None:
     defaulted(parser, "--workers", 16, "pieces at once")
     defaulted(parser, "--retries", 4, "times to try again")
     shared(parser, "--overwrite")
+
+
+def _add_eopf(sources: Any) -> None:
+    parser = command(
+        sources,
+        eopf,
+        about="make a cube of Sentinel-2 Level-2A products in EOPF Zarr, all of one granule",
+        examples="  tamrf-xr ingest eopf S2B_MSIL2A_20250608*.zarr S2A_MSIL2A_20250603*.zarr "
+        "scene.zarr",
+    )
+    parser.add_argument("products", nargs="+", metavar="PRODUCT.zarr")
+    parser.add_argument("out", metavar="OUT.zarr")
+    defaulted(parser, "--check", "sample", "of the values", choices=("off", "sample", "full"))
+    shared(parser, "--overwrite")
+    shared(parser, "--storage-option")
 
 
 def ls2s2(folders: list[str], out: str, **how: Any) -> int:
@@ -90,4 +108,22 @@ def stac(catalog: str, out: str, *, url: str | None, harmonized: str | None, **h
     how["harmonized"] = {"yes": True, "no": False, None: None}[harmonized]
     report = ingest_stac(row if url is None else replace(row, url=url), out, **how)
     print(f"{len(report.written)} written, {len(report.skipped)} there")
+    return 0
+
+
+def eopf(
+    products: list[str], out: str, *, check: str, overwrite: bool, storage_options: list[str],
+    progress: bool,
+) -> int:  # fmt: skip
+    """Ingest, and tell what was written."""
+    from dask.diagnostics.progress import ProgressBar
+
+    from tamrf_xr.ingest.eopf import from_eopf
+    from tamrf_xr.store import save_cube
+
+    options = storage(storage_options, *products, out)
+    cube = from_eopf(products, check=check, storage_options=options)
+    shown = ProgressBar() if progress else None
+    save_cube(cube, out, overwrite=overwrite, progress=shown, storage_options=options)
+    print(f"wrote {out}: {cube['sentinel2'].sizes['time']} dates")
     return 0

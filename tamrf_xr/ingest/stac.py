@@ -57,6 +57,7 @@ def from_stac(
     check: str = "off",
     skip: Sequence[str] = (),
     retries: int = RETRIES,
+    landsat7: bool = False,
 ) -> xr.DataTree:
     """Open what a STAC catalogue has of a place and a period as a cube, lazily.
 
@@ -102,6 +103,9 @@ def from_stac(
         Ids of items to leave out, such as one whose file is damaged.
     retries
         How often a search or a read is tried again; waits double from half a second.
+    landsat7
+        Take scenes of Landsat-7 too. A warning and the attribute ``landsat7`` name their dates:
+        they lack B01, are not adjusted to OLI, and since June 2003 have gaps, which are no data.
 
     Returns
     -------
@@ -136,6 +140,7 @@ def from_stac(
         patch_url=patch_url,
         skip=skip,
         retries=retries,
+        landsat7=landsat7,
     )
     _check_chunks(chunks)
     found = find(request)
@@ -234,6 +239,7 @@ def _request(
     patch_url: Callable[[str], str] | None = None,
     skip: Sequence[str] = (),
     retries: int = RETRIES,
+    landsat7: bool = False,
     reading: tuple[Any, ...] = (),
 ) -> Request:
     """Read what is asked; see `from_stac`."""
@@ -247,6 +253,7 @@ def _request(
         skip=frozenset(_texts(skip)),
         reading=repr(reading),
         retries=_count(retries, "retries", 0, 20),
+        landsat7=landsat7,
     )
 
 

@@ -17,7 +17,15 @@ from tamrf_xr.cube import Grid
 from tamrf_xr.errors import IngestError, SourceWarning
 from tamrf_xr.ingest.stac_area import Area
 from tamrf_xr.ingest.stac_catalogs import Catalog, Series, chosen_series
-from tamrf_xr.ingest.stac_scenes import Pass, Scene, one_of_each, passes_of, scene_of
+from tamrf_xr.ingest.stac_scenes import (
+    LANDSAT7,
+    SLC_OFF,
+    Pass,
+    Scene,
+    one_of_each,
+    passes_of,
+    scene_of,
+)
 from tamrf_xr.ingest.stac_search import clear_enough, search
 from tamrf_xr.sensors import FINE_GSD, LANDSAT, SENSORS
 
@@ -58,6 +66,9 @@ class Request:
     retries: int
     """How often to try again."""
 
+    landsat7: bool = False
+    """Whether to take scenes of Landsat-7 too."""
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -85,7 +96,7 @@ def find(request: Request) -> Found:
     items = search(request.catalog, series, request.area, retries=request.retries)
     asked = [item for item in items if item.get("id") not in request.skip]
     clear = clear_enough(asked, request.max_cloud)
-    scenes = _scenes(clear, request.catalog, series)
+    scenes = _scenes(clear, request, series)
     kept, dropped = one_of_each(scenes)
     for old in dropped:
         log.info("item %s is there again, newer: left out", old.id)
@@ -104,9 +115,9 @@ def find(request: Request) -> Found:
 
 
 def _scenes(
-    items: Sequence[Mapping[str, Any]], catalog: Catalog, series: Mapping[str, Series]
+    items: Sequence[Mapping[str, Any]], request: Request, series: Mapping[str, Series]
 ) -> list[Scene]:
-    found = []
+    found, catalog = [], request.catalog
     for item in items:
         row = series.get(str(item.get("collection")))
         if row is None:
@@ -114,7 +125,7 @@ def _scenes(
                 f"{catalog.url} gave item {item.get('id')} of collection {item.get('collection')}, "
                 f"which was not asked for ({', '.join(series)})"
             )
-        scene = scene_of(item, catalog, row)
+        scene = scene_of(item, catalog, row, landsat7=request.landsat7)
         if scene is not None:
             found.append(scene)
     if not found:
@@ -190,7 +201,8 @@ def _about(
     about = {
         "source": f"STAC {request.catalog.name}, {', '.join(names)}",
         "collection": names[0],
-        "platform": ", ".join(sorted({scene.platform for scene in scenes} - {""})),
+        # Bands of Landsat-7 were found by common name, so that the door need not question them.
+        "platform": ", ".join(sorted({scene.platform for scene in scenes} - {"", LANDSAT7})),
         "request": digest(grid, passes, reading=request.reading),
     }
     about = {key: text for key, text in about.items() if text}
@@ -199,10 +211,27 @@ def _about(
         about["missing"] = missing
         told = f"{about['source']}: no asset for {missing}: there is no data there"
         warnings.warn(told, SourceWarning, stacklevel=5)
+    if flagged := _of_landsat7(passes):
+        about["landsat7"] = flagged
+        told = f"{about['source']}: {flagged}"
+        warnings.warn(told, SourceWarning, stacklevel=5)
     zones = {scene.crs.to_string() for scene in scenes if scene.crs and scene.crs != grid.crs}
     if zones:
         about["source_crs"] = f"of some scenes {', '.join(sorted(zones))}, resampled"
     return about
+
+
+def _of_landsat7(passes: Sequence[Pass]) -> str:
+    """Name the dates of Landsat-7, and what is to be known of them."""
+    times = [one.time for one in passes if any(s.platform == LANDSAT7 for s in one.scenes)]
+    if not times:
+        return ""
+    gaps = sum(time > SLC_OFF for time in times)
+    return (
+        f"{len(times)} of {len(passes)} dates are of Landsat-7 (ETM+, without B01, and not "
+        f"adjusted to OLI), {gaps} of them with gaps that are no data, since its scan line "
+        f"corrector is off: {', '.join(f'{time:%Y-%m-%d}' for time in times)}"
+    )
 
 
 def _lacking(band: str, scenes: Sequence[Scene]) -> str:

@@ -19,12 +19,18 @@ import pandas as pd
 from pyproj import CRS
 
 from tamrf_xr.errors import IngestError
-from tamrf_xr.ingest.stac_catalogs import Catalog, Series
+from tamrf_xr.ingest.stac_catalogs import KELVIN, Catalog, Series
 
 PASS = pd.Timedelta(minutes=10)
 """A satellite is over one place for seconds, and back over it after an orbit of 98 minutes."""
 
-_LANDSATS = {"landsat-8", "landsat-9"}
+LANDSAT7, _LANDSATS = "landsat-7", {"landsat-8", "landsat-9"}
+_ETM_KELVIN = "lwir"
+"""Asset of Landsat-7's temperature, whose band 6 is another one than TIRS 10."""
+
+SLC_OFF = pd.Timestamp("2003-05-31")
+"""Since then a fifth of each scene of Landsat-7 is missing: its scan line corrector failed."""
+
 _OFFSET_BASELINE = 4.0
 
 
@@ -77,7 +83,9 @@ class Pass:
     """Of which the first that has a pixel gives it."""
 
 
-def scene_of(item: Mapping[str, Any], catalog: Catalog, series: Series) -> Scene | None:
+def scene_of(
+    item: Mapping[str, Any], catalog: Catalog, series: Series, *, landsat7: bool = False
+) -> Scene | None:
     """Read an item; None where it is of a platform that is not read.
 
     Raises
@@ -87,8 +95,11 @@ def scene_of(item: Mapping[str, Any], catalog: Catalog, series: Series) -> Scene
     """
     about, name = item.get("properties", {}), str(item.get("id"))
     platform = str(about.get("platform", "")).lower().replace("_", "-")
-    if series.items == "landsat" and platform not in _LANDSATS:
-        return None
+    if series.items == "landsat":
+        if platform not in _LANDSATS | ({LANDSAT7} if landsat7 else set()):
+            return None
+        if platform == LANDSAT7 and KELVIN in series.assets:
+            series = replace(series, assets={**series.assets, KELVIN: _ETM_KELVIN})
     time = _time_of(item)
     if not item.get("geometry"):
         raise IngestError(

@@ -204,11 +204,16 @@ def model_from_bytes(data: bytes) -> Tamrf:
     return _from_safetensors(data, where=f"a model of {len(data)} bytes", stated=None)
 
 
-def trained_here(data: bytes) -> bool:
-    """Tell whether a model of ours says that this package trained it."""
+def metadata_of(data: bytes) -> dict[str, Any]:
+    """Return what `save_model` was given to keep with a model of ours."""
     length = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + length]).get("__metadata__", {}).get(_HEADER, "{}")
-    return "training" in (json.loads(header).get("metadata") or {})
+    return json.loads(header).get("metadata") or {}
+
+
+def trained_here(data: bytes) -> bool:
+    """Tell whether a model of ours says that this package trained it."""
+    return "training" in metadata_of(data)
 
 
 def content_hash(source: bytes | str | os.PathLike[str]) -> str:

@@ -29,7 +29,12 @@ import xarray as xr
 from torch import Tensor
 
 from tamrf_xr.errors import CubeError
-from tamrf_xr.model.checkpoint import check_model_path, load_model, save_model
+from tamrf_xr.model.checkpoint import (
+    check_model_path,
+    load_model,
+    metadata_of,
+    save_model,
+)
 from tamrf_xr.model.network import Tamrf, crop
 from tamrf_xr.model.uncertainty import COVERAGES, ErrorHead
 from tamrf_xr.store import open_cube
@@ -236,7 +241,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cubes = [open_cube(path) for path in find_cubes(options.cubes)]
     model = fit_errors(load_model(options.weights), cubes, how, progress=tqdm)
     told = {"samples": how.samples, "calibration": how.calibration, "cubes": len(cubes)}
-    save_model(model, options.out, overwrite=options.overwrite, metadata={"errors": told})
+    weights = Path(options.weights)
+    kept = metadata_of(weights.read_bytes()) if weights.suffix == ".safetensors" else {}
+    save_model(model, options.out, overwrite=options.overwrite, metadata={**kept, "errors": told})
 
 
 if __name__ == "__main__":

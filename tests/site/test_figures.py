@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from PIL import Image, ImageSequence
 
-from studies import figures
+from studies import before_after, figures
 from tamrf_xr.model.checkpoint import load_model
 
 TEXT = "a <!-- fig:door.seconds -->0<!-- / --> b"
@@ -39,3 +41,16 @@ def test_a_stale_figure_is_told_and_filled(tmp_path, monkeypatch, capsys):
 def test_parameters_are_those_that_training_sets():
     network = load_model(figures.WEIGHTS)
     assert figures.parameters() == sum(one.numel() for one in network.parameters())
+
+
+def test_the_moving_picture_is_of_a_year_and_small(tmp_path):
+    words = [str(tmp_path / "a.webp"), "--size", "30", "--step", "150D", "--method", "linear"]
+    assert before_after.main(words) == 0
+    with Image.open(tmp_path / "a.webp") as made:
+        assert (made.n_frames, made.size) == (3, (728, 390))
+        first, second, _ = [np.asarray(one.convert("RGB")) for one in ImageSequence.Iterator(made)]
+    assert (first[40:, 370:] != second[40:, 370:]).mean() > 0.3
+    kept = figures.ROOT / "docs/before-after.webp"
+    assert kept.stat().st_size < 1.5e6
+    with Image.open(kept) as picture:
+        assert picture.n_frames == 23

@@ -185,6 +185,9 @@ def test_a_signature_that_expires_is_made_anew_when_the_block_is_read(api):
     assert_is_the_ramp(cube, {"sentinel2", "landsat"})
     with pytest.raises(IngestError, match=r"item .*, asset .* cannot be read \(tried 2 times\)"):
         expired.compute()
+    old = {"aoi": AOI, "patch_url": lambda url: f"{url}?sig=old", "retries": 1}
+    with pytest.raises(IngestError, match=r"item .*, asset .* cannot be read .*403.*--skip"):
+        ingest_stac(row(api), "out.zarr", progress=False, **old)
 
 
 def test_what_signs_is_found_before_a_job_begins(api):

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pyproj
 import pytest
+import rasterio
 import xarray as xr
 from scipy.ndimage import binary_erosion
 
@@ -393,6 +394,49 @@ def test_landsat_7_is_not_taken_for_landsat_8(api):
     items = both(api)
     items[4]["properties"]["platform"] = "landsat-7"
     assert from_stac(row(api), aoi=AOI)["landsat"].sizes["time"] == 3
+
+
+@pytest.mark.filterwarnings("ignore::tamrf_xr.errors.SourceWarning")
+def test_landsat_7_where_asked_has_gaps_and_no_coastal_band_and_is_told(api):
+    """A stripe of no data, as without the scan line corrector."""
+    items = add_ramp(api, LAYOUTS["earth-search-landsat"])
+    assets = items[1]["assets"]
+    items[1]["properties"]["platform"] = "landsat-7"
+    del assets["coastal"]
+    assets["lwir"] = assets.pop("lwir11")
+    whole = from_stac(row(api), aoi=AOI, landsat7=True)["landsat"].to_dataset().compute()
+    for name in ("blue", "green", "red", "nir08", "swir16", "swir22", "qa_pixel"):
+        assets[name]["href"] = _striped(api, assets[name]["href"], fill=int(name == "qa_pixel"))
+    with pytest.warns(SourceWarning) as told:
+        cube = from_stac(row(api), aoi=AOI, landsat7=True)
+    group = cube["landsat"].to_dataset().compute()
+    assert "1 of 4 dates are of Landsat-7" in group.attrs["landsat7"]
+    assert "1 of them with gaps" in group.attrs["landsat7"]
+    assert any("of Landsat-7" in str(warning.message) for warning in told)
+    assert group["reflectance"][1].sel(band="B01").isnull().all()
+    assert np.isfinite(group["surface_temperature"][1]).any()
+    image, before = (one.isel(time=1) for one in (group, whole))
+    assert not image["valid"][8:11].any()
+    for name in ("B02", "B07"):
+        made, right = (one["reflectance"].sel(band=name) for one in (image, before))
+        assert made[8:11].isnull().all()
+        # Cubic convolution reaches two pixels: beside the gap it has less to go by.
+        for rows in (slice(6), slice(13, None)):
+            np.testing.assert_array_equal(made[rows], right[rows])
+            np.testing.assert_array_equal(image["valid"][rows], before["valid"][rows])
+    for other in (0, 2, 3):
+        xr.testing.assert_identical(group["reflectance"][other], whole["reflectance"][other])
+
+
+def _striped(api, href, *, fill):
+    """Take rows out of a file; return where that one is."""
+    path = api.folder / href.partition("/files/")[2]
+    with rasterio.open(path) as file:
+        profile, pixels = file.profile, file.read()
+    pixels[:, 8:11] = fill
+    with rasterio.open(path.with_suffix(".gaps.tif"), "w", **profile) as file:
+        file.write(pixels)
+    return href.replace(".tif", ".gaps.tif")
 
 
 # Grids --------------------------------------------------------------------------------------------
