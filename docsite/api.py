@@ -17,7 +17,7 @@ ACCESSORS: Final = ("TamrfTree", "TamrfDataset", "TamrfArray")
 
 MODULES: Final = (
     "tamrf_xr.cube", "tamrf_xr.dates", "tamrf_xr.doctor", "tamrf_xr.evaluation",
-    "tamrf_xr.export.catalog", "tamrf_xr.export.cogs", "tamrf_xr.export.indices",
+    "tamrf_xr.export.catalog", "tamrf_xr.export.cogs", "tamrf_xr.indices",
     "tamrf_xr.export.quicklook", "tamrf_xr.fuser", "tamrf_xr.holdout", "tamrf_xr.ingest",
     "tamrf_xr.ingest.ls2s2", "tamrf_xr.ingest.openeo", "tamrf_xr.ingest.stac_catalogs",
     "tamrf_xr.ingest.stac_read", "tamrf_xr.methods.daily", "tamrf_xr.methods.registry",
