@@ -16,16 +16,18 @@ ACCESSORS: Final = ("TamrfTree", "TamrfDataset", "TamrfArray")
 """Classes of `tamrf_xr.accessor`: what ``.tamrf`` is on a DataTree, a Dataset, a DataArray."""
 
 MODULES: Final = (
-    "tamrf_xr.cube", "tamrf_xr.dates", "tamrf_xr.doctor", "tamrf_xr.evaluation",
-    "tamrf_xr.export.catalog", "tamrf_xr.export.cogs", "tamrf_xr.indices",
+    "tamrf_xr.causal", "tamrf_xr.cube", "tamrf_xr.dates", "tamrf_xr.doctor", "tamrf_xr.evaluation",
+    "tamrf_xr.export.catalog", "tamrf_xr.export.cogs", "tamrf_xr.export.overviews",
+    "tamrf_xr.indices",
     "tamrf_xr.export.quicklook", "tamrf_xr.fuser", "tamrf_xr.holdout", "tamrf_xr.ingest",
     "tamrf_xr.ingest.ls2s2", "tamrf_xr.ingest.openeo", "tamrf_xr.ingest.stac_catalogs",
     "tamrf_xr.ingest.stac_read", "tamrf_xr.methods.daily", "tamrf_xr.methods.registry",
     "tamrf_xr.metrics", "tamrf_xr.model.checkpoint", "tamrf_xr.model.config",
-    "tamrf_xr.model.foreign", "tamrf_xr.model.precision", "tamrf_xr.places", "tamrf_xr.plot",
+    "tamrf_xr.model.foreign", "tamrf_xr.model.precision", "tamrf_xr.places",
     "tamrf_xr.psf", "tamrf_xr.scale.progress", "tamrf_xr.sensors", "tamrf_xr.shards",
     "tamrf_xr.simulate", "tamrf_xr.store", "tamrf_xr.train", "tamrf_xr.training.adapt",
-    "tamrf_xr.training.config", "tamrf_xr.training.recipes", "tamrf_xr.view",
+    "tamrf_xr.training.config", "tamrf_xr.training.recipes", "tamrf_xr.training.uncertainty",
+    "tamrf_xr.view",
 )  # fmt: skip
 """Public modules beyond the names of `tamrf_xr` itself."""
 

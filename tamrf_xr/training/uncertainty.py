@@ -91,7 +91,7 @@ class Errors:
     """(N, D): what the decoder's convolutions were given there."""
 
     errors: Tensor
-    """(N, bands): predicted less observed, standardised; NaN where the sensor saw nothing."""
+    """(N, C), C bands: predicted less observed, standardised; NaN where nothing was seen."""
 
 
 def fit_errors(
