@@ -245,7 +245,7 @@ def unreadable() -> tuple[type[Exception], ...]:
     return (*known, BaseError)
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
@@ -301,6 +301,10 @@ def objects(url: str, what: str, options: StorageOptions = None, *, write: bool)
     return Objects(url.rstrip("/"), _opened(url.rstrip("/"), what, dict(options or {})))
 
 
+OF_THE_CLIENT = ("allow_http", "allow_invalid_certificates")
+"""Options of the HTTP client that users look for among those of the store."""
+
+
 def _is_whole(url: str) -> bool:
     parts = urlsplit(url)
     return bool(parts.netloc) and (parts.scheme == "memory" or bool(parts.path.strip("/")))
@@ -321,15 +325,19 @@ def _opened(url: str, what: str, options: dict[str, Any]) -> Any:
         raise OptionError(
             f"the {what} {url} needs obstore: pip install 'tamrf-xr[cloud]'"
         ) from error
-    client = options.pop("client_options", None) or {}
+    client = {n: options.pop(n) for n in OF_THE_CLIENT if n in options}
+    client |= options.pop("client_options", None) or {}
     retries = options.pop("retry_config", None) or PATIENCE
     if url.startswith("http://") or str(options.get("endpoint", "")).startswith("http://"):
         client = {"allow_http": True, **client}
     try:
         make: Any = stores.from_url  # its types ask for a scheme that is known beforehand
         return make(url, config=options, client_options=client or None, retry_config=retries)
-    except Exception as error:
-        # obstore's errors of configuration share no class but Exception.
+    except BaseException as error:
+        # obstore's errors of configuration share no class but Exception; a panic of Rust has not
+        # even that.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         raise OptionError(
             f"the {what} {url} cannot be opened with the options "
             f"{', '.join(options) or 'of the environment'}: {_first_line(error)}"

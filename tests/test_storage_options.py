@@ -10,6 +10,7 @@ import tamrf_xr
 from tamrf_xr import view
 from tamrf_xr.cli import main
 from tamrf_xr.errors import OptionError
+from tamrf_xr.places import objects
 from tests import s3
 from tests.scenes import random_cube
 
@@ -101,3 +102,11 @@ def test_options_stand_in_no_repr():
     from tamrf_xr.scale.job import Execution
 
     assert SECRET not in repr(Execution(storage_options={"secret_access_key": SECRET}))
+
+
+@pytest.mark.parametrize("said", [True, "true"])
+def test_plain_http_may_be_allowed_among_the_options_of_the_store(said):
+    options = {"allow_http": said, "endpoint": "http://127.0.0.1:9", "region": "x"}
+    place = objects("s3://b/cube.zarr", "cube", options, write=False)
+    assert place.store.client_options["allow_http"] in {True, "true"}
+    assert options["allow_http"] == said
