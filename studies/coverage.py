@@ -66,7 +66,7 @@ def relative(cube: xr.DataTree, model: Any) -> Iterator[tuple[str, str, np.ndarr
         given = give(cube, days | {sensor: days[sensor].difference(held)})
         made = tamrf_xr.fuse(given, held, model=model, uncertainty=True, sensors=[sensor])
         at = days[sensor].get_indexer(held)
-        yield from _by_band(SENSORS[sensor], group, made[sensor].to_dataset(), at)
+        yield from _by_band(SENSORS[sensor], group, made[sensor].to_dataset().load(), at)
 
 
 def _by_band(
