@@ -60,12 +60,13 @@ def relative(cube: xr.DataTree, model: Any) -> Iterator[tuple[str, str, np.ndarr
     for sensor, group in groups.items():
         blue = group["reflectance"].isel(band=0).where(group["valid"]).median(("y", "x")).values
         clear = (group["valid"].mean(("y", "x")).values >= CLEAR) & (blue < BRIGHTEST)
-        held = days[sensor][clear][1::3]
-        if not len(held):
+        once = ~days[sensor].duplicated() & clear
+        at = np.flatnonzero(once)[1::3]
+        if not len(at):
             continue
+        held = days[sensor][at]
         given = give(cube, days | {sensor: days[sensor].difference(held)})
         made = tamrf_xr.fuse(given, held, model=model, uncertainty=True, sensors=[sensor])
-        at = days[sensor].get_indexer(held)
         yield from _by_band(SENSORS[sensor], group, made[sensor].to_dataset().load(), at)
 
 

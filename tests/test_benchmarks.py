@@ -28,10 +28,12 @@ def run(module: str, *words: object) -> str:
             "update",
         )),
         "studies.causal",
+        "studies.coverage",
         "studies.latent",
         "studies.layers",
         "studies.learning",
         "studies.precision",
+        "studies.simulation_noise",
         "studies.update",
     ],
 )  # fmt: skip

@@ -3,8 +3,9 @@
 The network stays as it is. Dates are held back as in training and predicted from the others; of
 what clear pixels differ by, a head beside the decoder learns the scale, band by band (likelihood of
 Laplace [1]_, which a cloud that a mask missed does not pull far). Then it is calibrated on places
-that it was not fitted on: the deviation so that 1.2816 of it, as of a normal distribution, covers
-80 % of observations, and half widths of intervals of other coverages (split conformal [2]_).
+that it was not fitted on, on dates held back at random among many: the deviation so that 1.2816 of
+it, as of a normal distribution, covers 80 % of observations, and half widths of intervals of other
+coverages (split conformal [2]_).
 
 An error is that to an *observation*, with its noise, on the grid of its sensor: 30 m for Landsat.
 
@@ -63,6 +64,9 @@ class Fit:
 
     calibration: int = 150
     """Patch pairs of other places that it is calibrated on."""
+
+    dates: int = 100
+    """Dates of both sensors of a patch pair that it is calibrated on."""
 
     pixels: int = 60
     """Pixels taken of each date held back."""
@@ -130,7 +134,9 @@ def fit_errors(
     take = partial(_errors, model, tools, how, progress=progress)
     draw = partial(Patches, cubes, data=data)
     learnt = take(draw(sites=fitted, seed=how.seed, count=how.samples))
-    held = take(draw(sites=kept, seed=how.seed + 1, count=how.calibration))
+    # As products are made: of all dates, with some that are asked among them.
+    usual = partial(draw, data=replace(data, dates=how.dates), strategies="random")
+    held = take(usual(sites=kept, seed=how.seed + 1, count=how.calibration))
     model.errors = _calibrated(_learnt(learnt, how), held)
     return model
 
