@@ -13,6 +13,7 @@ apart (`studies.simulation_noise`), over the RMSE of interpolation, mean over ba
 from __future__ import annotations
 
 import argparse
+import hashlib
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -29,6 +30,9 @@ from studies.quality import belgium, pair
 from studies.simulation_noise import structure
 from tamrf_xr.cube import groups_of
 from tamrf_xr.evaluation.split import give
+from tamrf_xr.methods.tamrf import resolve
+from tamrf_xr.model.network import Tamrf
+from tamrf_xr.model.uncertainty import PREFIX
 
 METHODS: Mapping[str, Mapping[str, Any]] = {
     "linear": {"method": "linear"},
@@ -46,8 +50,20 @@ BRIGHTEST = 0.2
 FEWEST = 6
 """Clear dates that a series needs."""
 
+KEPT = RESULTS / "quality-table-2026-11-28.json"
+"""What the model card quotes."""
+
 Rmse = dict[str, float]
 """By band."""
+
+
+def network_digest(model: Tamrf) -> str:
+    """Return the SHA-256 of what bands are computed with: every tensor but those of errors."""
+    digest = hashlib.sha256()
+    for name, values in sorted(model.state_dict().items()):
+        if not name.startswith(PREFIX):
+            digest.update(name.encode() + values.numpy().tobytes())
+    return digest.hexdigest()
 
 
 def series(folder: Path) -> Iterator[tuple[str, xr.DataTree]]:
@@ -148,7 +164,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     methods |= {
         name: {"model": path} for name, _, path in (m.partition("=") for m in options.model)
     }
-    figures: dict[str, Any] = {}
+    figures: dict[str, Any] = {"network": network_digest(resolve("default")[2])}
     with tempfile.TemporaryDirectory() as folder:
         for name, cube in series(Path(folder)):
             if options.only and not name.startswith(tuple(options.only)):

@@ -7,7 +7,7 @@ import json
 import pandas as pd
 import pytest
 
-from studies import quality
+from studies import quality, quality_table
 from tamrf_xr.methods.tamrf import resolve
 from tests.oracle import shared
 
@@ -43,5 +43,5 @@ def test_ratios_are_taken_on_dates_that_both_answered():
 
 
 def test_figures_that_are_kept_are_of_the_weights_that_ship():
-    told = json.loads(quality.KEPT.read_text())
-    assert told["sha256 of the weights"] == resolve("default")[1]
+    told = json.loads(quality_table.KEPT.read_text())
+    assert told["network"] == quality_table.network_digest(resolve("default")[2])
