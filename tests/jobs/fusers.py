@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from tamrf_xr.fuser import FuserSpec
 from tests.numpy_fusers import Blur, blur_spec
@@ -73,3 +75,20 @@ def note_cores(count):
 def plan(request):
     """As a method of the registry: what it leaves and obeys lies in a folder named by `model`."""
     return traced(Path(request.model))
+
+
+def take_input_away(scene: Path, folder: Path, monkeypatch: Any) -> Callable[[], None]:
+    """Move the input elsewhere once four tiles were fused; return what brings it back."""
+    note, away = Traced.note, scene.with_name("away.zarr")
+
+    def noted(self: Traced, what: str) -> None:
+        note(self, what)
+        if what == "calls" and len(traces(folder, "calls")) == 4:
+            scene.rename(away)
+
+    def bring_back() -> None:
+        away.rename(scene)
+        monkeypatch.setattr(Traced, "note", note)
+
+    monkeypatch.setattr(Traced, "note", noted)
+    return bring_back

@@ -211,21 +211,13 @@ def close_after(count, close, monkeypatch):
 def test_input_that_goes_away_fails_tiles_and_a_rerun_makes_them(
     scene, folder, undisturbed, url, monkeypatch
 ):
-    note = fusers.Traced.note
-
-    def noted(self, what):
-        note(self, what)
-        if what == "calls" and len(traces(folder, "calls")) == 4:
-            scene.rename(scene.with_name("away.zarr"))
-
-    monkeypatch.setattr(fusers.Traced, "note", noted)
+    bring_back = fusers.take_input_away(scene, folder, monkeypatch)
     summary = job(scene, url, folder)
     assert summary.failed
     assert all("InputChangedError" in tile.error for tile in summary.failed)
     with pytest.raises(SourceNotFoundError, match="holds nothing finished"):
         tamrf_xr.open_cube(url)
-    scene.with_name("away.zarr").rename(scene)
-    monkeypatch.setattr(fusers.Traced, "note", note)
+    bring_back()
     assert job(scene, url, folder).failed == ()
     assert_pixels_are_those(url, undisturbed)
 

@@ -34,6 +34,7 @@ from tamrf_xr.scale.damage import verify
 from tamrf_xr.scale.job import Execution
 from tamrf_xr.scale.ledger import job_state, read_done
 from tests import s3
+from tests.jobs import fusers
 from tests.jobs.fusers import traced, traces
 from tests.jobs.run import QUERIES, TILE, contents
 from tests.laid import run_tiles
@@ -245,21 +246,11 @@ def test_damaged_tiles_are_named_and_made_again(scene, folder, undisturbed, buck
 def test_input_that_goes_away_fails_tiles_and_a_rerun_makes_them(
     scene, folder, undisturbed, bucket, monkeypatch
 ):
-    from tests.jobs import fusers
-
-    note = fusers.Traced.note
-
-    def noted(self, what):
-        note(self, what)
-        if what == "calls" and len(traces(folder, "calls")) == 4:
-            scene.rename(scene.with_name("away.zarr"))
-
-    monkeypatch.setattr(fusers.Traced, "note", noted)
+    bring_back = fusers.take_input_away(scene, folder, monkeypatch)
     summary = job(scene, bucket, folder)
     assert summary.failed
     assert all("InputChangedError" in tile.error for tile in summary.failed)
-    scene.with_name("away.zarr").rename(scene)
-    monkeypatch.setattr(fusers.Traced, "note", note)
+    bring_back()
     assert job(scene, bucket, folder).failed == ()
     assert held_by(at(bucket)) == undisturbed
 
