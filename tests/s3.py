@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import sys
 import time
@@ -38,6 +39,8 @@ print(server.port, flush=True)
 server.serve_forever()
 """
 """Moto, with faults that files in a folder ask for."""
+IN_MEMORY = 1 << 30
+"""Bytes of an object that moto holds in memory rather than in a temporary file."""
 KEYS = {"access_key_id": "test", "secret_access_key": "test", "region": "us-east-1"}
 
 
@@ -53,7 +56,10 @@ def server(folder: Path) -> Iterator[str]:
     a server that does not know If-None-Match; in ``requests`` it notes what it is asked.
     """
     process = subprocess.Popen(
-        [sys.executable, "-c", SERVER, folder], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", SERVER, folder],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "MOTO_S3_DEFAULT_KEY_BUFFER_SIZE": str(IN_MEMORY)},
     )
     try:
         endpoint = f"http://127.0.0.1:{int(process.stdout.readline())}"
