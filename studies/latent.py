@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from tamrf_xr.cube import groups_of
-from tamrf_xr.methods.tamrf import STREAMS, resolve, standardise
+from tamrf_xr.methods.standardising import STREAMS, standardise
+from tamrf_xr.methods.tamrf import resolve
 from tamrf_xr.model.engine import Engine
 from tamrf_xr.model.network import Tamrf
 from tamrf_xr.scale.reading import source_of

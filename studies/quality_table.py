@@ -88,7 +88,6 @@ def errors(
     cube: xr.DataTree, given: xr.DataTree, days: pd.DatetimeIndex, options: Mapping[str, Any]
 ) -> Rmse:
     """Return the RMSE of each band that is there, on days left out."""
-    given = real_series.filled(given) if "model" in options else given
     group = cube["sentinel2"].to_dataset()
     made = tamrf_xr.fuse(given, days, **options)["sentinel2"].to_dataset()["reflectance"]
     made = made.sel(band=group["band"].values)

@@ -10,7 +10,7 @@ from affine import Affine
 from pyproj import CRS
 
 from studies.shared import shared
-from tamrf_xr.cube import Grid, build_cube, build_group, fine_grid
+from tamrf_xr.cube import Grid, build_cube, build_group
 from tamrf_xr.sensors import SENTINEL2
 
 CLEAR_SCL = (4, 5, 6, 11)
@@ -77,22 +77,6 @@ def _cube(
     grid = Grid(CRS(epsg), Affine(10, 0, left, 0, -10, top), (rows, cols))
     group = build_group("sentinel2", stacked, times=times, grid=grid, bands=names, valid=valid)
     return build_cube({"sentinel2": group})
-
-
-def filled(cube: xr.DataTree) -> xr.DataTree:
-    """Return a cube of Sentinel-2 with every band, NaN where there was none: for networks."""
-    group = cube["sentinel2"].to_dataset()
-    if group.sizes["band"] == len(SENTINEL2.band_names):
-        return cube
-    whole = group["reflectance"].reindex(band=list(SENTINEL2.band_names))
-    made = build_group(
-        "sentinel2",
-        whole.transpose("time", "band", "y", "x").values,
-        times=group["time"].values,
-        grid=fine_grid(cube),
-        valid=group["valid"].values,
-    )
-    return build_cube({"sentinel2": made})
 
 
 def _clearest_of_days(times: np.ndarray, valid: np.ndarray) -> np.ndarray:

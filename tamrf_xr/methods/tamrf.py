@@ -1,9 +1,4 @@
-"""TAMRF-SITS behind the fuser protocol: band statistics, nodata, halos between stages, precision.
-
-What is not data (NaN, infinite) enters the network as the mean of its band: zero once standardised,
-which is also how the network sees what lies beyond the border of the image. Clouds go in as they
-are.
-"""
+"""TAMRF-SITS behind the fuser protocol: bands, nodata, halos between stages, precision."""
 
 from __future__ import annotations
 
@@ -19,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tamrf_xr.errors import MemoryBudgetError, MethodError, ModelError, OptionError
-from tamrf_xr.fuser import DEVIATIONS, Cost, Crop, Episode, FuserSpec, Packing, Pixels, Series
+from tamrf_xr.fuser import DEVIATIONS, Cost, Crop, Episode, FuserSpec, Pixels, Series
 from tamrf_xr.methods.continuing import Beyond, continued, lacking, moved
 from tamrf_xr.methods.deviations import half_widths
 from tamrf_xr.methods.registry import Bands, Request
+from tamrf_xr.methods.standardising import KELVIN, STREAMS, filled, spectra_of, standardise
 from tamrf_xr.methods.weights import check_unchanged
-from tamrf_xr.model.device import resolve_device, upload
+from tamrf_xr.model.device import resolve_device
 from tamrf_xr.model.footprint import needs
 from tamrf_xr.paths import local_path
 from tamrf_xr.sensors import LANDSAT, SENSORS, THERMAL
@@ -40,15 +36,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-STREAMS = {"landsat": "lr", "sentinel2": "hr"}
-"""Name inside the network of each sensor, in the order of the network's outputs."""
-
 MAKES: Bands = {
     name: tuple(band.name for band in SENSORS[name].all_bands) for name in ("sentinel2", "landsat")
 }
-KELVIN = 1e-3
-"""The network's unit of temperature is 1000 kelvin."""
-
 GPU_TILES = 4
 """Tiles in hand for a GPU: it fuses one in the time in which a core reads a third of one."""
 
@@ -62,12 +52,14 @@ PRECISIONS = ("auto", "float32", "tf32", "bfloat16")
 DEFAULT_WEIGHTS = "weights/default.safetensors"
 """What ``model="default"`` stands for; its model card lies beside it."""
 
-OPTIONS = {"border": "auto"}
-"""``"zeros"``: beyond the scene the network sees the mean of each band, as published; ``"mirror"``:
-it sees the scene mirrored; ``"auto"``: mirrored for weights that this package trained, whose
-patches have no border."""
+OPTIONS = {"border": "auto", "missing": "auto"}
+"""``border``: beyond the scene the network sees the mean of each band (``"zeros"``, as published)
+or the scene mirrored (``"mirror"``). ``missing``: of a band that was not seen where others were, it
+sees the mean (``"mean"``, as published) or what these others make likely (``"regression"``).
+``"auto"`` is as published for published weights, and the latter for those trained here."""
 
-BORDERS = ("auto", "zeros", "mirror")
+CHOICES = {"border": ("zeros", "mirror"), "missing": ("mean", "regression")}
+"""Of each option: as published, and of weights trained here."""
 
 TELLS_ERRORS = True
 """With weights that have a head for it."""
@@ -75,7 +67,6 @@ TELLS_ERRORS = True
 
 def plan(request: Request) -> FuserSpec:
     """Return the recipe: every band of both sensors, whichever of them the cube has."""
-    _check_bands(request.given)
     if request.precision not in PRECISIONS:
         raise OptionError(
             f"precision must be one of {', '.join(PRECISIONS)}, got {request.precision!r}"
@@ -83,7 +74,10 @@ def plan(request: Request) -> FuserSpec:
     device = resolve_device(request.device, here=False)
     precision = _precision(request.precision, device)
     weights, digest, model = resolve(request.model)
-    config, border = model.config, _border(request.options.get("border", "auto"), weights)
+    config = model.config
+    ours = _trained_here(weights)
+    border, missing = (_chosen(name, request.options, ours=ours) for name in CHOICES)
+    absent = _absent(request.given, missing)
     makes = request.wanted(MAKES)
     return FuserSpec(
         method="tamrf",
@@ -96,6 +90,7 @@ def plan(request: Request) -> FuserSpec:
             ("device", request.device),
             ("precision", precision),
             ("border", border),
+            *([("missing", missing)] if missing == "regression" else []),
             *([("uncertainty", True)] if request.uncertainty else []),
         ),
         cost=_cost(config, uncertainty=request.uncertainty),
@@ -110,6 +105,8 @@ def plan(request: Request) -> FuserSpec:
             ("weights_sha256", digest),
             ("precision", precision),
             ("border", border),
+            ("missing", missing),
+            *([("bands_not_given", absent)] if absent else []),
         ),
     )
 
@@ -124,27 +121,45 @@ def _precision(asked: str, device: torch.device) -> str:
     return computed
 
 
-def _border(asked: str, weights: str | bytes) -> str:
+def _trained_here(weights: str | bytes) -> bool:
     from tamrf_xr.model.checkpoint import trained_here
 
-    if asked not in BORDERS:
-        raise OptionError(f"border must be one of {', '.join(BORDERS)}, got {asked!r}")
-    if asked != "auto":
-        return asked
     data = weights if isinstance(weights, bytes) else Path(weights).read_bytes()
     ours = isinstance(weights, bytes) or weights.endswith(".safetensors")
-    return "mirror" if ours and trained_here(data) else "zeros"
+    return ours and trained_here(data)
 
 
-def _check_bands(given: Mapping[str, tuple[str, ...]]) -> None:
+def _chosen(name: str, options: Mapping[str, Any], *, ours: bool) -> str:
+    asked, choices = options.get(name, "auto"), CHOICES[name]
+    if asked not in ("auto", *choices):
+        raise OptionError(f"{name} must be one of auto, {', '.join(choices)}, got {asked!r}")
+    return choices[ours] if asked == "auto" else str(asked)
+
+
+def _absent(given: Mapping[str, tuple[str, ...]], missing: str) -> str:
+    """Tell which bands a cube lacks.
+
+    Raises
+    ------
+    MethodError
+        If they are not to be regressed.
+    """
+    found = []
     for name, bands in given.items():
-        if missing := [band for band in MAKES[name] if band not in bands]:
+        absent = tuple(band for band in MAKES[name] if band not in bands)
+        if absent and missing == "mean":
+            several = len(absent) > 1
             raise MethodError(
-                f"method 'tamrf' needs every band of /{name}, and {', '.join(missing)} "
-                f"{'is' if len(missing) == 1 else 'are'} missing (found {', '.join(bands)}); "
-                f"add {'it' if len(missing) == 1 else 'them'}, drop /{name}, or use "
-                "method='linear', which takes any bands"
+                f"method 'tamrf' with these weights needs every band of /{name}, and "
+                f"{', '.join(absent)} {'are' if several else 'is'} missing (found "
+                f"{', '.join(bands)}); add {'them' if several else 'it'}, drop /{name}, let "
+                f"{'them' if several else 'it'} be regressed on the others (method option "
+                "missing='regression'), or use method='linear', which takes any bands"
             )
+        if absent:
+            _log.warning("/%s lacks %s: regressed on %s", name, " ".join(absent), " ".join(bands))
+            found.append(f"{name}: {' '.join(absent)}")
+    return "; ".join(found)
 
 
 def resolve(source: Any) -> tuple[str | bytes, str, Tamrf]:
@@ -209,6 +224,7 @@ class TamrfFuser:
         device: str,
         precision: Precision,
         border: str = "zeros",
+        missing: str = "mean",
         uncertainty: bool = False,
     ) -> None:
         """Load the weights and check that they are those that were planned with."""
@@ -218,6 +234,10 @@ class TamrfFuser:
         config = self._model.config
         self._margin = config.decoder_reach
         self._mirrored = border == "mirror"
+        self._spectra = {
+            name: spectra_of(self._model, name) if missing == "regression" else None
+            for name in STREAMS
+        }
         self._halo = {"hr": config.hr_halo, "lr": config.lr_halo}
 
     def __call__(
@@ -275,8 +295,11 @@ class TamrfFuser:
         parts = []
         for first in range(0, len(seen.pixels), at_once):
             pixels = continued(engine.upload(seen.pixels[first : first + at_once]), beyond)
-            images, missing = standardise(self._model, sensor, pixels, seen.packing)
-            parts.append(encode(images.masked_fill_(missing, 0.0))[:, rows, cols].clone())
+            images, missing = standardise(
+                self._model, sensor, pixels, seen.packing, bands=seen.bands
+            )
+            images = filled(images, missing, self._spectra[sensor])
+            parts.append(encode(images)[:, rows, cols].clone())
         return torch.cat(parts)
 
     def _beyond(self, sensor: str, size: tuple[int, ...], crop: Crop) -> Beyond:
@@ -344,47 +367,6 @@ def channels_of(makes: Bands) -> dict[str, list[int]]:
 def _channel(sensor: str, band: str) -> int:
     first = 0 if sensor == LANDSAT.name else len(MAKES[LANDSAT.name])
     return first + MAKES[sensor].index(band)
-
-
-def standardise(
-    model: Tamrf, sensor: str, pixels: Tensor, packing: Packing | None
-) -> tuple[Tensor, Tensor]:
-    """Bring pixels to what the network sees, on the device where they are.
-
-    Parameters
-    ----------
-    model
-        Its buffers are the mean and deviation of each band.
-    sensor
-        Name of the group.
-    pixels
-        (date, band, y, x): physical values, NaN or infinite where there is no data, or integers.
-    packing
-        How integers stand for physical values.
-
-    Returns
-    -------
-    images, missing : Tensor
-        (date, band, y, x): standardised, and where there is no data (there, images have no
-        meaning).
-    """
-    mean, std = (
-        model.get_buffer(f"{STREAMS[sensor]}_{kind}").to(pixels.device)[:, None, None]
-        for kind in ("mean", "std")
-    )
-    unit = _a_band_each([KELVIN if band == THERMAL else 1.0 for band in MAKES[sensor]], mean)
-    if packing is None:
-        missing, physical = ~pixels.isfinite(), pixels
-    else:
-        missing = pixels == packing.fill
-        physical = pixels * _a_band_each(packing.scale, mean)
-    return (physical * unit).sub_(mean).div_(std), missing
-
-
-def _a_band_each(values: Sequence[float], like: Tensor) -> Tensor:
-    import torch
-
-    return upload(torch.tensor(values, dtype=like.dtype), like.device)[:, None, None]
 
 
 @cache

@@ -14,7 +14,7 @@ from itertools import groupby
 import torch
 from torch import Tensor
 
-from tamrf_xr.methods.tamrf import STREAMS, standardise
+from tamrf_xr.methods.standardising import STREAMS, standardise
 from tamrf_xr.model.device import upload
 from tamrf_xr.model.network import Tamrf, crop
 from tamrf_xr.training.data import Patch, Sample

@@ -11,7 +11,7 @@ import xarray as xr
 
 from tamrf_xr.cube import groups_of
 from tamrf_xr.errors import CubeError
-from tamrf_xr.methods.tamrf import KELVIN, STREAMS
+from tamrf_xr.methods.standardising import KELVIN, STREAMS
 from tamrf_xr.model.config import STATISTICS, BandStatistics
 from tamrf_xr.sensors import SENSORS
 from tamrf_xr.training.data import check_trainable
