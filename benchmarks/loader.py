@@ -20,7 +20,8 @@ from benchmarks.inference import work
 from benchmarks.scenes import cloudless_cube
 from tamrf_xr.model.config import NetworkConfig
 from tamrf_xr.training.config import DataConfig
-from tamrf_xr.training.data import Patches, read_ahead, sites_of
+from tamrf_xr.training.data import Patches, read_ahead
+from tamrf_xr.training.sites import sites_of
 
 H100_TFLOPS = 200.0
 """Assumed of one H100 in training, bfloat16: a fifth of its 990."""

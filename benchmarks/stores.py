@@ -2,7 +2,8 @@
 
 ``python -m benchmarks.stores`` needs moto beside the extra ``cloud``. Each is measured in a process
 of its own, in turns; the least of each is kept. Moto answers one request at a time in Python, on
-the cores of the job, and holds objects in memory: no statement on any service. What the job adds is ``cpu_s``, cores times seconds of its process without the server.
+the cores of the job, and holds objects in memory: no statement on any service. What the job adds is
+``cpu_s``, cores times seconds of its process without the server.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -102,6 +103,13 @@ class DataConfig(Checked):
 
     cubes: tuple[str, ...] = ()
     """Stores of cubes; ``*`` and ``?`` match names."""
+
+    mix: tuple[float, ...] = ()
+    """How often samples come from each of `cubes`, as weights; none: from every patch alike."""
+
+    leave_out: tuple[str, ...] = ()
+    """What no sample sees, so that it can be tested on: ``W,S,E,N`` in degrees (no patch touches
+    it), ``START/END`` (no date within), ``W,S,E,N@START/END`` (no date within, of cubes there)."""
 
     patch_m: Annotated[int, COARSE_M, 109_800] = 1650
     """Edge of a patch in metres: a multiple of 30."""
@@ -248,6 +256,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Refuse patches that do not fit the grids, or are all margin."""
+        _check_mix(self.data)
         patch, stride, margin = self.data.patch_m, self.data.stride_m, self.loss.margin
         if patch % COARSE_M or patch // FINE_M <= 2 * margin:
             raise OptionError(
@@ -258,6 +267,18 @@ class TrainConfig:
             raise OptionError(f"loss.margin is {margin}; expected a multiple of {ratio} pixels")
         if stride % COARSE_M:
             raise OptionError(f"data.stride_m is {stride}; expected a multiple of {COARSE_M} m")
+
+
+def _check_mix(data: DataConfig) -> None:
+    """Refuse weights that are not one for each of the cubes named, or that leave none."""
+    if not data.mix:
+        return
+    fine = all(0 <= weight < math.inf for weight in data.mix) and sum(data.mix) > 0
+    if not fine or len(data.mix) != len(data.cubes):
+        raise OptionError(
+            f"data.mix is {list(data.mix)}; expected a weight, 0 or more, for each of the "
+            f"{len(data.cubes)} in data.cubes, not all 0"
+        )
 
 
 def override(config: TrainConfig, words: Sequence[str]) -> TrainConfig:
@@ -286,7 +307,7 @@ def override(config: TrainConfig, words: Sequence[str]) -> TrainConfig:
             branch = branch.setdefault(section, {})
             if not isinstance(branch, dict):
                 raise OptionError(f"{section} is set to {branch!r} and {name} too; keep one")
-        branch[key] = _value(name, text) if key != "cubes" else text.split(",")
+        branch[key] = text.split(",") if key == "cubes" else _value(name, text)
     return merge(config, tree)
 
 
@@ -337,7 +358,7 @@ def merge(config: Section, tree: Mapping[str, Any], *, where: str = "") -> Secti
 def as_tree(config: TrainConfig) -> dict[str, Any]:
     """Return a configuration as plain values, for YAML and JSON."""
     tree = dataclasses.asdict(config)
-    tree["data"]["cubes"] = list(config.data.cubes)
+    tree["data"] |= {name: list(tree["data"][name]) for name in ("cubes", "mix", "leave_out")}
     return tree
 
 

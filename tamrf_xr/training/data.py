@@ -9,7 +9,6 @@ Shapes: T dates, B bands, y x pixels of the sensor's own grid.
 from __future__ import annotations
 
 import signal
-import zlib
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,32 +16,24 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import torch
 import xarray as xr
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from tamrf_xr import holdout, panchromatic
-from tamrf_xr.cube import Grid, fine_grid, groups_of
-from tamrf_xr.dates import default_origin
-from tamrf_xr.days import count_days
+from tamrf_xr.cube import groups_of
 from tamrf_xr.errors import CubeError
 from tamrf_xr.fuser import Packing, Series
-from tamrf_xr.fusion import bands_of
 from tamrf_xr.model.device import upload
 from tamrf_xr.scale.reading import source_of
 from tamrf_xr.sensors import LANDSAT, SENSORS
 from tamrf_xr.tiles import Window
 from tamrf_xr.training.config import COARSE_M, DataConfig, Strategies
+from tamrf_xr.training.sites import Days, Site, shares_of
 from tamrf_xr.training.together import ALONE, Alone
 
-_SHARES = 10_000  # that a hash of where a site lies is cut into
 _DRAWS = 100  # of strategies, at most, until one leaves a date
-
-Days = npt.NDArray[np.int64]
-Corner = tuple[int, int]
-"""First row and column, in pixels of the coarse grid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,137 +96,6 @@ class Sample:
     """Which of the eight ways that a square can lie it is to be learnt in; 0: as it is."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Slice:
-    """The days of one cube that a sample may draw from."""
-
-    cube: int
-    """Position of the cube."""
-
-    days: Mapping[str, Days]
-    """Per sensor, days from the origin, in order."""
-
-    positions: Mapping[str, tuple[tuple[int, ...], ...]]
-    """Per sensor and day, positions of its acquisitions in the cube."""
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """Where a patch pair is cut from."""
-
-    part: _Slice
-    """Cube and days."""
-
-    corner: Corner
-    """Of the square."""
-
-
-def sites_of(cubes: Sequence[xr.DataTree], data: DataConfig) -> tuple[list[Site], list[Site]]:
-    """List the sites of cubes: those to train on, and those kept for validation.
-
-    Parameters
-    ----------
-    cubes
-        Valid cubes, of both sensors or of one.
-    data
-        Size of a patch, length of a slice, share of validation.
-
-    Returns
-    -------
-    tuple of list
-        Training and validation, which share no pixel of a cube. Which is which depends on where
-        the site lies alone, so that it stays as it is when cubes are added. Where nothing is kept,
-        the last site serves both.
-
-    Raises
-    ------
-    CubeError
-        If no cube has a patch, or masks or bands are missing.
-    """
-    edge, stride = data.patch_m // COARSE_M, (data.stride_m or data.patch_m) // COARSE_M
-    train: list[Site] = []
-    kept: list[Site] = []
-    for number, cube in enumerate(cubes):
-        check_trainable(cube, number)
-        grid = fine_grid(cube)
-        held = [c for c in _corners(grid, edge, edge) if _is_kept(grid, c, data)]
-        free = [c for c in _corners(grid, edge, stride) if _is_apart(c, held, edge)]
-        for part in _slices(number, cube, data):
-            kept += [Site(part, corner) for corner in held]
-            train += [Site(part, corner) for corner in free]
-    if not train:
-        raise CubeError(
-            f"no patch of {data.patch_m} m that has {data.min_dates} dates of each sensor within "
-            f"{data.slice_days} days in {len(cubes)} cube(s); give larger or longer cubes, or "
-            f"train with a lower data.patch_m or data.min_dates"
-        )
-    return train, kept or train[-1:]
-
-
-def check_trainable(cube: xr.DataTree, number: int) -> None:
-    """Refuse a cube that lacks bands or masks, by its number."""
-    groups = groups_of(cube)
-    for name, bands in bands_of(cube).items():
-        if missing := [band.name for band in SENSORS[name].all_bands if band.name not in bands]:
-            raise CubeError(
-                f"/{name} of cube {number} lacks {', '.join(missing)}: training needs every band; "
-                f"add what is missing, or drop /{name}"
-            )
-        if "valid" not in groups[name]:
-            raise CubeError(
-                f"/{name} of cube {number} has no 'valid': the losses need masks of clouds; "
-                "give as_cube a mask"
-            )
-
-
-def _corners(grid: Grid, edge: int, stride: int) -> list[Corner]:
-    rows, cols = (max(s // LANDSAT.ratio - edge + stride, 0) // stride for s in grid.shape)
-    return [(row * stride, col * stride) for row in range(rows) for col in range(cols)]
-
-
-def _is_kept(grid: Grid, corner: Corner, data: DataConfig) -> bool:
-    left, _, _, top = grid.bounds
-    row, col = corner
-    name = f"{left + COARSE_M * col:.0f} {top - COARSE_M * row:.0f}"
-    return zlib.crc32(name.encode()) % _SHARES < _SHARES * data.validation_share
-
-
-def _is_apart(corner: Corner, others: list[Corner], edge: int) -> bool:
-    row, col = corner
-    return all(max(abs(row - y), abs(col - x)) >= edge for y, x in others)
-
-
-def _slices(number: int, cube: xr.DataTree, data: DataConfig) -> Iterator[_Slice]:
-    groups = groups_of(cube).items()
-    times = count_days({name: pd.DatetimeIndex(group["time"].values) for name, group in groups})
-    every = _union(times)
-    length = pd.Timedelta(data.slice_days, "D")
-    starts = list(pd.date_range(every[0], every[-1], freq=length))
-    # The last slice reaches back until it is full: no date is left over.
-    starts[-1] = max(every[0], every[-1] - length + pd.Timedelta(1, "D"))
-    for start in starts:
-        days = {
-            name: index[(index >= start) & (index < start + length)].unique().sort_values()
-            for name, index in times.items()
-        }
-        if min(map(len, days.values())) < data.min_dates:
-            continue
-        origin = default_origin(_union(days))
-        yield _Slice(
-            number,
-            {n: np.asarray((index - origin).days, np.int64) for n, index in days.items()},
-            {
-                n: tuple(tuple(np.flatnonzero(times[n] == day).tolist()) for day in index)
-                for n, index in days.items()
-            },
-        )
-
-
-def _union(times: Mapping[str, pd.DatetimeIndex]) -> pd.DatetimeIndex:
-    every = pd.DatetimeIndex(np.concatenate([index.values for index in times.values()]))
-    return every.unique().sort_values()
-
-
 class Patches(Dataset[Sample]):
     """Samples of cubes, by number: ``patches[i]`` reads the chunks that it needs, no more.
 
@@ -253,6 +113,8 @@ class Patches(Dataset[Sample]):
         Of all draws.
     count
         Samples of the run.
+    kinds
+        Per cube, which of the weights of `data.mix` is that of its kind; none: all sites alike.
     """
 
     def __init__(
@@ -264,7 +126,9 @@ class Patches(Dataset[Sample]):
         strategies: Strategies = "all",
         seed: int = 0,
         count: int = 1,
+        kinds: Sequence[int] = (),
     ) -> None:
+        self._reached = shares_of(sites, data.mix, kinds).cumsum() if kinds else None
         self._sites, self._data, self._strategies = sites, data, strategies
         self._seed, self._count = seed, count
         self._sources = [
@@ -282,7 +146,7 @@ class Patches(Dataset[Sample]):
     def __getitem__(self, number: int) -> Sample:
         """Read a sample."""
         rng = np.random.default_rng((self._seed, number))
-        site = self._sites[int(rng.integers(len(self._sites)))]
+        site = self._sites[self._drawn(rng)]
         drawn = draw_dates(site.part.days, self._data.dates, rng)
         days = {name: site.part.days[name][chosen] for name, chosen in drawn.items()}
         strategy, given = hold_back(days, self._strategies, rng)
@@ -299,6 +163,11 @@ class Patches(Dataset[Sample]):
                 series.packing,
             )
         return Sample(number, patches, strategy, turns)
+
+    def _drawn(self, rng: np.random.Generator) -> int:
+        if self._reached is None:
+            return int(rng.integers(len(self._sites)))
+        return int(np.searchsorted(self._reached, rng.random(), side="right"))
 
     def _read(self, site: Site, sensor: str, chosen: Days) -> Series:
         ratio = LANDSAT.ratio // SENSORS[sensor].ratio

@@ -83,8 +83,10 @@ def train(config: TrainConfig, folder: str | Path, *, progress: bool = True) -> 
 
 
 def _trainer(config: TrainConfig, device: torch.device, world: World) -> Trainer:
-    cubes = [open_cube(path) for path in find_cubes(config.data.cubes)]
-    return Trainer(config, cubes, build(config, cubes, device), world)
+    found = [find_cubes([pattern]) for pattern in config.data.cubes] or [find_cubes(())]
+    kinds = [kind for kind, paths in enumerate(found) for _ in paths] if config.data.mix else []
+    cubes = [open_cube(path) for paths in found for path in paths]
+    return Trainer(config, cubes, build(config, cubes, device), world, kinds=kinds)
 
 
 def _restore(trainer: Trainer, path: Path) -> None:

@@ -14,7 +14,7 @@ from tamrf_xr.errors import CubeError
 from tamrf_xr.methods.standardising import KELVIN, STREAMS
 from tamrf_xr.model.config import STATISTICS, BandStatistics
 from tamrf_xr.sensors import SENSORS
-from tamrf_xr.training.data import check_trainable
+from tamrf_xr.training.sites import check_trainable
 
 
 def statistics_of(cubes: Sequence[xr.DataTree]) -> BandStatistics:

@@ -31,8 +31,9 @@ from tamrf_xr.model.network import Tamrf
 from tamrf_xr.model.precision import Precision, check_card, fastest, products
 from tamrf_xr.training.compiling import compile_parts
 from tamrf_xr.training.config import FINE_M, DataConfig, OptimConfig, TrainConfig
-from tamrf_xr.training.data import Patches, Sample, read_ahead, sites_of
+from tamrf_xr.training.data import Patches, Sample, read_ahead
 from tamrf_xr.training.losses import loss_tools, spare_border, training_loss
+from tamrf_xr.training.sites import sites_of
 from tamrf_xr.training.stack import predict, standardised
 
 VALIDATION_SEED = 42
@@ -128,10 +129,18 @@ class Trainer:
         The network, on its device; changed in place.
     world
         The processes that share the batches.
+    kinds
+        Per cube, which of the weights of `data.mix` is that of its kind.
     """
 
     def __init__(
-        self, config: TrainConfig, cubes: Sequence[xr.DataTree], model: Tamrf, world: World
+        self,
+        config: TrainConfig,
+        cubes: Sequence[xr.DataTree],
+        model: Tamrf,
+        world: World,
+        *,
+        kinds: Sequence[int] = (),
     ) -> None:
         self.config, self.model, self.world = config, model, world
         self.step = 0
@@ -156,7 +165,8 @@ class Trainer:
             compile_parts(model)
         train, kept = sites_of(cubes, config.data)
         draw = partial(Patches, cubes, data=config.data, strategies=config.masking.strategies)
-        self.patches = draw(sites=train, seed=run.seed, count=optim.steps * optim.batch)
+        count = optim.steps * optim.batch
+        self.patches = draw(sites=train, seed=run.seed, count=count, kinds=kinds)
         self.validation = draw(sites=kept, seed=VALIDATION_SEED, count=run.validation_samples)
 
     @property

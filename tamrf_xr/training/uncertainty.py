@@ -40,11 +40,12 @@ from tamrf_xr.model.network import Tamrf, crop
 from tamrf_xr.model.uncertainty import COVERAGES, ErrorHead
 from tamrf_xr.store import open_cube
 from tamrf_xr.training.config import DataConfig
-from tamrf_xr.training.data import Patches, Sample, sites_of
+from tamrf_xr.training.data import Patches, Sample
 from tamrf_xr.training.losses import LossTools, loss_tools
 from tamrf_xr.training.optics import as_seen
 from tamrf_xr.training.recipes import recipe
 from tamrf_xr.training.run import find_cubes
+from tamrf_xr.training.sites import sites_of
 from tamrf_xr.training.stack import attend, standardised
 
 COVERED, NORMAL = COVERAGES.index(0.8), 1.2816

@@ -12,7 +12,8 @@ import tamrf_xr
 from tamrf_xr.cube import build_cube, groups_of
 from tamrf_xr.errors import CubeError
 from tamrf_xr.training.config import DataConfig
-from tamrf_xr.training.data import Patches, draw_dates, hold_back, read_ahead, sites_of
+from tamrf_xr.training.data import Patches, draw_dates, hold_back, read_ahead
+from tamrf_xr.training.sites import sites_of
 from tamrf_xr.training.stack import turned
 from tests.scenes import random_cube
 
