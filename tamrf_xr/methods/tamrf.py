@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from copy import copy
-from functools import cache
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -369,11 +369,11 @@ def _channel(sensor: str, band: str) -> int:
     return first + MAKES[sensor].index(band)
 
 
-@cache
+@lru_cache(maxsize=8)
 def _engine(
     weights: str | bytes, digest: str, placing: tuple[str, Precision]
 ) -> tuple[Engine, Tamrf]:
-    """Load weights and put them on a device: once per process, device and content."""
+    """Load weights and put them on a device: once per process, device and content, of the last."""
     from tamrf_xr.model.checkpoint import load_model, model_from_bytes
     from tamrf_xr.model.engine import Engine
 

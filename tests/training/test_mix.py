@@ -63,7 +63,9 @@ def test_a_run_mixes_what_its_patterns_name(cubes, tmp_path):
     ]
     words += ["model.latent=8", "model.growth=4", "model.positional=8", "model.feedforward=8"]
     words += ["model.decoder_feedforward=8", "optim.batch=1"]
+    words += ['data.leave_out=["100,40,109,60", "2000-01-01/2000-12-31"]']
     config = override(recipe("quick"), words)
+    assert config.data.leave_out == ("100,40,109,60", "2000-01-01/2000-12-31")
     assert merge(TrainConfig(), as_tree(config)) == config
     assert train(config, tmp_path / "run", progress=False).exists()
 
