@@ -7,12 +7,15 @@ Kanade 1981). Biweights (Tukey) keep out what is not explained: clouds, fields t
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+
+from tamrf_xr.coregistration.moving import LOBES, lanczos
 
 Array = NDArray[Any]
 
@@ -22,8 +25,8 @@ SLOW_PX = 4.0
 BORDER = 2
 """Pixels along the edge of a block that are not compared: the moved reference ends there."""
 
-HOLE = 3
-"""Pixels around a hole of the reference that are not compared: splines ring that far."""
+HOLE = 4
+"""Pixels around a hole of the reference that are not compared: what is missing there would be felt."""
 
 CELLS = 6
 """Cells across a block whose scatter tells the standard error."""
@@ -93,7 +96,7 @@ def _iterated(
     sharp, shift = _without_slow(image, compared), np.zeros(2)
     cells = _cells(compared)
     for _ in range(ITERATIONS):
-        there = ndimage.shift(reference, (0, *shift), order=3, mode="nearest")
+        there = _moved(reference, shift)
         normal = _equations(sharp, _without_slow(there, compared), compared, cells)
         information = normal[:, :2].sum(axis=0) if len(normal) else np.zeros((2, 2))
         if np.linalg.det(information) <= 0:
@@ -106,6 +109,15 @@ def _iterated(
             covariance = inverse @ (scores.T @ scores) @ inverse
             return (float(shift[0]), float(shift[1])), float(np.sqrt(np.trace(covariance) / 2))
     return None
+
+
+def _moved(images: Array, shift: Array) -> Array:
+    """Move whole images down and right, by the kernel that corrects."""
+    for axis, distance in zip((-2, -1), shift.tolist(), strict=True):
+        far = LOBES + math.ceil(abs(distance))
+        taps = lanczos(np.arange(-far, far + 1) + distance)
+        images = ndimage.correlate1d(images, taps / taps.sum(), axis=axis, mode="nearest")
+    return images
 
 
 def _cells(compared: Array) -> Array:
