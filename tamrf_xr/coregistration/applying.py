@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from tamrf_xr.coregistration.blocks import usable
 from tamrf_xr.coregistration.correcting import corrected, shifts_of
 from tamrf_xr.coregistration.finding import shifts as find
 from tamrf_xr.coregistration.table import in_words
@@ -98,9 +99,15 @@ def _rows(table: xr.DataTree, name: str, group: xr.Dataset) -> xr.Dataset:
 def _masked(group: xr.Dataset, rows: xr.Dataset) -> xr.Dataset:
     """Mark what is not known as not usable."""
     known = xr.DataArray(np.isfinite(rows["overall_dx"].values), dims="time")
-    there = group["reflectance"].notnull().all("band") if "reflectance" in group else None
-    valid = group["valid"] if "valid" in group else there
+    valid = usable(group["valid"]) if "valid" in group else _there(group)
     return group.assign(valid=(valid & known).transpose("time", "y", "x"))
+
+
+def _there(group: xr.Dataset) -> xr.DataArray:
+    """Return where every band is there."""
+    if "reflectance" in group:
+        return group["reflectance"].notnull().all("band")
+    return group["surface_temperature"].notnull()
 
 
 def _told(table: xr.DataTree, name: str, *, mask: bool) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import xarray as xr
 from numpy.typing import NDArray
 
 from tamrf_xr.coregistration.moving import moved, moved_mask
@@ -36,18 +38,20 @@ class Series:
 def edges(size: int, count: int) -> list[slice]:
     """Cut pixels into blocks of nearly one size."""
     ends = np.linspace(0, size, count + 1).round().astype(int).tolist()
-    return [slice(*pair) for pair in zip(ends, ends[1:], strict=False)]
+    return [slice(*pair) for pair in pairwise(ends)]
 
 
 def estimate(
-    given: Mapping[str, tuple[Array, Array | None]], ratios: Sequence[int], most_px: float
+    given: Mapping[str, tuple[xr.DataArray, xr.DataArray | None]],
+    ratios: Sequence[int],
+    most_px: float,
 ) -> list[Array]:
     """Estimate the shifts of a block.
 
     Parameters
     ----------
     given
-        Per sensor, the finest first: ``(time, band, y, x)`` and ``(time, y, x)``, as of a cube.
+        Per sensor, the finest first: reflectance and ``valid``, as of a cube.
     ratios
         Per sensor, pixels of the first across one of its own.
     most_px
@@ -65,7 +69,9 @@ def estimate(
     for series, ratio in zip(others, ratios[1:], strict=True):
         reference = Medians(*area_means(straight.images, straight.good, ratio)).of_all()
         tables.append(
-            _table([register(*one, *reference) for one in zip(series.images, series.good, strict=True)])
+            _table(
+                [register(*one, *reference) for one in zip(series.images, series.good, strict=True)]
+            )
         )
     return tables
 
@@ -77,9 +83,15 @@ def trusted(table: Array, most_px: float) -> Array:
         return np.asarray(small & (table[..., 2] <= MOST_ERROR_PX))
 
 
-def _series(images: Array, valid: Array | None) -> Series:
+def usable(valid: xr.DataArray) -> xr.DataArray:
+    """Return a mask as bool: stores of others hold 0, 1 and no data."""
+    return valid if valid.dtype == bool else valid.notnull() & (valid != 0)
+
+
+def _series(reflectance: xr.DataArray, valid: xr.DataArray | None) -> Series:
+    images = reflectance.values
     there = np.isfinite(images).all(axis=1)
-    good = there if valid is None else there & valid
+    good = there if valid is None else there & usable(valid).values
     return Series(np.where(np.isfinite(images), images, 0).astype(np.float32), good)
 
 

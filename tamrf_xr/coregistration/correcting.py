@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import dask.array as da
@@ -16,16 +17,18 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from tamrf_xr.coregistration.blocks import usable
 from tamrf_xr.coregistration.moving import moved, moved_mask, reach
 from tamrf_xr.panchromatic import AXES, NAME, RATIO
+from tamrf_xr.sensors import FINE_GSD
 
 Array = NDArray[Any]
 
 LEAST_PX = 0.05
 """Acquisitions of which no block lies further off, in pixels of the sensor, stay as they are."""
 
-CHUNK = 512
-"""Pixels across a chunk of what comes in memory."""
+CHUNK = 180
+"""10 m pixels across a chunk of what comes without chunks: chunks of a store, and whole series."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,7 @@ def _corrected(name: str, group: xr.Dataset, shifts: Shifts) -> Any:
     """Correct one variable."""
     y, x = AXES.values() if name == NAME else ("y", "x")
     images = _lazy(group[name])
-    valid = _lazy(group["valid"]) if "valid" in group else None
+    valid = _lazy(usable(group["valid"])) if "valid" in group else None
     if valid is not None and name == NAME:
         valid = valid.repeat(RATIO, axis=1).repeat(RATIO, axis=2)
     if valid is not None:
@@ -111,8 +114,10 @@ def _corrected(name: str, group: xr.Dataset, shifts: Shifts) -> Any:
 def _lazy(array: xr.DataArray) -> Any:
     if array.chunks is not None:
         return array.data
-    whole = dict(enumerate(array.shape))
-    return da.from_array(array.values, chunks={**whole, array.ndim - 2: CHUNK, array.ndim - 1: CHUNK})
+    y, x = array.dims[-2:]
+    gsd = abs(float(array[x][1] - array[x][0]))
+    across = max(round(CHUNK * FINE_GSD / gsd), 1)
+    return array.chunk({**dict.fromkeys(array.dims, -1), y: across, x: across}).data
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +143,10 @@ def _chunks(images: Any, valid: Any, place: Place) -> Iterator[Iterator[Any]]:
     margin = reach(float(np.abs(place.shifts.metres).max(initial=0)) / place.gsd)
 
     def one(rows: slice, columns: slice) -> Any:
-        wide = [_widened(part, margin, size) for part, size in
-                ((rows, len(place.y)), (columns, len(place.x)))]
+        wide = [
+            _widened(part, margin, size)
+            for part, size in ((rows, len(place.y)), (columns, len(place.x)))
+        ]
         core = tuple(
             slice(part.start - outer.start, part.stop - outer.start)
             for part, outer in zip((rows, columns), wide, strict=True)
@@ -169,7 +176,7 @@ def _widened(part: slice, margin: int, size: int) -> slice:
 
 def _slices(sizes: tuple[int, ...]) -> list[slice]:
     ends = np.cumsum((0, *sizes)).tolist()
-    return [slice(*pair) for pair in zip(ends, ends[1:], strict=False)]
+    return [slice(*pair) for pair in pairwise(ends)]
 
 
 def _correct_chunk(

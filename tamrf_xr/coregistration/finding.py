@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import dask
 import numpy as np
 import pandas as pd
 import xarray as xr
+from dask.base import compute
+from dask.delayed import delayed
 from numpy.typing import NDArray
 
 from tamrf_xr.coregistration.blocks import edges, estimate
@@ -24,7 +25,7 @@ from tamrf_xr.sensors import get_sensor
 BANDS = ("green", "red", "nir")
 """Bands that are compared: sharp, seen by both sensors, little haze."""
 
-LEAST_PX = 20
+LEAST_PX = 15
 """Pixels of the coarsest sensor across a block, at least."""
 
 LEAST_ACQUISITIONS = 4
@@ -81,10 +82,10 @@ def shifts(
     """
     validate(cube)
     plan = _plan(groups_of(cube), metres(block), tuple(bands), most_px)
-    found = _merged(dask.compute(*plan.tasks()), plan)
+    found = _merged(compute(*plan.tasks()), plan)
     table = tabulate(
         found,
-        times={name: group.indexes["time"] for name, group in plan.groups.items()},
+        times={name: pd.DatetimeIndex(group["time"].values) for name, group in plan.groups.items()},
         gsds={name: grid.gsd for name, grid in plan.grids.items()},
         centres=plan.centres(),
         most_px=most_px,
@@ -117,12 +118,13 @@ class _Plan:
         """Return a task a block, row by row."""
         finest, *_ = self.groups
         ratios = [self.ratio(finest) // self.ratio(name) for name in self.groups]
-        task = dask.delayed(estimate, pure=False)
-        return [
-            task({name: self._window(name, rows, columns) for name in self.groups}, ratios, self.most_px)
+        task = delayed(estimate, pure=False)
+        windows = (
+            {name: self._window(name, rows, columns) for name in self.groups}
             for rows in self.cuts[0]
             for columns in self.cuts[1]
-        ]  # fmt: skip
+        )
+        return [task(window, ratios, self.most_px) for window in windows]
 
     def _window(self, name: str, rows: slice, columns: slice) -> tuple[Any, Any]:
         """Return the images and, if there is one, the mask of a block."""
@@ -131,8 +133,9 @@ class _Plan:
             axis: slice(part.start * ratio, part.stop * ratio)
             for axis, part in (("y", rows), ("x", columns))
         }
-        images = group["reflectance"].sel(band=self.bands[name]).isel(places).data
-        return images, group["valid"].isel(places).data if "valid" in group else None
+        # Handed over as they are: what lies in a store without dask is read by the task.
+        images = group["reflectance"].sel(band=self.bands[name]).isel(places)
+        return images, group["valid"].isel(places) if "valid" in group else None
 
     def centres(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return northings and eastings of the centres of blocks."""

@@ -55,7 +55,7 @@ class Medians:
         return np.where(left_out <= here, np.where(np.isfinite(after), after, 0), value)
 
     def _at(self, rank: Array) -> Array:
-        return np.take_along_axis(self._sorted, rank[None, None], axis=0)[0]
+        return np.asarray(np.take_along_axis(self._sorted, rank[None, None], axis=0)[0])
 
 
 def area_means(images: Array, good: Array, ratio: int) -> tuple[Array, Array]:
@@ -63,4 +63,4 @@ def area_means(images: Array, good: Array, ratio: int) -> tuple[Array, Array]:
     *lead, rows, columns = images.shape
     cells = (rows // ratio, ratio, columns // ratio, ratio)
     whole = good.reshape(len(good), *cells).all(axis=(2, 4))
-    return images.reshape(*lead, *cells).mean(axis=(-3, -1)), whole
+    return images.reshape(*lead, *cells).mean(axis=(-3, -1)), np.asarray(whole)

@@ -26,7 +26,7 @@ BORDER = 2
 """Pixels along the edge of a block that are not compared: the moved reference ends there."""
 
 HOLE = 4
-"""Pixels around a hole of the reference that are not compared: what is missing there would be felt."""
+"""Pixels around a hole of the reference that are not compared: moved, it reaches that far."""
 
 CELLS = 6
 """Cells across a block whose scatter tells the standard error."""
@@ -123,7 +123,7 @@ def _moved(images: Array, shift: Array) -> Array:
 def _cells(compared: Array) -> Array:
     """Return the number of the cell of every pixel that is compared."""
     rows, columns = (np.arange(size) * CELLS // size for size in compared.shape)
-    return np.add.outer(rows * CELLS, columns)[compared]
+    return np.asarray(np.add.outer(rows * CELLS, columns)[compared])
 
 
 def _equations(image: Array, reference: Array, compared: Array, cells: Array) -> Array:
@@ -158,7 +158,5 @@ def _without_slow(images: Array, compared: Array) -> Array:
     """Take away the local mean of what is compared."""
     weights = compared.astype(np.float32)
     held = np.maximum(ndimage.gaussian_filter(weights, SLOW_PX, mode="nearest"), 1e-3)
-    means = [
-        ndimage.gaussian_filter(weights * image, SLOW_PX, mode="nearest") for image in images
-    ]
-    return images - np.stack(means) / held
+    means = [ndimage.gaussian_filter(weights * image, SLOW_PX, mode="nearest") for image in images]
+    return np.asarray(images - np.stack(means) / held)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -126,16 +126,14 @@ def in_words(table: xr.DataTree, sensor: str) -> str:
     shift = np.stack([group["overall_dx"].values, group["overall_dy"].values])
     known = np.isfinite(shift[0])
     rms = float(np.sqrt(np.mean(shift[:, known] ** 2))) if known.any() else float("nan")
-    return (
-        f"{int(known.sum())} of {known.size} acquisitions found, RMS {rms:.2f} m along each axis"
-    )
+    return f"{int(known.sum())} of {known.size} acquisitions found, RMS {rms:.2f} m along each axis"
 
 
-def as_frame(table: xr.DataTree, sensors: Sequence[str]) -> pd.DataFrame:
+def as_frame(table: xr.DataTree) -> pd.DataFrame:
     """Return a row for each acquisition: what was found overall, and in how many blocks."""
     frames = []
-    for name in sensors:
-        group = table[name].to_dataset()
+    for name, node in table.children.items():
+        group = node.to_dataset()
         rows = {
             "sensor": name,
             "time": group["time"].values,

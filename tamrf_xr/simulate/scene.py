@@ -16,7 +16,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS
 
-from tamrf_xr.cube import Grid, build_cube, build_group
+from tamrf_xr.cube import Grid, build_cube, build_group, groups_of
 from tamrf_xr.dates import parse_dates
 from tamrf_xr.errors import DateError, OptionError
 from tamrf_xr.machine import usable_cores
@@ -98,8 +98,9 @@ class Simulation:
         """
         start = pd.Timestamp(self.config.year, 1, 1)
         found = {}
-        for sensor, group in self.cube.children.items():
-            days = ((group.indexes["time"] - start) // pd.Timedelta(days=1)).tolist()
+        for sensor, group in groups_of(self.cube).items():
+            times = pd.DatetimeIndex(group["time"].values)
+            days = ((times - start) // pd.Timedelta(days=1)).tolist()
             drawn = [draw_shift(_draws(self.config, sensor, d), sensor, self.config) for d in days]
             down, right = FINE_GSD * np.array(drawn).T
             coords, about = {"time": group["time"]}, {"units": "m"}

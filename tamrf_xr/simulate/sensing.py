@@ -89,9 +89,7 @@ def observe(image: Field, sensor: str, config: SceneConfig, *, rng: np.random.Ge
     return np.maximum(taken, np.float32(LEAST), out=taken)
 
 
-def draw_shift(
-    rng: np.random.Generator, sensor: str, config: SceneConfig
-) -> NDArray[np.float64]:
+def draw_shift(rng: np.random.Generator, sensor: str, config: SceneConfig) -> NDArray[np.float64]:
     """Draw how far an acquisition lies off, in 10 m pixels (down, right): the first draw of it."""
     own = rng.normal(0, config.registration_m / FINE_GSD, 2)
     return np.asarray(own + _offset(config, sensor))
