@@ -46,23 +46,19 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Measure, print, draw, keep."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--figure", type=Path, help="where to draw")
-    parser.add_argument("--scenes", type=int, default=4)
+    parser.add_argument("--scenes", type=int, default=3)
+    parser.add_argument("--size", type=int, default=180)
     parser.add_argument("--tiny", action="store_true", help="a test-sized run, kept nowhere")
     options = parser.parse_args(arguments)
-    scenes, size = (1, 60) if options.tiny else (options.scenes, 210)
-    points, simulated = on_simulated(scenes, size)
+    scenes, size = (1, 60) if options.tiny else (options.scenes, options.size)
     figures: dict[str, Any] = {"units": "pixels of the sensor; RMSE of reflectance x 1e-4"}
-    figures["simulated"] = simulated
-    if not options.tiny:
-        with tempfile.TemporaryDirectory() as folder:
-            clear, seen = pair(Path(folder))
-            table = shifts(seen)
-            figures["pair"] = on_pair(clear.load(), table)
-            figures["pair shifts, m"] = rms_of(table)
-        print(figures["pair shifts, m"])
+    with tempfile.TemporaryDirectory() as folder:
+        found = None if options.tiny else on_pair(Path(folder), figures)
+    points, figures["simulated"] = on_simulated(scenes, size)
+    if found is not None:
         keep("coregistration", figures, folder=RESULTS)
         if options.figure:
-            draw(points, table, options.figure)
+            draw(points, found, options.figure)
     return figures
 
 
@@ -82,7 +78,7 @@ def on_simulated(scenes: int, size: int) -> tuple[dict[str, np.ndarray], dict[st
                 told |= {"true": float(np.sqrt(np.mean(true**2))), "error": error}
                 told["standard error"] = standard_error(table, sensor)
                 figures.setdefault(way, {}).setdefault(sensor, []).append(told)
-                print(f"{seed} {way}, {sensor}: {told}")
+                print(f"{seed} {way}, {sensor}: {told}", flush=True)
                 if way == "masks":
                     points[sensor].append(np.stack([found, true]))
         figures.setdefault("linear against the truth", []).append(against_truth(scene))
@@ -131,7 +127,17 @@ def against_truth(scene: Simulation) -> dict[str, float]:
     return found
 
 
-def on_pair(clear: xr.DataTree, table: xr.DataTree) -> dict[str, Any]:
+def on_pair(folder: Path, figures: dict[str, Any]) -> xr.DataTree:
+    """Add what was found of the pair, and errors of dates left out; return the shifts."""
+    clear, seen = pair(folder)
+    table = shifts(seen)
+    figures["pair shifts, m"] = rms_of(table)
+    print(figures["pair shifts, m"], flush=True)
+    figures["pair"] = predicted(clear.load(), table)
+    return table
+
+
+def predicted(clear: xr.DataTree, table: xr.DataTree) -> dict[str, Any]:
     """Return errors of dates left out, before and after."""
     days = {n: pd.DatetimeIndex(g["time"].values).floor("D") for n, g in groups_of(clear).items()}
     own = {
@@ -157,7 +163,7 @@ def on_pair(clear: xr.DataTree, table: xr.DataTree) -> dict[str, Any]:
         for way, cube in series.items():
             made = left_out(cube, held, method)
             figures[name] |= scored(way, made, series, own["sentinel2"])
-        print(name, figures[name])
+        print(name, figures[name], flush=True)
     return figures
 
 

@@ -34,8 +34,8 @@ CELLS = 6
 ITERATIONS = 6
 CONVERGED_PX = 0.005
 
-LEAST_PIXELS = 100
-"""Pixels with which an estimate is tried."""
+LEAST_SHARE = 0.1
+"""Of the pixels of a block, with which an estimate is tried: with less, scatter tells no error."""
 
 LEAST_GAIN = 0.3
 """Contrast against that of the reference, of bands that take part: haze, or another crop."""
@@ -84,7 +84,7 @@ def register(image: Array, good: Array, reference: Array, seen: Array) -> Estima
     for edge in (np.s_[:BORDER], np.s_[-BORDER:]):
         compared[edge] = compared[:, edge] = False
     count = int(compared.sum())
-    if count < LEAST_PIXELS:
+    if count < LEAST_SHARE * compared.size:
         return Estimate(pixels=count)
     found = _iterated(image, reference, compared)
     return Estimate(pixels=count) if found is None else Estimate(*found, pixels=count)
