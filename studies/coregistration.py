@@ -168,9 +168,8 @@ def predicted(clear: xr.DataTree, table: xr.DataTree) -> dict[str, Any]:
 
 
 def places_of(table: xr.Dataset, group: xr.Dataset) -> list[int]:
-    """Return where the acquisitions of a part stand in the table."""
-    index = pd.DatetimeIndex(table["time"].values)
-    return [int(place) for place in index.get_indexer(pd.DatetimeIndex(group["time"].values))]
+    """Return where the acquisitions of a part stand in the table; of a day, all or none are."""
+    return np.flatnonzero(np.isin(table["time"].values, group["time"].values)).tolist()
 
 
 def left_out(cube: xr.DataTree, held: list[list[int]], method: str) -> dict[int, np.ndarray]:

@@ -13,7 +13,13 @@ from tamrf_xr.coregistration.correcting import corrected, shifts_of
 from tamrf_xr.coregistration.finding import shifts as find
 from tamrf_xr.coregistration.table import in_words
 from tamrf_xr.cube import beside_of, build_cube, grids_of, groups_of, validate
-from tamrf_xr.errors import CubeError
+from tamrf_xr.errors import CubeError, OptionError
+
+OPTIONS = frozenset({"block", "bands", "most_px"})
+"""Those of finding shifts."""
+
+COLUMNS = ("time", "block_y", "block_x", "dx", "dy", "trusted", "overall_dx", "overall_dy")
+"""Of a table of shifts, that are used."""
 
 ATTRIBUTE = "coregistration"
 """Of a group that was corrected, in words."""
@@ -55,11 +61,12 @@ def coregister(
     CubeError
         If the cube was co-registered already, or `shifts` is of another cube; and as `shifts`.
     OptionError
-        As `shifts`.
+        If an option has no meaning, or `shifts` come with options of finding them.
     """
     validate(cube)
     groups = groups_of(cube)
     _check_first(groups)
+    _check_options(shifts, mask, finding)
     table = find(cube, **finding) if shifts is None else shifts
     grids = grids_of(groups)
     made = {}
@@ -82,11 +89,33 @@ def _check_first(groups: dict[str, xr.Dataset]) -> None:
             )
 
 
+def _check_options(shifts: Any, mask: Any, finding: dict[str, Any]) -> None:
+    if shifts is not None and not isinstance(shifts, xr.DataTree):
+        raise OptionError(
+            f"shifts is a {type(shifts).__name__}; expected a table of cube.tamrf.shifts()"
+        )
+    if shifts is not None and finding:
+        raise OptionError(
+            f"{', '.join(finding)} is of finding shifts, and these are given; leave out one of both"
+        )
+    if not isinstance(mask, bool):
+        raise OptionError(f"mask is {mask!r:.40}; expected True or False")
+    if unknown := set(finding) - OPTIONS:
+        raise OptionError(
+            f"unknown options {', '.join(sorted(unknown))}; {', '.join(sorted(OPTIONS))}"
+        )
+
+
 def _rows(table: xr.DataTree, name: str, group: xr.Dataset) -> xr.Dataset:
     """Return the table of a sensor, checked to be of its acquisitions."""
     if name not in table.children:
         raise CubeError(f"the table of shifts has no /{name}; make it with cube.tamrf.shifts()")
     rows = table[name].to_dataset()
+    if missing := [one for one in COLUMNS if one not in rows]:
+        raise CubeError(
+            f"the table of shifts has no {', '.join(missing)} in /{name}; make it with "
+            "cube.tamrf.shifts()"
+        )
     if not np.array_equal(rows["time"].values, group["time"].values):
         raise CubeError(
             f"the table of shifts has {rows.sizes['time']} acquisitions of {name}, the cube "

@@ -81,7 +81,8 @@ def shifts(
     Lucas & Kanade, "An iterative image registration technique", IJCAI 1981.
     """
     validate(cube)
-    plan = _plan(groups_of(cube), metres(block), tuple(bands), most_px)
+    names = _names(bands)
+    plan = _plan(groups_of(cube), metres(block), names, most_px)
     found = _merged(compute(*plan.tasks()), plan)
     table = tabulate(
         found,
@@ -89,7 +90,7 @@ def shifts(
         gsds={name: grid.gsd for name, grid in plan.grids.items()},
         centres=plan.centres(),
         most_px=most_px,
-        attrs={"block_m": metres(block), "bands": list(bands), "most_px": float(most_px)},
+        attrs={"block_m": metres(block), "bands": list(names), "most_px": float(most_px)},
     )
     _check_found(table)
     return table
@@ -148,7 +149,7 @@ def _plan(
     groups: Mapping[str, xr.Dataset], size: float, bands: tuple[str, ...], most_px: float
 ) -> _Plan:
     """Check what can be checked before anything is read."""
-    if not 0 < most_px <= MOST_PX:
+    if not _is_number(most_px) or not 0 < most_px <= MOST_PX:
         raise OptionError(f"most_px is {most_px!r:.40}: expected more than 0, at most {MOST_PX:g}")
     grids = grids_of(groups)
     names = sorted(groups, key=lambda name: grids[name].gsd)
@@ -165,6 +166,17 @@ def _plan(
         (rows, columns),
         most_px,
     )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _names(bands: Any) -> tuple[str, ...]:
+    names = (bands,) if isinstance(bands, str) else bands
+    if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+        raise OptionError(f"bands is {bands!r:.40}: expected names of bands, such as {BANDS}")
+    return tuple(names)
 
 
 def metres(length: float | str) -> float:

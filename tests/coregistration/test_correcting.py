@@ -12,7 +12,7 @@ from tamrf_xr.coregistration.correcting import LEAST_PX
 from tamrf_xr.coregistration.moving import moved, moved_mask, reach
 from tamrf_xr.coregistration.table import tabulate
 from tamrf_xr.cube import build_cube, groups_of
-from tamrf_xr.errors import CubeError
+from tamrf_xr.errors import CubeError, OptionError
 from tamrf_xr.sensors import SENSORS
 from tests.coregistration.test_finding import still, waves
 from tests.scenes import random_cube
@@ -221,6 +221,16 @@ def test_a_second_time_and_a_table_of_another_cube_are_refused():
         cube.tamrf.coregister().tamrf.coregister()
     with pytest.raises(CubeError, match="5 acquisitions of sentinel2, the cube 4"):
         cube.tamrf.coregister(shifts=still(5).tamrf.shifts())
+    with pytest.raises(OptionError, match="block is of finding shifts"):
+        cube.tamrf.coregister(shifts=cube.tamrf.shifts(), block=900)
+    with pytest.raises(OptionError, match="shifts is a int"):
+        cube.tamrf.coregister(shifts=1)
+    with pytest.raises(OptionError, match="mask is 1"):
+        cube.tamrf.coregister(mask=1)
+    with pytest.raises(OptionError, match="unknown options blocks"):
+        cube.tamrf.coregister(blocks=900)
+    with pytest.raises(CubeError, match="has no block_y, block_x, dx"):
+        cube.tamrf.coregister(shifts=cube)
     with pytest.raises(CubeError, match="has no /sentinel2"):
         cube.tamrf.coregister(shifts=still(sensor="landsat").tamrf.shifts())
 

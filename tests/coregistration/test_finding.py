@@ -175,6 +175,10 @@ def test_what_does_not_move_is_found_not_to(sensor):
         ({"bands": []}, OptionError, "bands are none"),
         ({"bands": ["green", "B11"]}, OptionError, "/sentinel2 has B03, B04, B08"),
         ({"bands": ["red", "B04"]}, OptionError, "each once"),
+        ({"bands": 1}, OptionError, "bands is 1"),
+        ({"most_px": "x"}, OptionError, "most_px is 'x'"),
+        ({"most_px": 9.0}, OptionError, "at most 3"),
+        ({"block": True}, OptionError, "block is True"),
     ],
 )
 def test_options_without_a_meaning_are_refused(how, error, match):
