@@ -286,6 +286,7 @@ def draw(points: Mapping[str, np.ndarray], table: xr.DataTree, path: Path) -> No
                 lw=0.8, label=label,
             )  # fmt: skip
     right.axhline(0, color="black", lw=0.8)
+    right.set_ylim(-12, 24)  # room for the legend
     right.set(ylabel="found shift (m)", title="The real pair (31UDS), bars: standard error")
     right.legend(fontsize=9, ncols=2)
     right.grid(alpha=0.3)
