@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import xarray as xr
 
+from tamrf_xr.coregistration import coregister, shifts
 from tamrf_xr.cube import clip
 from tamrf_xr.export.raster import write_raster
 from tamrf_xr.fusion import fuse
@@ -75,6 +76,16 @@ class TamrfTree:
     def clip(self, bounds: tuple[float, float, float, float] | None = None) -> xr.DataTree:
         """Clip."""
         return clip(self._tree, bounds)
+
+    @_documented_by(shifts)
+    def shifts(self, **options: Any) -> xr.DataTree:
+        """Find shifts."""
+        return shifts(self._tree, **options)
+
+    @_documented_by(coregister)
+    def coregister(self, **options: Any) -> xr.DataTree:
+        """Co-register."""
+        return coregister(self._tree, **options)
 
     @property
     def plot(self) -> Plots:

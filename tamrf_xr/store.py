@@ -15,7 +15,7 @@ from dask.delayed import Delayed
 from zarr.abc.store import Store
 
 from tamrf_xr import panchromatic
-from tamrf_xr.commits import Commits
+from tamrf_xr.commits import Commits, Target
 from tamrf_xr.cube import BESIDE, CUBE_VERSION, beside_of, grid_of, groups_of, located, validate
 from tamrf_xr.encoding import SCALES, floating, limit_of, packing
 from tamrf_xr.errors import CubeError, OptionError, OutputExistsError, SourceNotFoundError
@@ -211,13 +211,11 @@ def save_cube(
         raise OptionError(f"chunk is {chunk!r:.40}; expected a multiple of 3 pixels of 10 m")
     if layout not in LAYOUTS:
         raise OptionError(f"layout is {layout!r:.40}; the layouts are {', '.join(LAYOUTS)}")
-    target = opened(store, "store", storage_options)
+    target = check_place(cube, store, overwrite=overwrite, storage_options=storage_options)
     if not isinstance(target, Path):
-        check_target(target, cube, overwrite=overwrite)
         with progress or nullcontext():
             _save_at(target, cube, chunk, layout, overwrite=overwrite)
         return
-    target = check_store(target, "store", overwrite=overwrite, inputs=places_of(cube))
     with fresh(target, overwrite=overwrite) as partial:
         pending = lay_out(cube, partial, chunk=chunk, layout=layout)
         with progress or nullcontext():
@@ -225,14 +223,25 @@ def save_cube(
         write_listing(partial)  # last: what has one is whole
 
 
-def _save_at(
-    target: Objects | Commits, cube: xr.DataTree, chunk: int, layout: str, *, overwrite: bool
-) -> None:
-    """Write a cube where there are no folders; readers see nothing of it before it is whole."""
+def check_place(
+    cube: xr.DataTree, store: Any, *, overwrite: bool, storage_options: StorageOptions = None
+) -> Target:
+    """Return where `save_cube` would write; raises as it does, before what may take long."""
+    target = opened(store, "store", storage_options)
+    if isinstance(target, Path):
+        return check_store(target, "store", overwrite=overwrite, inputs=places_of(cube))
+    check_target(target, cube, overwrite=overwrite)
     if exists(target) and not overwrite:
         raise OutputExistsError(
             f"{target} exists; pass overwrite=True (--overwrite) to replace it, or name another"
         )
+    return target
+
+
+def _save_at(
+    target: Objects | Commits, cube: xr.DataTree, chunk: int, layout: str, *, overwrite: bool
+) -> None:
+    """Write a cube where there are no folders; readers see nothing of it before it is whole."""
     if isinstance(target, Commits):
         lay_out(cube, target.begin(), chunk=chunk, layout=layout).compute()
         target.note(MANIFEST, b"{}")

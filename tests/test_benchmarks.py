@@ -28,6 +28,7 @@ def run(module: str, *words: object) -> str:
             "update",
         )),
         "studies.causal",
+        "studies.coregistration",
         "studies.coverage",
         "studies.latent",
         "studies.layers",

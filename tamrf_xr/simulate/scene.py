@@ -16,7 +16,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS
 
-from tamrf_xr.cube import Grid, build_cube, build_group
+from tamrf_xr.cube import Grid, build_cube, build_group, groups_of
 from tamrf_xr.dates import parse_dates
 from tamrf_xr.errors import DateError, OptionError
 from tamrf_xr.machine import usable_cores
@@ -29,7 +29,7 @@ from tamrf_xr.simulate.fields import Field, stream
 from tamrf_xr.simulate.ground import Ground, draw_ground
 from tamrf_xr.simulate.masks import any_of, detect, most_of, spoiled
 from tamrf_xr.simulate.orbits import Pass, nadir, passes
-from tamrf_xr.simulate.sensing import observe
+from tamrf_xr.simulate.sensing import draw_shift, observe
 from tamrf_xr.store import save_cube
 
 MARGIN = 12
@@ -87,6 +87,26 @@ class Simulation:
             images = np.stack([_crop(self.ground.image(sensor, day), grid) for day in days])
             groups[sensor] = _group(sensor, images, times=asked, grid=grid, attrs=_TRUE)
         return build_cube(groups, title="Truth of a simulated scene", history=_history(self.config))
+
+    def shifts(self) -> dict[str, xr.Dataset]:
+        """Return how far each acquisition lies off, per sensor.
+
+        Returns
+        -------
+        dict
+            Datasets of ``dx`` (eastwards) and ``dy`` (northwards) in metres, along ``time``.
+        """
+        start = pd.Timestamp(self.config.year, 1, 1)
+        found = {}
+        for sensor, group in groups_of(self.cube).items():
+            times = pd.DatetimeIndex(group["time"].values)
+            days = ((times - start) // pd.Timedelta(days=1)).tolist()
+            drawn = [draw_shift(_draws(self.config, sensor, d), sensor, self.config) for d in days]
+            down, right = FINE_GSD * np.array(drawn).T
+            coords, about = {"time": group["time"]}, {"units": "m"}
+            arrays = {"dx": ("time", right, about), "dy": ("time", -down, about)}
+            found[sensor] = xr.Dataset(arrays, coords)
+        return found
 
 
 _TRUE = {"processing_level": "fused", "method": "simulated truth"}
@@ -213,7 +233,7 @@ _SIMULATED = {"source": "simulated"}
 def _take(config: SceneConfig, ground: Ground, sensor: str, one: Pass) -> tuple[Field, Mask, Mask]:
     """Return one acquisition: the image, `valid` and what is truly clear, cropped."""
     row, grid = SENSORS[sensor], _grid(config, SENSORS[sensor].gsd)
-    rng = stream(config.seed, "acquisition " + sensor, one.day)
+    rng = _draws(config, sensor, one.day)
     sky = draw_sky(config, sensor, one.day, ground.land.shape)
     view = nadir(sensor)
     if config.view_effect:
@@ -230,6 +250,11 @@ def _take(config: SceneConfig, ground: Ground, sensor: str, one: Pass) -> tuple[
         said = most_of(detect(rng, sky, errors=config.mask_errors), row.ratio)
     image[:, gap] = np.nan
     return _crop(image, grid), _crop(~(said | gap), grid), _crop(~(bad | gap), grid)
+
+
+def _draws(config: SceneConfig, sensor: str, day: int) -> np.random.Generator:
+    """Return the source of randomness of one acquisition."""
+    return stream(config.seed, "acquisition " + sensor, day)
 
 
 def _draw_gap(rng: np.random.Generator, sky: Sky, odds: float) -> Mask:

@@ -77,7 +77,7 @@ def observe(image: Field, sensor: str, config: SceneConfig, *, rng: np.random.Ge
         Shape (band, y, x) on the grid of its group.
     """
     row = SENSORS[sensor]
-    shift = rng.normal(0, config.registration_m / FINE_GSD, 2) + _offset(config, sensor)
+    shift = draw_shift(rng, sensor, config)
     gain, offset = _draw_radiometry(rng, row, config)
 
     def disturb(values: Field, places: list[int]) -> Field:
@@ -87,6 +87,12 @@ def observe(image: Field, sensor: str, config: SceneConfig, *, rng: np.random.Ge
 
     taken = degrade(move(image, shift), sensor, disturb=disturb)
     return np.maximum(taken, np.float32(LEAST), out=taken)
+
+
+def draw_shift(rng: np.random.Generator, sensor: str, config: SceneConfig) -> NDArray[np.float64]:
+    """Draw how far an acquisition lies off, in 10 m pixels (down, right): the first draw of it."""
+    own = rng.normal(0, config.registration_m / FINE_GSD, 2)
+    return np.asarray(own + _offset(config, sensor))
 
 
 def _offset(config: SceneConfig, sensor: str) -> NDArray[np.float64]:

@@ -119,6 +119,7 @@ EVALUATE = ("BASE/scene.zarr", "--task", "gap-filling", "--out", "report", "--ma
 def command_line() -> Iterator[Case]:
     """Every option of every command."""
     yield from _of_fuse()
+    yield from _of_coregister()
     yield from _inputs()
     yield from _outputs()
     yield from _of_simulate()
@@ -156,10 +157,21 @@ def _of_fuse() -> Iterator[Case]:
             yield _cli(("fuse", *FUSE, *more, f"{option}={value}"))
 
 
+def _of_coregister() -> Iterator[Case]:
+    for option, values in (
+        ("--block", (*NUMBERS[:7], "0", "2 miles", "1m")),
+        ("--most-px", (*NUMBERS, "0")),
+        ("--bands", NAMES),
+    ):
+        for value in values:
+            yield _cli(("coregister", "BASE/scene.zarr", "out.zarr", f"{option}={value}"))
+
+
 def _inputs() -> Iterator[Case]:
     for path in PATHS:
         yield _cli(("fuse", path, *FUSE[1:], *LINEAR))
         yield _cli(("info", path))
+        yield _cli(("coregister", path, "out.zarr"))
         yield _cli(("update", path, "--input", "BASE/scene.zarr", "--quiet"))
         yield _cli(("update", "BASE/scene.zarr", "--input", path, "--quiet"))
         yield _cli(("ingest", "ls2s2", path, "out.zarr", "--quiet"))
@@ -177,6 +189,7 @@ def _outputs() -> Iterator[Case]:
         if path != "BASE/text.txt":  # what exists is skipped, whatever it is
             yield _cli(("ingest", "ls2s2", "BASE/area", path, "--quiet"))
         yield _cli(("simulate", path, "--size", "30"))
+        yield _cli(("coregister", "BASE/scene.zarr", path))
         yield _cli(("quicklook", "BASE/scene.zarr", "BASE/scene.zarr", path))
         yield _cli(("weights", "convert", "BASE/small.ckpt", path))
         yield _cli(("adapt", "BASE/scene.zarr", path, "--quiet"))
