@@ -31,6 +31,8 @@ def add(commands: Any) -> None:
     parser.add_argument("--write-images", action="store_true", help="predictions as GeoTIFF (COG)")
     defaulted(parser, "--viewer-dates", 24, metavar="N")
     shared(parser, "--model", help="tamrf's weights (default: %(default)s)")
+    about = "score the errors that methods tell of themselves too"
+    parser.add_argument("--uncertainty", action="store_true", help=about)
     about = "an option of one of the methods; may be repeated"
     shared(parser, "--option", type=_option, metavar="METHOD.NAME=VALUE", help=about)
     shared(parser, "--window")

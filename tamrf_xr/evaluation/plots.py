@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from tamrf_xr.evaluation.intervals import SHARES
 from tamrf_xr.evaluation.score import sensor_order
 from tamrf_xr.sensors import SENSORS, THERMAL
 
@@ -44,6 +45,8 @@ def figures(table: pd.DataFrame, profiles: pd.DataFrame) -> Iterator[tuple[str, 
         rows = table[table["sensor"] == sensor]
         if rows["rmse"].notna().any():
             yield f"errors-{sensor}", error_figure(rows, runs)
+        if "within_80" in rows and rows["within_80"].notna().any():
+            yield f"reliability-{sensor}", reliability_figure(rows, runs)
     for sensor in sensor_order(profiles["sensor"]) if len(profiles) else ():
         yield f"frequencies-{sensor}", profile_figure(profiles[profiles["sensor"] == sensor], runs)
 
@@ -61,6 +64,27 @@ def error_figure(rows: pd.DataFrame, runs: Sequence[str]) -> Figure:
         _draw_errors(axis, shown, runs)
         axis.set_ylabel(label)
     axes[0].set_title(_title(rows, "error of each date"), loc="left")
+    _legend(figure, axes[0])
+    return figure
+
+
+def reliability_figure(rows: pd.DataFrame, runs: Sequence[str]) -> Figure:
+    """Draw the share of errors within an interval against what it is to hold: dots are bands."""
+    telling = [run for run in runs if rows.loc[rows["run"] == run, "within_80"].notna().any()]
+    masked = ~rows["is_input"].astype(bool)
+    panels = [(kind, own) for kind, own in (("left out", masked), ("given", ~masked)) if own.any()]
+    figure, axes = _figure(1, len(panels), height=3.6)
+    for axis, (kind, own) in zip(axes, panels, strict=True):
+        axis.plot([0, 100], [0, 100], color=REFERENCE, lw=1, label="told = found")
+        for run in telling:
+            columns = [f"within_{share}" for share in SHARES]
+            shown = rows[own & (rows["run"] == run)].groupby("band", observed=True)[columns].mean()
+            colour = COLOURS[runs.index(run) % len(COLOURS)]
+            axis.plot(SHARES, 100 * shown.T.to_numpy(), "o", color=colour, ms=3, alpha=0.4)
+            axis.plot(SHARES, 100 * shown.mean(), "-", color=colour, lw=1.4, label=run)
+        axis.set(xlim=(40, 100), ylim=(0, 102), xlabel="told (%)", ylabel="found within (%)")
+        axis.set_title(f"dates {kind}", loc="left", fontsize=9)
+    figure.suptitle(_title(rows, "errors within the intervals told"), x=0.01, ha="left")
     _legend(figure, axes[0])
     return figure
 

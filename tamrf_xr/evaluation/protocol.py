@@ -57,7 +57,7 @@ FAILURES = (
 
 MOST_VIEWED = 10_000
 
-FUSING = ("model", "window", "device", "precision", "tile")
+FUSING = ("model", "window", "device", "precision", "tile", "uncertainty")
 """Options of `fuse` that `evaluate` takes."""
 
 
@@ -112,7 +112,8 @@ def evaluate(
     storage_options
         Of cubes by URL, as of `tamrf_xr.open_cube`.
     **fusing
-        Options of `tamrf_xr.fuse`: ``model``, ``window``, ``device``, ``precision``, ``tile``.
+        Options of `tamrf_xr.fuse`: ``model``, ``window``, ``device``, ``precision``, ``tile``; and
+        ``uncertainty=True``, which scores the errors that methods tell of themselves too.
 
     Returns
     -------

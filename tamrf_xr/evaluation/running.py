@@ -23,6 +23,7 @@ from tamrf_xr.evaluation.acquisitions import (
     predicted,
 )
 from tamrf_xr.evaluation.compensate import compensate, degrade
+from tamrf_xr.evaluation.intervals import Told, told_errors
 from tamrf_xr.evaluation.pictures import (
     Painter,
     paint_difference,
@@ -37,6 +38,7 @@ from tamrf_xr.evaluation.tasks import Run, Task
 from tamrf_xr.export.cog import write_cog
 from tamrf_xr.fuser import FuserSpec, Scene
 from tamrf_xr.fusion import prepare
+from tamrf_xr.methods.registry import tells_errors
 from tamrf_xr.scale.lazy import fuse_lazily
 from tamrf_xr.scale.prepared import Job
 
@@ -55,7 +57,8 @@ class Plan:
     """Margin, metrics and the rest."""
 
     fusing: Mapping[str, Any] = field(default_factory=dict)
-    """Options of `tamrf_xr.fuse`: model, window, device, precision, tile."""
+    """Options of `tamrf_xr.fuse`: model, window, device, precision, tile; uncertainty, of methods
+    that tell it."""
 
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Per method, options of its own."""
@@ -108,6 +111,9 @@ class Prediction:
 
     given: Dates
     """Days that the method was given, per sensor."""
+
+    told: Told | None = None
+    """What it says of its errors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,8 +188,10 @@ def _prepared(
     given: xr.DataTree, days: pd.DatetimeIndex, run: Run, plan: Plan, **wanted: Any
 ) -> Job:
     """Prepare the job of a run: its method is planned, and its weights are read, here alone."""
-    own = plan.options.get(run.method, {})
-    return prepare(given, days, method=run.method, method_options=own, **plan.fusing, **wanted)
+    own, fusing = plan.options.get(run.method, {}), dict(plan.fusing)
+    if not tells_errors(run.method):
+        fusing.pop("uncertainty", None)
+    return prepare(given, days, method=run.method, method_options=own, **fusing, **wanted)
 
 
 def brought_to(held: Held, cube: xr.DataTree) -> Held:
@@ -233,7 +241,11 @@ def run_method(held: Held, *, folder: Path, subject: Subject, step: Callable[[],
     for prediction, truth in predictions(held):
         parts.append(
             scorer.date(
-                (prediction.sensor, prediction.day), prediction.made, truth, given=prediction.given
+                (prediction.sensor, prediction.day),
+                prediction.made,
+                truth,
+                given=prediction.given,
+                told=prediction.told,
             )
         )
         album.add(prediction, truth)
@@ -257,9 +269,10 @@ def predictions(held: Held) -> Iterator[tuple[Prediction, Scene | None]]:
             kept = days_given(given)
             for position, day in enumerate(days[batch]):
                 answer, truth = predicted(group, position), reader.read(day)
+                told = told_errors(group, position, answer.bands)
                 if held.run.compensated and truth is not None and day in kept.get(sensor, ()):
-                    answer = _compensated(answer, truth, sensor)
-                yield Prediction(sensor, day, answer, kept), truth
+                    answer, told = _compensated(answer, truth, sensor), None
+                yield Prediction(sensor, day, answer, kept, told), truth
 
 
 def _job_on(held: Held, given: xr.DataTree, days: pd.DatetimeIndex, sensor: str) -> Job:
@@ -284,7 +297,8 @@ def _batches(held: Held, sensor: str) -> Iterator[tuple[slice, xr.DataTree]]:
             yield slice(position, position + 1), give(held.given, others)
         return
     rows, columns = fine_grid(held.cube).shape
-    size = max(int(MEMORY / (4 * rows * columns * len(held.bands[sensor]))), 1)
+    images = len(held.bands[sensor]) * (2 if held.plan.fusing.get("uncertainty") else 1)
+    size = max(int(MEMORY / (4 * rows * columns * images)), 1)
     for start in range(0, len(days), size):
         yield slice(start, start + size), held.given
 

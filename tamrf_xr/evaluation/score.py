@@ -23,6 +23,7 @@ from tamrf_xr.evaluation.acquisitions import (
     predicted,
 )
 from tamrf_xr.evaluation.compensate import degrade
+from tamrf_xr.evaluation.intervals import INTERVALS, Told, score_errors
 from tamrf_xr.fuser import Pixels, Scene
 from tamrf_xr.metrics import SupportVectors
 from tamrf_xr.psf import upsample
@@ -223,6 +224,7 @@ class Scorer:
         truth: Scene | None,
         *,
         given: Mapping[str, pd.DatetimeIndex] | None = None,
+        told: Told | None = None,
     ) -> Scores:
         """Score one date of one sensor.
 
@@ -236,6 +238,8 @@ class Scorer:
             The reference, on its own grid, with at least the bands of `prediction`; or None.
         given
             Days given per sensor, where they differ from those of the scorer.
+        told
+            What the product says of its errors.
         """
         sensor, day = key
         bands = prediction.bands
@@ -245,12 +249,12 @@ class Scorer:
         profiles = pd.DataFrame(columns=list(KEYS))
         if truth is None:
             columns |= {"clear_rate": np.nan, "coverage": np.nan}
-            columns |= dict.fromkeys(self._columns(), np.nan)
+            columns |= dict.fromkeys([*self._columns(), *(INTERVALS if told else ())], np.nan)
             columns |= self._naturalness(key, prediction, None)
         else:
             aligned = truth.select(bands)
             columns["clear_rate"] = float(metrics.clear_rate(aligned.valid))
-            columns |= self._errors(sensor, prediction, aligned)
+            columns |= self._errors(sensor, prediction, aligned, told)
             spectra = (
                 self._frequencies(prediction, aligned) if "frr" in self._scoring.metrics else None
             )
@@ -264,7 +268,7 @@ class Scorer:
     def _columns(self) -> list[str]:
         return [name for name in METRICS[:4] if name in self._scoring.metrics]
 
-    def _errors(self, sensor: str, prediction: Scene, truth: Scene) -> Columns:
+    def _errors(self, sensor: str, prediction: Scene, truth: Scene, told: Told | None) -> Columns:
         ratio = prediction.pixels.shape[-1] // truth.pixels.shape[-1]
         if self._scoring.degrade:
             near = degrade(prediction.pixels, sensor, prediction.bands, ratio=ratio)
@@ -272,6 +276,7 @@ class Scorer:
             near = prediction.pixels
         images = [near, truth.pixels, truth.valid]
         near, wanted, valid = (metrics.crop(image, self._scoring.margin) for image in images)
+        reference = wanted
         finite = (np.isfinite(near) & valid).sum((-2, -1))
         columns: Columns = {
             "coverage": finite / valid.sum() if valid.any() else np.nan,
@@ -284,7 +289,10 @@ class Scorer:
                 wanted = metrics.crop(wanted, self._scoring.margin)
             columns["sam"] = _angle(prediction.bands, near, wanted, valid)
         wanted_columns = ("coverage", *self._scoring.metrics)
-        return {name: value for name, value in columns.items() if name in wanted_columns}
+        kept = {name: value for name, value in columns.items() if name in wanted_columns}
+        if told is not None:
+            kept |= score_errors(near, reference, valid, told, margin=self._scoring.margin)
+        return kept
 
     def _frequencies(self, prediction: Scene, truth: Scene) -> metrics.FrequencyProfiles | None:
         clear = metrics.clear_rate(truth.valid)
@@ -380,7 +388,7 @@ def _profile_rows(
 
 def columns_of(table: pd.DataFrame) -> list[str]:
     """Return the metrics that a table has, in their order."""
-    return [name for name in METRICS if name in table.columns]
+    return [name for name in (*METRICS, *INTERVALS) if name in table.columns]
 
 
 def sensor_order(names: Any) -> list[str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from tamrf_xr.evaluation.intervals import SHARES
 from tamrf_xr.evaluation.score import columns_of, sensor_order
 from tamrf_xr.sensors import SENSORS, THERMAL
 
@@ -15,14 +16,31 @@ AVERAGE = "average"
 DATES = {False: "masked", True: "clear"}
 """In the words of the paper: dates that were left out, and dates that the method was given."""
 
-DECIMALS = {"rmse": 4, "nrmse": 3, "sam": 3, "frr": 2, "brisque": 1}
+DECIMALS = {
+    "rmse": 4,
+    "nrmse": 3,
+    "sam": 3,
+    "frr": 2,
+    "brisque": 1,
+    **{f"within_{share}": 3 for share in SHARES},
+    "width_80": 4,
+    "crps": 4,
+}
 TITLES = {
     "rmse": "RMSE",
     "nrmse": "NRMSE",
     "sam": "SAM (rad)",
     "frr": "FRR (dB)",
     "brisque": "BRISQUE",
+    **{f"within_{share}": f"within {share} %" for share in SHARES},
+    "width_80": "width of 80 %",
+    "crps": "CRPS",
 }
+AIMS = {"frr": 0.0} | {f"within_{share}": share / 100 for share in SHARES}
+"""Of metrics that are best at a value, rather than least."""
+
+KELVINS = ("rmse", "width_80", "crps")
+"""Metrics in the unit of the band."""
 FEW = 3
 """Names of cubes that are listed."""
 
@@ -52,7 +70,8 @@ class Block:
     @property
     def best(self) -> pd.DataFrame:
         """Where each column is best; nowhere if there is nothing to compare."""
-        distance = self.values.abs() if self.metric == "frr" else self.values
+        aim = AIMS.get(self.metric)
+        distance = self.values if aim is None else (self.values - aim).abs()
         if len(distance) < 2:
             return pd.DataFrame(False, distance.index, distance.columns)
         return distance.eq(distance.min())
@@ -223,7 +242,7 @@ def shown(value: float, metric: str, band: str) -> str:
     """Write a figure with the decimals its metric deserves; kelvin have two."""
     if np.isnan(value):
         return "-"
-    return f"{value:.{2 if band == 'LST' and metric == 'rmse' else DECIMALS[metric]}f}"
+    return f"{value:.{2 if band == THERMAL and metric in KELVINS else DECIMALS[metric]}f}"
 
 
 def _aligned(cells: pd.DataFrame, style: Sequence[str]) -> list[str]:

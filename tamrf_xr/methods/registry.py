@@ -128,13 +128,18 @@ def plan_method(name: str, request: Request) -> FuserSpec:
         known = ", ".join(METHODS)
         raise MethodError(f"unknown method {name!r:.80}; the methods are: {known}")
     module = importlib.import_module(METHODS[name])
-    if request.uncertainty and not getattr(module, "TELLS_ERRORS", False):
+    if request.uncertainty and not tells_errors(name):
         raise MethodError(
             f"method {name!r} does not tell how uncertain it is; 'tamrf' does, or leave "
             "uncertainty out"
         )
     options = _options(name, getattr(module, "OPTIONS", {}), request.options)
     return cast("FuserSpec", module.plan(replace(request, options=options)))
+
+
+def tells_errors(name: str) -> bool:
+    """Tell whether a method can be asked how uncertain it is, with weights that know."""
+    return bool(getattr(importlib.import_module(METHODS[name]), "TELLS_ERRORS", False))
 
 
 def _options(

@@ -6,6 +6,7 @@ modifies its arguments. `map_images` takes the same functions to DataArrays, laz
 
 from __future__ import annotations
 
+from tamrf_xr.metrics.intervals import laplace_crps, share_within
 from tamrf_xr.metrics.lazy import map_images
 from tamrf_xr.metrics.naturalness import (
     SupportVectors,
@@ -34,6 +35,7 @@ __all__ = [
     "find_brisque_model",
     "frequency_profiles",
     "frequency_restoration",
+    "laplace_crps",
     "local_density",
     "map_images",
     "natural_scene_features",
@@ -41,4 +43,5 @@ __all__ = [
     "read_brisque_model",
     "rmse",
     "sam",
+    "share_within",
 ]

@@ -139,7 +139,9 @@ class Job:
 
     def on(self, cube: xr.DataTree, queries: pd.DatetimeIndex) -> Job:
         """Return the same job on other acquisitions of the sensors and bands it was planned on."""
-        return Job.of(cube, self.spec, queries, timing=self.timing, tile=self.tile)
+        return Job.of(
+            cube, self.spec, queries, timing=self.timing, tile=self.tile, layers=self.layers
+        )
 
     @property
     def fine(self) -> Grid:
