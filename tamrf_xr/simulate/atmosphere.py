@@ -11,6 +11,8 @@ from scipy.special import betaincinv, ndtr, ndtri
 
 from tamrf_xr.sensors import SENSORS
 from tamrf_xr.simulate import spectra
+from tamrf_xr.simulate.aerosol import MOST_AEROSOL, Veil, draw_aerosol
+from tamrf_xr.simulate.biomes import Biome, biome_of
 from tamrf_xr.simulate.config import SceneConfig
 from tamrf_xr.simulate.departures import steadiness
 from tamrf_xr.simulate.fields import Field, broad, fractal, stream
@@ -27,9 +29,6 @@ PIXEL = 10.0
 @dataclass(frozen=True, slots=True)
 class CloudKind:
     """A kind of cloud."""
-
-    weight: float
-    """How common it is, relative."""
 
     longest_px: float
     """Size of its widest structures, in 10 m pixels."""
@@ -51,11 +50,12 @@ class CloudKind:
 
 
 KINDS = (
-    CloudKind(0.12, 35, 3.8, 6.0, (600, 1500), 7.0, 0.4),  # fair weather cumulus
-    CloudKind(0.30, 60, 4.0, 5.0, (700, 1600), 9.0, 0.7),  # cumulus
-    CloudKind(0.30, 180, 3.6, 4.0, (900, 2400), 12.0),  # stratocumulus
-    CloudKind(0.25, 500, 3.6, 2.2, (2000, 5000), 28.0),  # altostratus
+    CloudKind(35, 3.8, 6.0, (600, 1500), 7.0, 0.4),  # fair weather cumulus
+    CloudKind(60, 4.0, 5.0, (700, 1600), 9.0, 0.7),  # cumulus
+    CloudKind(180, 3.6, 4.0, (900, 2400), 12.0),  # stratocumulus
+    CloudKind(500, 3.6, 2.2, (2000, 5000), 28.0),  # altostratus
 )
+"""How common each is: `tamrf_xr.simulate.biomes.Biome.clouds`."""
 
 CIRRUS_ODDS = 0.45
 """Fraction of the dates with thin cirrus, relative to cloudiness."""
@@ -101,10 +101,15 @@ class Sky:
     sunshine: float
     """The sun's power, 1 at midsummer."""
 
+    aerosol: Veil | None = None
+    """Dust or smoke, where there is any."""
+
     @property
     def spoils(self) -> NDArray[np.bool_]:
         """Where the ground is not seen as it is: errors exceed those of a clear date."""
         veiled = (self.cirrus > 0.04) | (np.abs(self.haze) > 0.03)
+        if self.aerosol is not None:
+            veiled |= self.aerosol.amount > MOST_AEROSOL
         return (self.opacity > 0.03) | (self.shade > 0.10) | veiled
 
 
@@ -127,8 +132,9 @@ def draw_sky(config: SceneConfig, sensor: str, day: int, shape: tuple[int, int])
     Sky
         The sky.
     """
-    cover = _draw_cover(config.seed, day, config.cloudiness)
-    kind = _draw_kind(stream(config.seed, "cloud kind", day), cover)
+    biome = biome_of(config.biome)
+    cover = _draw_cover(config.seed, day, _cloudiness(config, biome, day))
+    kind = _draw_kind(stream(config.seed, "cloud kind", day), cover, biome.clouds)
     rng = stream(config.seed, "sky " + sensor, day)
     # The field is periodic and wider than the scene: shadows come in from clouds outside it.
     domain = fft.next_fast_len(max(shape) + 250, real=True)
@@ -150,7 +156,17 @@ def draw_sky(config: SceneConfig, sensor: str, day: int, shape: tuple[int, int])
         haze_fall=rng.uniform(*HAZE_FALL),
         top_kelvin=kind.colder * rng.uniform(0.6, 1.4),
         sunshine=float(np.cos(zenith) / np.cos(sun(172)[0])),
+        aerosol=draw_aerosol(config.seed, day, shape, biome.aerosol),
     )
+
+
+def _cloudiness(config: SceneConfig, biome: Biome, day: int) -> float:
+    """Return the mean cover of a day's season."""
+    if not biome.cloud_season or config.cloudiness in {0, 1}:
+        return config.cloudiness
+    climate = biome.climate
+    season = float(climate.rainy(day)) - climate.rainy_share
+    return float(np.clip(config.cloudiness + biome.cloud_season * season, 0.02, 0.97))
 
 
 def _draw_cover(seed: int, day: int, cloudiness: float) -> float:
@@ -165,8 +181,8 @@ def _draw_cover(seed: int, day: int, cloudiness: float) -> float:
     return float(np.clip(cover, 0, 1))
 
 
-def _draw_kind(rng: np.random.Generator, cover: float) -> CloudKind:
-    weights = np.array([kind.weight * (cover <= kind.most) for kind in KINDS])
+def _draw_kind(rng: np.random.Generator, cover: float, common: tuple[float, ...]) -> CloudKind:
+    weights = np.array([w * (cover <= kind.most) for w, kind in zip(common, KINDS, strict=True)])
     return KINDS[rng.choice(len(KINDS), p=weights / weights.sum())]
 
 
@@ -209,10 +225,13 @@ def through(sky: Sky, ground: Field, sensor: str) -> Field:
         Shape of `ground`.
     """
     seen = ground.copy()
-    for image, *colours in zip(seen, *_colours(sky, sensor), strict=False):
+    wavelengths = spectra.WAVELENGTHS[spectra.columns(sensor)]
+    for image, wavelength, *colours in zip(seen, wavelengths, *_colours(sky, sensor), strict=False):
         skylight, fade, icy, white = colours
         image *= 1 - sky.shade * (1 - skylight)
         image += sky.haze * fade * (1 - 2 * image)
+        if sky.aerosol is not None:
+            sky.aerosol.lay(image, wavelength)
         if sky.cirrus.any():
             image += sky.cirrus * (np.float32(0.45) * icy - np.float32(0.7) * image)
         image += sky.opacity * (sky.brightness * white - image)
