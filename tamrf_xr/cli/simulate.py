@@ -66,6 +66,6 @@ def _biomes(words: list[str]) -> str | dict[str, float]:
             weights[name] = float(text) if equals else 1.0
         except ValueError as error:
             raise OptionError(
-                f"--biome {word!r:.60}: {text!r:.40} is no weight; write NAME=WEIGHT, such as rice=2"
+                f"--biome {word!r:.60}: {text!r:.40} is no weight; write NAME=WEIGHT, as rice=2"
             ) from error
     return weights

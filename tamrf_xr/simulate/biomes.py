@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tamrf_xr.errors import OptionError
 from tamrf_xr.simulate import landcover
+from tamrf_xr.simulate.climate import TEMPERATE as MILD
 from tamrf_xr.simulate.climate import Climate
 from tamrf_xr.simulate.landcover import Crop
 
@@ -54,6 +55,10 @@ class Relief:
     """Whether hills cast shadows."""
 
 
+HILLS = Relief()
+"""Those of temperate fields."""
+
+
 @dataclass(frozen=True, slots=True)
 class SnowLine:
     """Height above which snow lies, in metres above the mean of the scene."""
@@ -81,7 +86,7 @@ class Biome:
     cloudiness: tuple[float, float]
     """Range of the mean cover that `draw_config` draws from."""
 
-    climate: Climate = Climate()
+    climate: Climate = MILD
     """Temperatures, rain, snow."""
 
     materials: tuple[str, ...] = ()
@@ -105,7 +110,7 @@ class Biome:
     aerosol: Aerosol | None = None
     """Dust or smoke."""
 
-    relief: Relief = Relief()
+    relief: Relief = HILLS
     """Shape of the ground."""
 
     snow_line: SnowLine | None = None
@@ -246,7 +251,7 @@ def biome_of(name: str) -> Biome:
     >>> biome_of("rice").latitudes
     (8.0, 26.0)
     """
-    if isinstance(name, str) and name in BIOMES:
+    if name in BIOMES:
         return BIOMES[name]
     raise OptionError(f"there is no biome {name!r:.40}; there are: {', '.join(BIOMES)}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -52,7 +53,7 @@ class Event:
             raise OptionError(
                 f"radius_m of {self.kind} is {self.radius_m}: expected 5 to 100000 metres"
             )
-        if not (isinstance(self.day, int) and 0 <= self.day < 36_600):
+        if self.day not in range(36_600):
             raise OptionError(f"day of {self.kind} is {self.day!r:.40}: expected a number of days")
 
 
@@ -154,7 +155,27 @@ class Extent:
     """Part of each pixel of the window that is changed, 0..1."""
 
 
-def extent(seed: int, number: int, event: Event, count: int, margin: int) -> Extent | None:
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A scene within what is simulated, in 10 m pixels."""
+
+    count: int
+    """Along the edge of what is simulated."""
+
+    margin: int = 0
+    """Between that edge and the scene's."""
+
+    size: int = 0
+    """Along the edge of the scene; 0: all but the margins."""
+
+    @property
+    def inner(self) -> slice:
+        """Rows, or columns, of the scene."""
+        size = self.size or self.count - 2 * self.margin
+        return slice(self.margin, self.margin + size)
+
+
+def extent(seed: int, number: int, event: Event, frame: Frame) -> Extent | None:
     """Draw the outline of an event.
 
     Parameters
@@ -165,10 +186,8 @@ def extent(seed: int, number: int, event: Event, count: int, margin: int) -> Ext
         Of the event in the scene.
     event
         The change.
-    count
-        10 m pixels along the edge of what is simulated.
-    margin
-        Of these, round the scene.
+    frame
+        Where the scene lies in what is simulated.
 
     Returns
     -------
@@ -176,15 +195,17 @@ def extent(seed: int, number: int, event: Event, count: int, margin: int) -> Ext
         Where it lies; None where nothing of it is within what is simulated.
     """
     row, rng = AFTERMATHS[event.kind], stream(seed, "extent", number)
-    radius, edge = event.radius_m / 10, count - 2 * margin
-    middle = margin + edge * event.south, margin + edge * event.east
+    radius, edge = event.radius_m / 10, frame.inner.stop - frame.inner.start
+    middle = frame.margin + edge * event.south, frame.margin + edge * event.east
     reach = radius * (1.5 + 1.5 * row.reach) + 2
-    window = tuple(slice(max(0, int(at - reach)), min(count, int(at + reach) + 1)) for at in middle)
-    shape = tuple(part.stop - part.start for part in window)
-    y, x = (
-        np.arange(part.start, part.stop) + 0.5 - at for part, at in zip(window, middle, strict=True)
+    window = tuple(
+        slice(max(0, int(at - reach)), min(frame.count, int(at + reach) + 1)) for at in middle
     )
-    inside = _inside(rng, row, (y[:, None] / radius, x / radius), radius, (shape[0], shape[1]))
+    y, x = (
+        (np.arange(part.start, part.stop) + 0.5 - at) / radius
+        for part, at in zip(window, middle, strict=True)
+    )
+    inside = _inside(rng, row, (y[:, None], x[None]), wobble_px=1.2 * radius)
     share = np.asarray(np.clip(0.5 + inside * radius, 0, 1), np.float32)
     if not share.any():
         return None
@@ -192,11 +213,7 @@ def extent(seed: int, number: int, event: Event, count: int, margin: int) -> Ext
 
 
 def _inside(
-    rng: np.random.Generator,
-    row: Aftermath,
-    at: tuple[NDArray[np.float64], NDArray[np.float64]],
-    radius: float,
-    shape: tuple[int, int],
+    rng: np.random.Generator, row: Aftermath, at: tuple[Any, Any], *, wobble_px: float
 ) -> NDArray[np.float64]:
     """Return how deep pixels lie inside, relative to the radius: negative outside."""
     y, x = at
@@ -205,7 +222,7 @@ def _inside(
     across = (y * np.cos(turn) - x * np.sin(turn)) / longer
     if row.angular:
         return np.asarray(0.89 - np.maximum(np.abs(along), np.abs(across)))
-    wobble = fractal(rng, shape, slope=3.0, longest=max(4.0, 1.2 * radius))
+    wobble = fractal(rng, (y.size, x.size), slope=3.0, longest=max(4.0, wobble_px))
     return np.asarray(1 - np.hypot(along, across) + row.reach * wobble)
 
 
@@ -247,17 +264,15 @@ def draw_events(
     return tuple(sorted(events, key=lambda event: event.day))
 
 
-def truth_of(
-    extents: Sequence[Extent], count: int, margin: int, size: int, year: int
-) -> xr.Dataset:
+def truth_of(extents: Sequence[Extent], frame: Frame, year: int) -> xr.Dataset:
     """Tell what changed, where and when, on the 10 m grid of a scene, without its coordinates.
 
     Parameters
     ----------
     extents
         Of every event.
-    count, margin, size
-        10 m pixels of what is simulated, round the scene, and of the scene.
+    frame
+        Where the scene lies in what is simulated.
     year
         First of the series.
 
@@ -266,11 +281,10 @@ def truth_of(
     xarray.Dataset
         As `tamrf_xr.simulate.Simulation.changes` says.
     """
-    share = np.zeros((len(extents), count, count), np.float32)
-    for own, one in zip(share, extents, strict=True):
+    whole = np.zeros((len(extents), frame.count, frame.count), np.float32)
+    for own, one in zip(whole, extents, strict=True):
         own[one.window] = one.share
-    inner = slice(margin, margin + size)
-    share = share[:, inner, inner]
+    share = whole[:, frame.inner, frame.inner]
     start = pd.Timestamp(year, 1, 1)
     days = np.array([one.event.day for one in extents], int)
     dates = np.array(start + pd.to_timedelta(days, unit="D"), "datetime64[ns]").reshape(-1)

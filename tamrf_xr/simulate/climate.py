@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +53,7 @@ class Climate:
     water_kelvin: tuple[float, float] | None = None
     """Mean and half the yearly range of open water, in K; None: by latitude."""
 
-    def rainy(self, day: float | Series) -> Series:
+    def rainy(self, day: Any) -> Series:
         """Return how deep in a rain season days lie: 1 in the middle of one, 0 far from any."""
         depth = np.zeros_like(np.asarray(day, float))
         for middle, length in self.rains:
@@ -64,3 +65,7 @@ class Climate:
     def rainy_share(self) -> float:
         """Mean of `rainy` over a year."""
         return float(self.rainy(np.arange(365.0)).mean())
+
+
+TEMPERATE = Climate()
+"""That of temperate fields."""

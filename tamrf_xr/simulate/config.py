@@ -117,14 +117,7 @@ class SceneConfig:
 
     def __post_init__(self) -> None:
         """Check what would fail far from here, or give nonsense."""
-        home = biome_of(self.biome).climate.home
-        if self.top == 0:
-            top = (
-                4_830_000.0
-                if self.biome == TEMPERATE
-                else 60.0 * round(home * METRES_PER_DEGREE / 60)
-            )
-            object.__setattr__(self, "top", top)
+        object.__setattr__(self, "top", self.top or _home(self.biome))
         if self.size_px > LARGEST_PX:
             raise OptionError(f"size_px is {self.size_px!r:.40}: expected at most {LARGEST_PX}")
         if self.size_px < 30 or self.size_px % 3:
@@ -142,11 +135,7 @@ class SceneConfig:
             raise OptionError(f"years is {self.years}: expected at most 100")
         if not 1900 <= self.year <= 2200:
             raise OptionError(f"year is {self.year}: expected one from 1900 to 2200")
-        if not 0.3 <= self.latitude <= 66:
-            raise OptionError(
-                f"top is {self.top:.0f} m, at {self.latitude:.0f} degrees north: expected 0.3 to "
-                "66 (33 thousand to 7.3 million m), where the sun is up at the overpass all year"
-            )
+        _check_latitude(self)
 
     @property
     def latitude(self) -> float:
@@ -157,6 +146,21 @@ class SceneConfig:
     def days(self) -> int:
         """Length of the series."""
         return (datetime.date(self.year + self.years, 1, 1) - datetime.date(self.year, 1, 1)).days
+
+
+def _home(biome: str) -> float:
+    """Return the northing where a biome is at home, in metres."""
+    if biome == TEMPERATE:
+        return 4_830_000.0
+    return 60.0 * round(biome_of(biome).climate.home * METRES_PER_DEGREE / 60)
+
+
+def _check_latitude(config: SceneConfig) -> None:
+    if not 0.3 <= config.latitude <= 66:
+        raise OptionError(
+            f"top is {config.top:.0f} m, at {config.latitude:.0f} degrees north: expected 0.3 to "
+            "66 (33 thousand to 7.3 million m), where the sun is up at the overpass all year"
+        )
 
 
 LARGEST_PX = 12_000

@@ -37,6 +37,7 @@ class Character:
 
 
 def draw_character(rng: np.random.Generator) -> Character:
+    """Draw what makes a region unlike another."""
     return Character(
         fields=float(np.clip(rng.lognormal(0, 0.35), 0.5, 2.2)),
         dampness=rng.normal(-0.6, 0.4),
@@ -68,6 +69,7 @@ def blocks(rng: np.random.Generator, canvas: Canvas, character: Character) -> Ce
 def farmland(
     rng: np.random.Generator, canvas: Canvas, blocks: Cells, character: Character
 ) -> list[Layer]:
+    """Paint ploughed fields and grassland."""
     keys = strips(rng, canvas, blocks, character.fields)
     parcels, number = np.unique(keys, return_inverse=True)
     # Grassland comes in stretches, along valleys; the rest is ploughed.
@@ -101,6 +103,7 @@ def strips(
 
 
 def woods(rng: np.random.Generator, canvas: Canvas, character: Character) -> list[Layer]:
+    """Paint stands of trees where a noise is highest."""
     height = canvas.noise(rng, slope=3.6, longest_m=1300)
     where = height > np.quantile(height, 1 - character.woods)
     stands = cells(rng, canvas, 170.0, where=where)
@@ -109,6 +112,7 @@ def woods(rng: np.random.Generator, canvas: Canvas, character: Character) -> lis
 
 
 def waters(rng: np.random.Generator, canvas: Canvas) -> list[Layer]:
+    """Paint lakes, and mostly a river."""
     layers = []
     wobble = canvas.noise(rng, slope=3.2, longest_m=300) * np.float32(0.22)
     count = rng.poisson(2.2 * (canvas.edge / 3300) ** 2)
@@ -122,6 +126,7 @@ def waters(rng: np.random.Generator, canvas: Canvas) -> list[Layer]:
 
 
 def river(rng: np.random.Generator, canvas: Canvas) -> list[Layer]:
+    """Paint a winding river with its banks."""
     line = winding(rng, canvas, swing_m=260, longest_m=2200)
     bed = rng.uniform(9, 26) * (1 + 0.2 * along(rng, line, canvas, 250))
     bank = bed + 16 + 14 * along(rng, line, canvas, 180)
@@ -142,6 +147,7 @@ def along(rng: np.random.Generator, line: Line, canvas: Canvas, longest_m: float
 
 
 def settlements(rng: np.random.Generator, canvas: Canvas, character: Character) -> list[Layer]:
+    """Paint towns and farms: houses, gardens, works, streets, a pit."""
     share = character.towns * (canvas.edge / 3300) ** 2
     towns, farms = 1 + rng.poisson(0.9 * share), rng.poisson(7 * share)
     centres = rng.uniform(0, canvas.edge, (towns + farms, 2))
@@ -172,6 +178,7 @@ def _pit(rng: np.random.Generator, canvas: Canvas, wobble: Metres) -> Layer:
 
 
 def roads(rng: np.random.Generator, canvas: Canvas, blocks: Cells) -> list[Layer]:
+    """Paint what runs along borders of blocks, and a main road."""
     number, count = blocks.pairs()
     kind = rng.choice(4, size=count, p=[0.3, 0.2, 0.3, 0.2])[number]
     main = winding(rng, canvas, swing_m=120, longest_m=4000)

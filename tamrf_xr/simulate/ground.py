@@ -23,11 +23,11 @@ from tamrf_xr.sensors import SENSORS
 from tamrf_xr.simulate import spectra
 from tamrf_xr.simulate.biomes import TEMPERATE, biome_of
 from tamrf_xr.simulate.brdf import anisotropy
-from tamrf_xr.simulate.changes import Event, Extent, extent
+from tamrf_xr.simulate.changes import Extent
 from tamrf_xr.simulate.fields import Field, stream
 from tamrf_xr.simulate.landscape import Landscape, draw_landscape
 from tamrf_xr.simulate.orbits import View, nadir
-from tamrf_xr.simulate.overlays import Day, Overlay, draw_overlays
+from tamrf_xr.simulate.overlays import Day, Overlay, draw_overlays, scar_of
 from tamrf_xr.simulate.palette import Palette, palette_of
 from tamrf_xr.simulate.phenology import Phenology, draw_phenology
 from tamrf_xr.simulate.weather import LATITUDE, Weather, draw_weather, sun
@@ -96,9 +96,6 @@ class Ground:
 
     overlays: tuple[Overlay, ...] = ()
     """What lies on it, from the lowest."""
-
-    scars: tuple[Extent, ...] = ()
-    """Where sudden changes lie."""
 
     def image(
         self,
@@ -273,8 +270,7 @@ def draw_ground(
     years: int = 1,
     latitude: float = LATITUDE,
     biome: str = TEMPERATE,
-    events: Sequence[Event] = (),
-    margin: int = 0,
+    scars: Sequence[Extent] = (),
 ) -> Ground:
     """Draw the ground of a scene.
 
@@ -290,10 +286,8 @@ def draw_ground(
         Degrees north.
     biome
         Kind of land: a key of `tamrf_xr.simulate.biomes.BIOMES`.
-    events
-        Sudden changes.
-    margin
-        10 m pixels round the scene, which places of events leave out.
+    scars
+        Where sudden changes lie.
 
     Returns
     -------
@@ -308,8 +302,6 @@ def draw_ground(
     row = biome_of(biome)
     land = draw_landscape(seed, count, biome=row, latitude=latitude)
     weather = draw_weather(seed, days=366 * years, latitude=latitude, climate=row.climate)
-    drawn = (extent(seed, number, one, count, margin) for number, one in enumerate(events))
-    scars = tuple(one for one in drawn if one is not None)
     palette = palette_of(row, [one.event.kind for one in scars])
     rng = stream(seed, "colours")
     return Ground(
@@ -326,8 +318,10 @@ def draw_ground(
         gains=_draw_gains(rng, land, palette),
         tilts=_draw_tilts(rng, land.covers.size),
         rough=_draw_roughness(rng, land),
-        overlays=draw_overlays(seed, row, land, scars, palette.names),
-        scars=scars,
+        overlays=(
+            *(scar_of(one, palette.names) for one in scars),
+            *draw_overlays(seed, row, land, palette.names),
+        ),
     )
 
 

@@ -120,7 +120,7 @@ def draw_landscape(
         grain=soften(fractal(rng, shape, slope=1.2, longest=6), SOFTNESS),
         height=height,
         slope=slope,
-        shadows=_terrain(seed, canvas, biome.relief, around, painted),
+        shadows=_terrain(seed, canvas, around, painted) if biome.relief.shadows else None,
         shore_m=None if painted.shore_m is None else _means(painted.shore_m),
     )
 
@@ -147,12 +147,8 @@ def _relief(
     return (height - height.mean()) * scale, np.stack([-down, right]) * scale, around * scale
 
 
-def _terrain(
-    seed: int, canvas: Canvas, relief: Relief, around: Field, painted: Painting
-) -> Terrain | None:
+def _terrain(seed: int, canvas: Canvas, around: Field, painted: Painting) -> Terrain:
     """Return what throws shadows: houses where any are tall, else hills."""
-    if not relief.shadows:
-        return None
     if any(layer.tall for layer in painted.layers):
         above = heights(stream(seed, "heights"), canvas, painted.layers)
         return Terrain(_blocks(above).max(axis=(1, 3)), 1)

@@ -188,7 +188,7 @@ class HighSnow:
 
 
 def draw_overlays(
-    seed: int, biome: Biome, land: Landscape, scars: Sequence[Extent], names: Sequence[str]
+    seed: int, biome: Biome, land: Landscape, names: Sequence[str]
 ) -> tuple[Overlay, ...]:
     """Draw what lies on a land.
 
@@ -200,17 +200,15 @@ def draw_overlays(
         Its snow line and its tides.
     land
         The land.
-    scars
-        Where sudden changes lie.
     names
         Of the materials of the scene.
 
     Returns
     -------
     tuple of Overlay
-        From the lowest: scars, the sea, snow.
+        From the lowest: the sea, snow.
     """
-    laid: list[Overlay] = [_scar(one, names) for one in scars]
+    laid: list[Overlay] = []
     if land.shore_m is not None:
         rng = stream(seed, "sea")
         waters = (_shares(names, {"sea": 1.0}), _shares(names, {"turbid": 1.0}))
@@ -228,10 +226,11 @@ def draw_overlays(
     return tuple(laid)
 
 
-def _scar(one: Extent, names: Sequence[str]) -> Scar:
+def scar_of(one: Extent, names: Sequence[str]) -> Scar:
+    """Return what a change leaves, of materials in the order of `names`."""
     row = AFTERMATHS[one.event.kind]
-    mixtures = (_shares(names, part) for part in (row.first, row.later))
-    return Scar(one.event, one.window, one.share, *mixtures, row.rough)
+    first, later = _shares(names, row.first), _shares(names, row.later)
+    return Scar(one.event, one.window, one.share, first, later, row.rough)
 
 
 def _shaded_m(land: Landscape) -> Field:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from tamrf_xr.simulate.biomes import TEMPERATE, Biome, biome_of
+from tamrf_xr.simulate.climate import YEAR
 from tamrf_xr.simulate.fields import stream
 from tamrf_xr.simulate.landcover import (
     ARABLE,
@@ -22,8 +23,9 @@ from tamrf_xr.simulate.landcover import (
     SAME_AGAIN,
     Crop,
 )
-from tamrf_xr.simulate.landscape import COVER_NAMES, Landscape
-from tamrf_xr.simulate.weather import LATITUDE, YEAR, Weather
+from tamrf_xr.simulate.landscape import Landscape
+from tamrf_xr.simulate.layers import COVER_NAMES
+from tamrf_xr.simulate.weather import LATITUDE, Weather
 
 Values = NDArray[np.float64]
 

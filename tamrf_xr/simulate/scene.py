@@ -23,7 +23,7 @@ from tamrf_xr.machine import usable_cores
 from tamrf_xr.replaceable import check_store
 from tamrf_xr.sensors import FINE_GSD, SENSORS, SENTINEL2
 from tamrf_xr.simulate.atmosphere import Sky, draw_sky, through
-from tamrf_xr.simulate.changes import truth_of
+from tamrf_xr.simulate.changes import Extent, Frame, extent, truth_of
 from tamrf_xr.simulate.config import SceneConfig
 from tamrf_xr.simulate.departures import add_patches, of_parcels
 from tamrf_xr.simulate.fields import Field, stream
@@ -61,6 +61,9 @@ class Simulation:
     ground: Ground
     """What is simulated, with its margin."""
 
+    scars: tuple[Extent, ...] = ()
+    """Where sudden changes lie."""
+
     @property
     def changes(self) -> xr.Dataset:
         """Sudden changes: what, where, and from which day on.
@@ -70,8 +73,7 @@ class Simulation:
         event that changed half of the pixel or more: the first day that shows it, NaT where there
         is none; and its number in ``kind.attrs["flag_meanings"]``, 0 where there is none.
         """
-        count = self.ground.land.shape[0]
-        told = truth_of(self.ground.scars, count, MARGIN, self.config.size_px, self.config.year)
+        told = truth_of(self.scars, _frame(self.config), self.config.year)
         space = self.cube[SENTINEL2.name].to_dataset()
         return told.assign_coords({name: space[name] for name in ("y", "x", "spatial_ref")})
 
@@ -133,15 +135,14 @@ def simulate(config: SceneConfig) -> Simulation:
     >>> scene.truth("2022-07-14")["landsat"]["surface_temperature"].shape
     (1, 30, 30)
     """
-    count = -(-(config.size_px + 2 * MARGIN) // MULTIPLE) * MULTIPLE
+    scars = _extents(config)
     ground = draw_ground(
         config.seed,
-        count,
+        _frame(config).count,
         years=config.years,
         latitude=config.latitude,
         biome=config.biome,
-        events=config.events,
-        margin=MARGIN,
+        scars=scars,
     )
     groups, clear = {}, {}
     for sensor in SENSORS:
@@ -149,7 +150,7 @@ def simulate(config: SceneConfig) -> Simulation:
     cube = build_cube(
         groups, title="Simulated Landsat and Sentinel-2 scene", history=_history(config)
     )
-    return Simulation(config, cube, clear, ground)
+    return Simulation(config, cube, clear, ground, scars)
 
 
 def write_scene(
@@ -192,6 +193,16 @@ def write_scene(
     save_cube(scene.cube, out_zarr, overwrite=overwrite)
     if truth_zarr is not None:
         save_cube(scene.truth(dates), truth_zarr, overwrite=overwrite)
+
+
+def _frame(config: SceneConfig) -> Frame:
+    count = -(-(config.size_px + 2 * MARGIN) // MULTIPLE) * MULTIPLE
+    return Frame(count, MARGIN, config.size_px)
+
+
+def _extents(config: SceneConfig) -> tuple[Extent, ...]:
+    drawn = (extent(config.seed, n, one, _frame(config)) for n, one in enumerate(config.events))
+    return tuple(one for one in drawn if one is not None)
 
 
 def _check_years(dates: pd.DatetimeIndex, config: SceneConfig) -> None:

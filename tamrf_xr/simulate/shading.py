@@ -43,11 +43,11 @@ class Terrain:
 
         Examples
         --------
-        >>> wall = np.zeros((9, 9), np.float32)
-        >>> wall[:, 6] = 50.0
+        >>> wall = np.zeros((300, 300), np.float32)
+        >>> wall[:, 6] = 20.0
         >>> from_east = Terrain(wall, 1).shadow(np.radians(60), np.radians(90), (9, 9))
-        >>> from_east[4, 3:8].round().tolist()
-        [1.0, 1.0, 1.0, 0.0, 0.0]
+        >>> from_east[4].round().tolist()
+        [0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0]
         """
         horizon = np.full(self.height.shape, -np.inf, np.float32)
         for cells in _DISTANCES:

@@ -6,11 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tamrf_xr.simulate.climate import YEAR, Climate, Series
+from tamrf_xr.simulate.climate import TEMPERATE, YEAR, Climate, Series
 from tamrf_xr.simulate.fields import stream
-
-TEMPERATE = Climate()
-"""The climate, where none is told."""
 
 LATITUDE = TEMPERATE.home
 """Degrees north, where none is told."""
@@ -114,7 +111,8 @@ def draw_weather(
     swing = (warmest + more * summer) * (1.25 - 0.5 * moisture) * rng.uniform(0.8, 1.2, day.size)
     calm = np.clip(1 + 0.15 * _memory(rng, day.size, 0.3), 0.6, 1.4)
     series = (air, swing, calm, moisture, snow, _greening(moisture))
-    return Weather(latitude, *(part[SPIN_UP:] for part in series), climate=climate)
+    air, swing, calm, moisture, snow, greening = (part[SPIN_UP:] for part in series)
+    return Weather(latitude, air, swing, calm, moisture, snow, greening, climate)
 
 
 def _greening(moisture: Series) -> Series:
