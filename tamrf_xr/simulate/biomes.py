@@ -124,7 +124,7 @@ class Biome:
 
 
 _DRY_SWING = (7.0, 1.5)
-_MONSOON = ((222.0, 110.0),)
+_MONSOON = ((216.0, 165.0),)
 
 BIOMES: dict[str, Biome] = {
     biome.name: biome
@@ -145,13 +145,13 @@ BIOMES: dict[str, Biome] = {
         Biome(
             "savanna", "savanna", (3.0, 15.0), (0.3, 0.6),
             Climate(
-                9.0, 298.5, 0.3, (1.0, 3.0), 1.4, (5.5, 0.0), (1.5, 0.0), _MONSOON, 1.5,
+                9.0, 298.5, 0.3, (1.0, 3.0), 1.4, (5.5, 0.0), (2.3, 0.0), _MONSOON, 2.4,
                 (7.0, 0.0), water_kelvin=(299.0, 2.0),
             ),
             ("scrub", "rainforest", "char"), "red_soil", landcover.RAINFED, 0.0,
             cloud_season=0.45, clouds=(0.30, 0.40, 0.15, 0.15),
             aerosol=Aerosol(0.35, 0.030, (0.9, 1.8), (20.0, 150.0)),
-            events=(("fire", 2.5), ("building", 0.2)),
+            events=(("fire", 4.0), ("building", 0.2)),
         ),
         Biome(
             "tropical", "tropical", (0.5, 8.0), (0.62, 0.85),
@@ -159,10 +159,10 @@ BIOMES: dict[str, Biome] = {
                 4.0, 299.2, 0.2, (0.3, 1.2), 1.0, (4.0, 0.0), (0.6, 0.0),
                 ((110.0, 110.0), (300.0, 100.0)), 0.7, (9.0, 0.0), water_kelvin=(300.0, 1.0),
             ),
-            ("rainforest", "char"), "red_soil", landcover.RAINFED, 0.0,
+            ("rainforest", "char", "turbid"), "red_soil", landcover.RAINFED, 0.0,
             cloud_season=0.15, clouds=(0.35, 0.40, 0.15, 0.10),
             aerosol=Aerosol(0.2, 0.030, (1.0, 1.8), (230.0, 100.0)),
-            events=(("clearing", 2.5), ("fire", 0.3), ("flood", 0.3)),
+            events=(("clearing", 3.5), ("fire", 0.3), ("flood", 0.3)),
         ),
         Biome(
             "rice", "rice", (8.0, 26.0), (0.4, 0.7),
@@ -170,7 +170,7 @@ BIOMES: dict[str, Biome] = {
                 16.0, 298.5, 0.45, (2.0, 5.0), 1.6, (4.0, 0.0), (1.3, 0.0), ((225.0, 130.0),), 1.2,
                 (8.0, 0.0), water_kelvin=(298.0, 4.0),
             ),
-            ("paddy", "rainforest"), "brown_soil", landcover.RICE, 0.0,
+            ("paddy", "rainforest", "turbid"), "brown_soil", landcover.RICE, 0.0,
             cloud_season=0.3, clouds=(0.3, 0.35, 0.2, 0.15),
             aerosol=Aerosol(0.3, 0.030, (0.9, 1.7), (60.0, 160.0)),
             relief=Relief((0.006, 0.5), 0.02),
@@ -181,14 +181,14 @@ BIOMES: dict[str, Biome] = {
             Climate(44.0, 279.5, 0.45, (8.0, 10.0), dryness=(0.35, 0.1), snow_kept=(0.97, 0.6)),
             ("rock",),
             clouds=(0.15, 0.40, 0.25, 0.20),
-            relief=Relief((0.45, 0.25), 0.8, 330.0, 3.9, shadows=True),
-            snow_line=SnowLine(650.0, -700.0),
+            relief=Relief((0.42, 0.25), 0.8, 420.0, 4.9, shadows=True),
+            snow_line=SnowLine(520.0, -320.0),
             events=(("fire", 0.3), ("landslide", 0.6)),
         ),
         Biome(
             "boreal", "boreal", (58.0, 65.5), (0.4, 0.7),
             Climate(
-                62.0, 275.3, 0.6, (11.5, 14.5), 4.0, (4.0, 2.5), (0.25, 0.1),
+                62.0, 276.0, 0.6, (11.5, 14.5), 4.0, (4.0, 2.5), (0.25, 0.1),
                 snow_kept=(0.985, 0.72), water_kelvin=(279.5, 9.0),
             ),
             ("moss",), "", landcover.NORTHERN, 0.0,

@@ -222,7 +222,7 @@ def _inside(
     across = (y * np.cos(turn) - x * np.sin(turn)) / longer
     if row.angular:
         return np.asarray(0.89 - np.maximum(np.abs(along), np.abs(across)))
-    wobble = fractal(rng, (y.size, x.size), slope=3.0, longest=max(4.0, wobble_px))
+    wobble = fractal(rng, (y.size, x.size), slope=3.8, longest=max(4.0, wobble_px))
     return np.asarray(1 - np.hypot(along, across) + row.reach * wobble)
 
 

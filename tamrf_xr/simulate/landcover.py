@@ -127,15 +127,16 @@ COVERS: dict[str, Cover] = {
         Cover("clearing", "soil", "grass", 0.45, 0.85, grain=0.06, rainfed=True, hay=0.3),
         Cover("plantation", "soil", "rainforest", 0.70, 0.85, 60, 350, grain=0.05, contrast=0.12),
         Cover("village", "tile", "broadleaf", 0.35, 0.45, 60, 350, grain=0.14, contrast=0.25),
+        Cover("muddy river", "turbid", grain=0.02, contrast=0.1),
         Cover("pond", "paddy", grain=0.02, contrast=0.12),
         # Mountains.
         Cover("rock", "rock", grain=0.12, contrast=0.14),
         Cover("scree", "rock", "grass", 0.02, 0.15, 140, 280, grain=0.07, contrast=0.12),
         Cover("alpine grass", "rock", "grass", 0.10, 0.82, 150, 280, grain=0.07, hay=0.7),
         # The north.
-        Cover("pine", "moss", "conifer", 0.55, 0.72, 120, grain=0.11, snow=0.35),
-        Cover("spruce", "litter", "conifer", 0.84, 0.92, 120, grain=0.10, snow=0.22),
-        Cover("birch", "litter", "broadleaf", 0.05, 0.92, 140, 268, grain=0.09, snow=0.45),
+        Cover("pine", "moss", "conifer", 0.55, 0.72, 120, grain=0.11, snow=0.26),
+        Cover("spruce", "litter", "conifer", 0.84, 0.92, 120, grain=0.10, snow=0.14),
+        Cover("birch", "litter", "broadleaf", 0.05, 0.92, 140, 268, grain=0.09, snow=0.40),
         Cover("bog", "moss", "grass", 0.06, 0.45, 150, 265, grain=0.07, contrast=0.12, hay=0.6),
         Cover("felled", "litter", "grass", 0.10, 0.45, 145, 270, grain=0.08, hay=0.5),
         Cover("northern lake", "water", grain=0.01, contrast=0.15, snow=0.95),
@@ -149,8 +150,8 @@ COVERS: dict[str, Cover] = {
         Cover("old lava", "lava", "scrub", 0.03, 0.18, 90, 330, grain=0.12, contrast=0.2),
         Cover("maquis", "soil", "scrub", 0.55, 0.75, 60, 340, drought=0.15, grain=0.12),
         # Cities.
-        Cover("block", "concrete", grain=0.14, contrast=0.28, snow=0.6),
-        Cover("roof", "asphalt", grain=0.08, contrast=0.3, snow=0.7),
+        Cover("block", "concrete", grain=0.10, contrast=0.18, snow=0.6),
+        Cover("roof", "asphalt", grain=0.08, contrast=0.2, snow=0.7),
         Cover("park", "soil", "broadleaf", 0.30, 0.90, 105, 305, grain=0.12, snow=0.5),
     )
 }

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tamrf_xr.simulate import farmland as farms
 from tamrf_xr.simulate.fields import stream
@@ -154,7 +156,7 @@ def tropical(land: Setting) -> Painting:
         Layer(plots.own, tame, opened & land.patches(rng, 0.75, 420)),
         Layer(plots.own, {"plantation": 1}, land.patches(rng, rng.uniform(0, 0.2), 1200)),
         Layer(river.along // 80, {"regrowth": 0.6, "rainforest": 0.4}, river.away_m < bed + 25),
-        _one("river", river.away_m < bed),
+        _one("muddy river", river.away_m < bed),
         *_village(rng, land, 1.5),
         _one("bare", road.away_m < 6),
     ])  # fmt: skip
@@ -177,7 +179,7 @@ def rice(land: Setting) -> Painting:
         Layer(ponds.own, {"pond": 1}, land.spots(rng, rng.uniform(0, 5), (50, 180))),
         Layer(plots.own, {"village": 0.5, "house": 0.2, "regrowth": 0.3}, built),
         Layer(number, {"regrowth": 0.4, "clearing": 0.6}, dike & canal),
-        _one("river", canal & (blocks.border_m < 6)),
+        _one("muddy river", canal & (blocks.border_m < 6)),
         *farms.river(rng, land.canvas),
         _one("street", road.away_m < 5),
     ])  # fmt: skip
@@ -264,25 +266,38 @@ _FLATS = {"mud": "flat", "beach": "beach"}
 def city(land: Setting) -> Painting:
     """Paint a dense city: blocks of high and low houses, avenues, halls, parks, a river."""
     rng = stream(land.seed, "city")
-    districts = land.cut(rng, 600.0)
-    quarters = cells(rng, land.canvas, rng.uniform(90, 170))
-    plots = cells(rng, land.canvas, rng.uniform(24, 42))
-    kind = rng.random(len(quarters.sites))[quarters.own]
-    tall = (rng.random(len(districts.sites)) < 0.35)[districts.own]
-    street = quarters.border_m < rng.uniform(4, 9)
-    avenue = districts.border_m < rng.uniform(10, 20)
+    districts = cells(rng, land.canvas, 700.0)
+    quarters = farms.strips(rng, land.canvas, districts, rng.uniform(0.4, 0.7))
+    plots = cells(rng, land.canvas, rng.uniform(24, 42)).own + 4000 * quarters
+    kind = _of_each(rng, quarters)
+    high = (rng.random(len(districts.sites)) < 0.35)[districts.own]
     homes = {"block": 0.35, "roof": 0.25, "house": 0.2, "garden": 0.12, "yard": 0.08}
     layers = [
-        Layer(plots.own, homes, tall=(4.0, 22.0)),
-        Layer(plots.own, {"block": 0.5, "roof": 0.5}, tall & (kind > 0.4), tall=(20.0, 110.0)),
-        Layer(quarters.own, {"hall": 0.6, "roof": 0.4}, kind < 0.08, tall=(6.0, 14.0)),
-        Layer(quarters.own, {"park": 1}, (kind > 0.08) & (kind < 0.17)),
-        _one("street", street),
-        _one("street", avenue),
+        Layer(plots, homes, tall=(4.0, 22.0)),
+        Layer(plots, {"block": 0.5, "roof": 0.5}, high & (kind > 0.4), tall=(20.0, 110.0)),
+        Layer(plots // 3, {"hall": 0.5, "roof": 0.5}, kind < 0.06, tall=(6.0, 14.0)),
+        Layer(quarters, {"park": 1}, (kind > 0.06) & (kind < 0.14)),
+        _one("street", _borders(quarters, int(rng.integers(2, 4)))),
+        _one("street", districts.border_m < rng.uniform(10, 20)),
     ]
     if rng.random() < 0.5:
         layers += farms.river(rng, land.canvas)
     return Painting(layers)
+
+
+def _of_each(rng: np.random.Generator, keys: NDArray[Any]) -> NDArray[np.float64]:
+    """Draw a number from 0 to 1 for all samples of one key."""
+    parcels, number = np.unique(keys, return_inverse=True)
+    return np.asarray(rng.random(len(parcels))[number].reshape(keys.shape))
+
+
+def _borders(keys: NDArray[Any], width: int) -> Mask:
+    """Return the samples whose key differs from one up to `width` samples further."""
+    found = np.zeros(keys.shape, bool)
+    for axis in (0, 1):
+        for reach in range(1, width + 1):
+            found |= keys != np.roll(keys, reach, axis)
+    return found
 
 
 def volcanic(land: Setting) -> Painting:

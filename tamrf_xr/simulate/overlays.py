@@ -180,7 +180,7 @@ class HighSnow:
     def lay(self, image: Field, day: Day, grain: Field) -> None:
         """Show snow above the line of the day."""
         above = (self.height - np.float32(self.at(day))) / np.float32(45)
-        share = self.lying * expit(above + np.float32(0.8) * grain)
+        share = self.lying * expit(above + np.float32(0.35) * grain)
         seen = day.mixed(self.snow)
         if day.kelvin is not None:
             seen[-1] = np.minimum(seen[-1], np.float32(272.5))
