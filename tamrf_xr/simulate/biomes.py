@@ -191,7 +191,7 @@ BIOMES: dict[str, Biome] = {
                 62.0, 276.0, 0.6, (11.5, 14.5), 4.0, (4.0, 2.5), (0.25, 0.1),
                 snow_kept=(0.985, 0.72), water_kelvin=(279.5, 9.0),
             ),
-            ("moss",), "", landcover.NORTHERN, 0.0,
+            ("moss",), "pale_soil", landcover.NORTHERN, 0.0,
             clouds=(0.10, 0.25, 0.40, 0.25),
             relief=Relief((0.025, 0.6)),
             events=(("felling", 1.5), ("fire", 0.3)),

@@ -146,14 +146,14 @@ def tropical(land: Setting) -> Painting:
     forest, plots = land.cut(rng, 300.0), land.cut(rng, 230.0)
     road = winding(rng, land.canvas, swing_m=120, longest_m=3500)
     reach = 250 + 350 * np.abs(land.canvas.noise(rng, slope=3.2, longest_m=1200))
-    opened = road.away_m < rng.uniform(0.3, 1.8) * reach
+    opened = road.away_m < rng.uniform(0.1, 1.5) * reach
     river = winding(rng, land.canvas, swing_m=380, longest_m=1800)
     bed = rng.uniform(12, 75) * (1 + 0.15 * farms.along(rng, river, land.canvas, 300))
     tame = {"clearing": 0.55, "regrowth": 0.3, ARABLE: 0.15}
     return Painting([
         Layer(forest.own, {"rainforest": 1}),
         Layer(plots.own, {"regrowth": 1}, land.patches(rng, 0.12, 500)),
-        Layer(plots.own, tame, opened & land.patches(rng, 0.75, 420)),
+        Layer(plots.own, tame, opened & land.patches(rng, 0.65, 420)),
         Layer(plots.own, {"plantation": 1}, land.patches(rng, rng.uniform(0, 0.2), 1200)),
         Layer(river.along // 80, {"regrowth": 0.6, "rainforest": 0.4}, river.away_m < bed + 25),
         _one("muddy river", river.away_m < bed),

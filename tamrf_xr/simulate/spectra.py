@@ -46,9 +46,10 @@ _PERCENT_ELSEWHERE: dict[str, tuple[float, ...]] = {
     "rock": (8.8, 10.4, 13.0, 14.6, 16.4, 17.6, 18.2, 18.8, 19.8, 23.5, 21.5),
     "red_soil": (5.6, 7.2, 10.6, 14.6, 18.6, 22.2, 24.5, 25.4, 28.0, 36.3, 28.5),
     "brown_soil": (5.4, 6.8, 9.6, 11.6, 14.2, 16.6, 18.4, 19.6, 22.4, 29.5, 24.5),
+    "pale_soil": (8.2, 10.2, 13.2, 15.6, 18.2, 21.4, 24.5, 26.4, 29.8, 34.5, 25.0),
     "desert_soil": (10.0, 12.4, 17.4, 21.0, 25.2, 27.8, 28.9, 29.7, 30.6, 38.6, 35.4),
     "scrub": (2.4, 3.4, 6.0, 5.6, 5.4, 10.6, 19.5, 22.5, 25.0, 20.0, 11.0),
-    "rainforest": (1.3, 1.9, 4.1, 2.9, 1.9, 6.6, 23.5, 30.0, 33.0, 15.5, 6.2),
+    "rainforest": (1.2, 1.7, 3.6, 2.6, 1.7, 5.8, 20.5, 25.5, 28.0, 12.8, 5.2),
     "moss": (2.4, 3.4, 5.6, 6.4, 7.2, 10.5, 15.5, 18.5, 21.5, 16.5, 9.5),
     "paddy": (4.8, 6.0, 8.6, 9.0, 8.8, 8.4, 6.4, 6.2, 5.2, 2.4, 1.5),
     "sea": (4.6, 3.6, 2.5, 1.5, 1.0, 0.9, 0.7, 0.6, 0.5, 0.2, 0.15),
@@ -64,6 +65,7 @@ _PERCENT_ELSEWHERE: dict[str, tuple[float, ...]] = {
 - sand, stones, desert_soil: quantiles 50, about 4, and between, of Sentinel-2 tile 29RKH;
 - red_soil: medians of a Sentinel-2 L2A image of semi-arid Tanzania (36M, TerraMind's);
 - brown_soil: quantiles of clear bare dates of the series of tile 37MBS, blue to red assumed;
+- pale_soil: fields of 34WFS in April and May, some 15 % darker, blue assumed;
 - scrub: dry dates of 37MBS with half its cover, blue to red assumed;
 - rainforest: near the quantiles 50 to 75 of woods of southern Brazil (22J, TerraMind's);
 - moss, paddy, mud, rock, beach, concrete: assumed, at levels usual for them;
