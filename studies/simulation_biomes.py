@@ -112,7 +112,7 @@ def scenes(size: int, figure: Path) -> dict[str, Any]:
     return {}
 
 
-_CHOSEN: dict[str, tuple[int, tuple[str, str, str]]] = {
+_CHOSEN: dict[str, tuple[int, tuple[str, ...]]] = {
     "temperate": (1, ("01-20", "05-20", "08-10")),
     "desert": (2, ("01-25", "04-20", "10-20")),
     "savanna": (5, ("03-20", "08-20", "12-20")),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tamrf_xr.errors import OptionError
 from tamrf_xr.simulate import landcover
+from tamrf_xr.simulate.changes import Chance
 from tamrf_xr.simulate.climate import TEMPERATE as MILD
 from tamrf_xr.simulate.climate import Climate
 from tamrf_xr.simulate.landcover import Crop
@@ -119,11 +120,13 @@ class Biome:
     tides_m: float = 0.0
     """Half the range of the tide between high and low springs, in metres; 0: no sea."""
 
-    events: tuple[tuple[str, float], ...] = ()
-    """Kinds of sudden change, and how many of each a year `draw_config` draws on 10 km2."""
+    chances: tuple[Chance, ...] = ()
+    """Of sudden changes, which `draw_config` draws."""
 
 
 _DRY_SWING = (7.0, 1.5)
+_DRY, _BURNING, _RAINS = (10.0, 120.0), (240.0, 150.0), (225.0, 160.0)
+_SUMMER, _WINTER = (200.0, 120.0), (20.0, 120.0)
 _MONSOON = ((216.0, 165.0),)
 
 BIOMES: dict[str, Biome] = {
@@ -140,7 +143,7 @@ BIOMES: dict[str, Biome] = {
             clouds=(0.1, 0.15, 0.2, 0.5),
             aerosol=Aerosol(0.30, 0.045, (-0.4, 0.3), (130.0, 260.0)),
             relief=Relief((0.03, 0.6), 0.2, 60.0, 3.9),
-            events=(("building", 0.3), ("flood", 0.2)),
+            chances=(Chance("building", 0.3), Chance("flood", 0.2)),
         ),
         Biome(
             "savanna", "savanna", (3.0, 15.0), (0.3, 0.6),
@@ -151,7 +154,7 @@ BIOMES: dict[str, Biome] = {
             ("scrub", "rainforest", "char"), "red_soil", landcover.RAINFED, 0.0,
             cloud_season=0.45, clouds=(0.30, 0.40, 0.15, 0.15),
             aerosol=Aerosol(0.35, 0.030, (0.9, 1.8), (20.0, 150.0)),
-            events=(("fire", 4.0), ("building", 0.2)),
+            chances=(Chance("fire", 4.0, _DRY), Chance("building", 0.2)),
         ),
         Biome(
             "tropical", "tropical", (0.5, 8.0), (0.62, 0.85),
@@ -162,7 +165,10 @@ BIOMES: dict[str, Biome] = {
             ("rainforest", "char", "turbid"), "red_soil", landcover.RAINFED, 0.0,
             cloud_season=0.15, clouds=(0.35, 0.40, 0.15, 0.10),
             aerosol=Aerosol(0.2, 0.030, (1.0, 1.8), (230.0, 100.0)),
-            events=(("clearing", 3.5), ("fire", 0.3), ("flood", 0.3)),
+            chances=(
+                Chance("clearing", 3.5, _BURNING), Chance("fire", 0.3, _BURNING),
+                Chance("flood", 0.3, _RAINS), Chance("harvest", 0.8),
+            ),
         ),
         Biome(
             "rice", "rice", (8.0, 26.0), (0.4, 0.7),
@@ -174,7 +180,7 @@ BIOMES: dict[str, Biome] = {
             cloud_season=0.3, clouds=(0.3, 0.35, 0.2, 0.15),
             aerosol=Aerosol(0.3, 0.030, (0.9, 1.7), (60.0, 160.0)),
             relief=Relief((0.006, 0.5), 0.02),
-            events=(("flood", 1.5), ("building", 0.8)),
+            chances=(Chance("flood", 1.5, _RAINS), Chance("building", 0.8)),
         ),
         Biome(
             "mountain", "mountain", (30.0, 48.0), (0.3, 0.55),
@@ -183,7 +189,7 @@ BIOMES: dict[str, Biome] = {
             clouds=(0.15, 0.40, 0.25, 0.20),
             relief=Relief((0.42, 0.25), 0.8, 420.0, 4.9, shadows=True),
             snow_line=SnowLine(520.0, -320.0),
-            events=(("fire", 0.3), ("landslide", 0.6)),
+            chances=(Chance("fire", 0.3, _SUMMER), Chance("landslide", 0.6, _SUMMER)),
         ),
         Biome(
             "boreal", "boreal", (58.0, 65.5), (0.4, 0.7),
@@ -194,7 +200,7 @@ BIOMES: dict[str, Biome] = {
             ("moss",), "pale_soil", landcover.NORTHERN, 0.0,
             clouds=(0.10, 0.25, 0.40, 0.25),
             relief=Relief((0.025, 0.6)),
-            events=(("felling", 1.5), ("fire", 0.3)),
+            chances=(Chance("felling", 1.5), Chance("fire", 0.3, _SUMMER)),
         ),
         Biome(
             "coast", "coast", (24.0, 56.0), (0.3, 0.6),
@@ -202,7 +208,9 @@ BIOMES: dict[str, Biome] = {
             ("sea", "turbid", "mud", "beach", "rainforest"),
             relief=Relief((0.012, 0.6), 0.05),
             tides_m=2.4,
-            events=(("flood", 0.8), ("building", 0.5)),
+            chances=(
+                Chance("flood", 0.8, _WINTER), Chance("building", 0.5), Chance("harvest", 0.8),
+            ),
         ),
         Biome(
             "city", "city", (20.0, 56.0), (0.25, 0.6),
@@ -210,7 +218,7 @@ BIOMES: dict[str, Biome] = {
             ("concrete",),
             aerosol=Aerosol(0.25, 0.020, (0.8, 1.6), (30.0, 220.0)),
             relief=Relief((0.01, 0.6), 0.05, shadows=True),
-            events=(("building", 4.0), ("fire", 0.1)),
+            chances=(Chance("building", 4.0), Chance("fire", 0.1, _SUMMER)),
         ),
         Biome(
             "volcanic", "volcanic", (14.0, 40.0), (0.3, 0.6),
@@ -218,7 +226,7 @@ BIOMES: dict[str, Biome] = {
             ("rock", "lava", "char", "scrub"),
             relief=Relief((0.16, 0.4), 0.4, 600.0, 4.4, shadows=True),
             snow_line=SnowLine(900.0, 250.0),
-            events=(("lava", 2.0), ("fire", 0.5)),
+            chances=(Chance("lava", 2.0), Chance("fire", 0.5, _SUMMER)),
         ),
     )
 }  # fmt: skip

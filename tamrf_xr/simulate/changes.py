@@ -76,9 +76,6 @@ class Aftermath:
     radius_m: tuple[float, float]
     """Range of the mean radius that is drawn, in metres."""
 
-    season: tuple[float, float]
-    """Middle (day of the year) and length (days) of when it happens; (183, 365): always."""
-
     angular: bool = False
     """Whether it has straight edges, as what is built or felled has."""
 
@@ -98,39 +95,37 @@ class Aftermath:
 STAYS = 1e6
 
 AFTERMATHS: dict[str, Aftermath] = {
-    # Savannas burn from November to March north of the equator, and green with the rain.
     "fire": Aftermath(
         {"char": 0.85, "litter": 0.15}, {"char": 0.25, "soil_dry": 0.45, "straw": 0.3},
-        60.0, 600.0, (120, 520), (10.0, 120.0), reach=0.55, rough=0.16, hot_kelvin=4.0,
-        cools_days=20.0,
+        60.0, 600.0, (120, 520), reach=0.55, rough=0.16, hot_kelvin=4.0, cools_days=20.0,
     ),
     "clearing": Aftermath(
         {"soil_dry": 0.55, "straw": 0.2, "litter": 0.25}, {"soil_dry": 0.5, "grass": 0.5},
-        150.0, STAYS, (60, 260), (240.0, 150.0), angular=True, rough=0.14,
+        150.0, STAYS, (60, 260), angular=True, rough=0.14,
     ),
     "felling": Aftermath(
         {"litter": 0.75, "soil_dry": 0.25}, {"litter": 0.5, "grass": 0.4, "soil_dry": 0.1},
-        240.0, STAYS, (60, 200), (183.0, 365.0), angular=True, rough=0.12,
+        240.0, STAYS, (60, 200), angular=True, rough=0.12,
     ),
     "harvest": Aftermath(
         {"straw": 0.55, "soil_dry": 0.45}, {"soil_dry": 0.75, "straw": 0.25},
-        40.0, 300.0, (60, 180), (200.0, 90.0), angular=True, rough=0.05,
+        40.0, 300.0, (60, 180), angular=True, rough=0.05,
     ),
     "flood": Aftermath(
-        {"silt": 1.0}, {"soil_wet": 0.8, "grass": 0.2}, 22.0, 220.0, (150, 600),
-        (225.0, 160.0), reach=0.5, rough=0.03,
+        {"silt": 1.0}, {"soil_wet": 0.8, "grass": 0.2}, 22.0, 220.0, (150, 600), reach=0.5,
+        rough=0.03,
     ),
     "building": Aftermath(
         {"gravel": 0.6, "soil_dry": 0.4}, {"steel": 0.35, "slate": 0.3, "asphalt": 0.35},
-        80.0, STAYS, (30, 130), (183.0, 365.0), angular=True, rough=0.2,
+        80.0, STAYS, (30, 130), angular=True, rough=0.2,
     ),
     "landslide": Aftermath(
         {"gravel": 0.55, "soil_wet": 0.45}, {"gravel": 0.6, "soil_dry": 0.4},
-        30.0, STAYS, (40, 180), (150.0, 200.0), reach=0.5, rough=0.12,
+        30.0, STAYS, (40, 180), reach=0.5, rough=0.12,
     ),
     "lava": Aftermath(
-        {"lava": 1.0}, {"lava": 1.0}, 100.0, STAYS, (120, 600), (183.0, 365.0), reach=0.6,
-        rough=0.14, hot_kelvin=45.0, cools_days=25.0,
+        {"lava": 1.0}, {"lava": 1.0}, 100.0, STAYS, (120, 600), reach=0.6, rough=0.14,
+        hot_kelvin=45.0, cools_days=25.0,
     ),
 }  # fmt: skip
 """Every kind of change. Shares, times and sizes are assumed, at levels that are usual."""
@@ -226,8 +221,22 @@ def _inside(
     return np.asarray(1 - np.hypot(along, across) + row.reach * wobble)
 
 
+@dataclass(frozen=True, slots=True)
+class Chance:
+    """How often a kind of change happens in a biome."""
+
+    kind: str
+    """A key of `AFTERMATHS`."""
+
+    mean: float
+    """Mean number a year on a scene of 3.3 km; on one whose edge is shorter, as much less."""
+
+    season: tuple[float, float] = (183.0, 365.0)
+    """Middle (day of the year) and length (days) of when; by default any day."""
+
+
 def draw_events(
-    seed: int, kinds: tuple[tuple[str, float], ...], *, years: int, edge_m: float
+    seed: int, chances: Sequence[Chance], *, years: int, edge_m: float
 ) -> tuple[Event, ...]:
     """Draw the events of a scene.
 
@@ -235,33 +244,48 @@ def draw_events(
     ----------
     seed
         Of the scene.
-    kinds
-        Kinds of change, and how many of each a year are drawn in the mean on a scene of 3.3 km.
+    chances
+        How often what happens.
     years
         Length of the series.
     edge_m
-        Of the scene, in metres: on a smaller scene there are as many less as its edge is shorter.
+        Of the scene, in metres.
 
     Returns
     -------
     tuple of Event
         In order of their days. Another length of the edge takes some away, and moves none.
     """
-    events = []
-    for number, (kind, mean) in enumerate(kinds):
-        rng = stream(seed, "events", number)
-        row = AFTERMATHS[kind]
-        for year in range(years):
-            count = rng.poisson(3 * mean)
-            draws = rng.random((count, 5))
-            for chance, when, south, east, size in draws:
-                middle, length = row.season
-                day = (middle + (when - 0.5) * length) % 365 + 365.25 * year
-                low, high = row.radius_m
-                radius = float(np.exp(np.log(low) + size * (np.log(high) - np.log(low))))
-                if 3 * chance < min(edge_m / 3300, 3):
-                    events.append(Event(kind, int(day), south, east, round(radius, 1)))
+    kept = min(edge_m / WIDTH_M, MOST_OF_MEAN) / MOST_OF_MEAN
+    events = [
+        _event(chance, year, draws[1:])
+        for chance in chances
+        for year in range(years)
+        for draws in _draws(stream(seed, "events " + chance.kind, year), chance.mean)
+        if draws[0] < kept
+    ]
     return tuple(sorted(events, key=lambda event: event.day))
+
+
+WIDTH_M = 3300.0
+"""Edge of the scenes that means hold for."""
+
+MOST_OF_MEAN = 3.0
+"""Most events, relative to the mean: of scenes three times as wide and wider."""
+
+
+def _draws(rng: np.random.Generator, mean: float) -> list[list[float]]:
+    count = rng.poisson(MOST_OF_MEAN * mean)
+    draws: list[list[float]] = rng.random((count, 5)).tolist()
+    return draws
+
+
+def _event(chance: Chance, year: int, draws: Sequence[float]) -> Event:
+    when, south, east, size = draws
+    middle, length = chance.season
+    day = int((middle + (when - 0.5) * length) % 365 + 365.25 * year)
+    low, high = np.log(AFTERMATHS[chance.kind].radius_m)
+    return Event(chance.kind, day, south, east, round(float(np.exp(low + size * (high - low))), 1))
 
 
 def truth_of(extents: Sequence[Extent], frame: Frame, year: int) -> xr.Dataset:

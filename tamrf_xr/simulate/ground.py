@@ -13,7 +13,7 @@ Spectra change with the directions of sun and view by `tamrf_xr.simulate.brdf`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ from tamrf_xr.simulate.fields import Field, stream
 from tamrf_xr.simulate.landscape import Landscape, draw_landscape
 from tamrf_xr.simulate.orbits import View, nadir
 from tamrf_xr.simulate.overlays import Day, Overlay, draw_overlays, scar_of
-from tamrf_xr.simulate.palette import Palette, palette_of
+from tamrf_xr.simulate.palette import WATERS, Palette, palette_of
 from tamrf_xr.simulate.phenology import Phenology, draw_phenology
 from tamrf_xr.simulate.weather import LATITUDE, Weather, draw_weather, sun
 
@@ -52,6 +52,9 @@ HIGHEST_SUN_ZENITH = np.radians(72.0)
 
 LOWEST_SUN_OF_SHADOWS = np.radians(84.0)
 """Zenith angle beyond which shadows grow no longer."""
+
+HIGHEST_TIDE_M = 3.0
+"""Above the mean level of the sea: what lies higher is never under it."""
 
 Parcels = NDArray[np.float32]
 """One row a parcel; columns are materials, or bands."""
@@ -96,6 +99,9 @@ class Ground:
 
     overlays: tuple[Overlay, ...] = ()
     """What lies on it, from the lowest."""
+
+    scars: tuple[Extent, ...] = ()
+    """Where sudden changes lie: nowhere on water."""
 
     def image(
         self,
@@ -302,6 +308,7 @@ def draw_ground(
     row = biome_of(biome)
     land = draw_landscape(seed, count, biome=row, latitude=latitude)
     weather = draw_weather(seed, days=366 * years, latitude=latitude, climate=row.climate)
+    scars = _ashore(land, scars)
     palette = palette_of(row, [one.event.kind for one in scars])
     rng = stream(seed, "colours")
     return Ground(
@@ -322,7 +329,19 @@ def draw_ground(
             *(scar_of(one, palette.names) for one in scars),
             *draw_overlays(seed, row, land, palette.names),
         ),
+        scars=scars,
     )
+
+
+def _ashore(land: Landscape, scars: Sequence[Extent]) -> tuple[Extent, ...]:
+    """Take what lies on water from changes: there is nothing to be seen of them."""
+    if not scars:
+        return ()
+    wet = land.mixing @ np.isin(land.of("ground"), WATERS).astype(np.float32)
+    dry = 1 - wet.reshape(land.shape)
+    if land.shore_m is not None:
+        dry *= land.shore_m > HIGHEST_TIDE_M
+    return tuple(replace(one, share=one.share * dry[one.window]) for one in scars)
 
 
 def _textured(land: Landscape) -> sparse.csr_array:

@@ -13,7 +13,9 @@ from tamrf_xr.simulate import changes, spectra
 from tamrf_xr.simulate.biomes import Biome
 
 _CANOPIES = ("crop", "grass", "broadleaf", "conifer", "flower", "scrub", "rainforest")
-_WATERS = ("water", "silt", "sea", "turbid", "paddy")
+WATERS = ("water", "silt", "sea", "turbid", "paddy")
+"""Materials that are open water."""
+
 _INERT = (
     "water", "silt", "tile", "slate", "steel", "asphalt", "snow", "sea", "turbid", "paddy",
     "concrete", "rock", "lava", "sand",
@@ -65,7 +67,7 @@ def palette_of(biome: Biome, kinds: Iterable[str]) -> Palette:
         names=names,
         heat=spectra.heat(names),
         canopies=of(_CANOPIES),
-        waters=of(_WATERS),
+        waters=of(WATERS),
         inert=of(_INERT),
         paddy=names.index("paddy") if "paddy" in names else None,
     )

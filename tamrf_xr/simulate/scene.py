@@ -61,9 +61,6 @@ class Simulation:
     ground: Ground
     """What is simulated, with its margin."""
 
-    scars: tuple[Extent, ...] = ()
-    """Where sudden changes lie."""
-
     @property
     def changes(self) -> xr.Dataset:
         """Sudden changes: what, where, and from which day on.
@@ -73,7 +70,7 @@ class Simulation:
         event that changed half of the pixel or more: the first day that shows it, NaT where there
         is none; and its number in ``kind.attrs["flag_meanings"]``, 0 where there is none.
         """
-        told = truth_of(self.scars, _frame(self.config), self.config.year)
+        told = truth_of(self.ground.scars, _frame(self.config), self.config.year)
         space = self.cube[SENTINEL2.name].to_dataset()
         return told.assign_coords({name: space[name] for name in ("y", "x", "spatial_ref")})
 
@@ -135,14 +132,13 @@ def simulate(config: SceneConfig) -> Simulation:
     >>> scene.truth("2022-07-14")["landsat"]["surface_temperature"].shape
     (1, 30, 30)
     """
-    scars = _extents(config)
     ground = draw_ground(
         config.seed,
         _frame(config).count,
         years=config.years,
         latitude=config.latitude,
         biome=config.biome,
-        scars=scars,
+        scars=_extents(config),
     )
     groups, clear = {}, {}
     for sensor in SENSORS:
@@ -150,7 +146,7 @@ def simulate(config: SceneConfig) -> Simulation:
     cube = build_cube(
         groups, title="Simulated Landsat and Sentinel-2 scene", history=_history(config)
     )
-    return Simulation(config, cube, clear, ground, scars)
+    return Simulation(config, cube, clear, ground)
 
 
 def write_scene(

@@ -50,7 +50,8 @@ class Terrain:
         [0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0]
         """
         horizon = np.full(self.height.shape, -np.inf, np.float32)
-        for cells in _DISTANCES:
+        highest = np.ptp(self.height) / (10 * self.step / np.tan(zenith))
+        for cells in (near for near in _DISTANCES if near <= 1 + highest):
             down, right = round(-cells * np.cos(azimuth)), round(cells * np.sin(azimuth))
             away = np.float32(10 * self.step * np.hypot(down, right))
             rise = np.roll(self.height, (-down, -right), (0, 1)) - self.height
@@ -62,4 +63,5 @@ class Terrain:
         return np.asarray(dark[: shape[0], : shape[1]], np.float32)
 
 
-_DISTANCES = tuple(np.unique(np.geomspace(1, FARTHEST_CELLS, 30).round()).astype(int).tolist())
+_DISTANCES = (*range(1, 25), *range(26, 50, 3), *range(52, FARTHEST_CELLS, 6))
+"""In cells: near ones one by one, so that a single house is not overlooked."""

@@ -224,8 +224,8 @@ def draw_spectra(
     names = (*MATERIALS, *others)
     table = material_spectra(names)
     octaves = np.log2(WAVELENGTHS / 0.8).clip(-1, 0.6)
-    # What others draw changes no draw of those before.
-    draws = np.hstack([rng.standard_normal((2, n)) for n in (len(MATERIALS), len(others))])
+    # No material changes what those before it draw.
+    draws = np.hstack([rng.standard_normal((2, len(MATERIALS))), _pairs(rng, len(others))])
     # Dry and wet soil of a region are one soil.
     draws[:, index("soil_wet")] = draws[:, index("soil_dry")]
     varies = _VARIES
@@ -238,3 +238,7 @@ def draw_spectra(
     change = np.clip(bright[:, None] + np.outer(red, octaves), -0.7, 0.7)
     change[index("snow")] = 0
     return np.asarray(np.minimum(table * np.exp(change), 0.95), np.float32)
+
+
+def _pairs(rng: np.random.Generator, count: int) -> NDArray[np.float64]:
+    return rng.standard_normal((count, 2)).T

@@ -108,7 +108,7 @@ def _elsewhere(seed: int, biome: Biome, fixed: Mapping[str, Any]) -> dict[str, A
         "biome": biome.name,
         "top": 60.0 * round(latitude * METRES_PER_DEGREE / 60),
         "cloudiness": cloudiness,
-        "events": draw_events(seed, biome.events, years=fixed.get("years", 1), edge_m=edge_m),
+        "events": draw_events(seed, biome.chances, years=fixed.get("years", 1), edge_m=edge_m),
     }
 
 
