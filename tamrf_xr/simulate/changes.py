@@ -82,6 +82,9 @@ class Aftermath:
     reach: float = 0.3
     """How far its rim wobbles, relative to the radius."""
 
+    stretch: float = 1.4
+    """How many times it is longer, or wider, than a circle, at most."""
+
     rough: float = 0.08
     """Standard deviation of its texture, relative."""
 
@@ -124,7 +127,7 @@ AFTERMATHS: dict[str, Aftermath] = {
         30.0, STAYS, (40, 180), reach=0.5, rough=0.12,
     ),
     "lava": Aftermath(
-        {"lava": 1.0}, {"lava": 1.0}, 100.0, STAYS, (120, 600), reach=0.6, rough=0.14,
+        {"lava": 1.0}, {"lava": 1.0}, 100.0, STAYS, (120, 600), reach=0.5, stretch=2.2, rough=0.14,
         hot_kelvin=45.0, cools_days=25.0,
     ),
 }  # fmt: skip
@@ -192,7 +195,7 @@ def extent(seed: int, number: int, event: Event, frame: Frame) -> Extent | None:
     row, rng = AFTERMATHS[event.kind], stream(seed, "extent", number)
     radius, edge = event.radius_m / 10, frame.inner.stop - frame.inner.start
     middle = frame.margin + edge * event.south, frame.margin + edge * event.east
-    reach = radius * (1.5 + 1.5 * row.reach) + 2
+    reach = radius * row.stretch * (1 + 1.5 * row.reach) + 2
     window = tuple(
         slice(max(0, int(at - reach)), min(frame.count, int(at + reach) + 1)) for at in middle
     )
@@ -212,7 +215,7 @@ def _inside(
 ) -> NDArray[np.float64]:
     """Return how deep pixels lie inside, relative to the radius: negative outside."""
     y, x = at
-    turn, longer = rng.uniform(0, np.pi), rng.uniform(0.7, 1.4)
+    turn, longer = rng.uniform(0, np.pi), rng.uniform(1 / row.stretch, row.stretch)
     along = (x * np.cos(turn) + y * np.sin(turn)) * longer
     across = (y * np.cos(turn) - x * np.sin(turn)) / longer
     if row.angular:

@@ -147,7 +147,7 @@ COVERS: dict[str, Cover] = {
         Cover("marsh", "mud", "grass", 0.30, 0.80, 100, 290, grain=0.08, hay=0.5),
         Cover("mangrove", "mud", "rainforest", 0.72, 0.82, 60, 350, grain=0.09, contrast=0.1),
         # Volcanoes.
-        Cover("old lava", "lava", "scrub", 0.03, 0.18, 90, 330, grain=0.12, contrast=0.2),
+        Cover("old lava", "lava", "scrub", 0.20, 0.40, 90, 330, grain=0.12, contrast=0.2),
         Cover("maquis", "soil", "scrub", 0.55, 0.75, 60, 340, drought=0.15, grain=0.12),
         # Cities.
         Cover("block", "concrete", grain=0.10, contrast=0.18, snow=0.6),
