@@ -101,6 +101,23 @@ def _india(folder: Path) -> list[Series]:
     return found
 
 
+def _colombia(folder: Path) -> list[Series]:
+    stem = folder / "stac_items" / "LC08_L2SP_008059_20191201"
+    quality = _band(f"{stem}_QA_PIXEL.tif")
+    clear = quality.astype(int) & 0b11111 == 0
+    found = {"blue": 2, "green": 3, "red": 4, "nir08": 5, "swir16": 6, "swir22": 7}
+    values = {
+        name: (_band(f"{stem}_SR_B{number}.tif") * 2.75e-5 - 0.2)[None]
+        for name, number in found.items()
+    }
+    return [Series(np.array(["2019-12-01"], "M8[D]").astype(int), _masked(values, clear[None]))]
+
+
+def _band(path: str) -> np.ndarray:
+    with rasterio.open(path) as image:
+        return image.read(1).astype(float)
+
+
 PLACES = (
     Place("31UDS, fields of Belgium", lambda f: [_pair_sentinel2(f)], "temperate"),
     Place("31UFS monthly, fields of Belgium", lambda f: [_belgium(f)], "temperate"),
@@ -110,6 +127,7 @@ PLACES = (
     Place("36M, Tanzania, one dry date", _one_of_five("S2L2A_38D_378R_2_3"), "savanna", (1, 2, 3)),
     Place("38KPD, Madagascar in the rains", _madagascar, "savanna", (7, 8, 9)),
     Place("43P, South India, dry (Landsat)", _india, "savanna", (1, 2, 3, 4)),
+    Place("Colombia, thinned Landsat, one date", _colombia, "tropical"),
     Place("22J, Brazil, one date", _one_of_five("S2L2A_282D_485L_3_3"), "tropical"),
     Place("34WFS, fields of Finland", _finland, "boreal", (4, 5, 6, 7, 8, 9, 10), cover="arable"),
     Place("16U, Canada in snow", _one_of_five("S2L2A_609U_541L_3_0"), "boreal", snow=True),

@@ -122,6 +122,9 @@ def write_scenes(
 ) -> list[Path]:
     """Simulate scenes of `draw_config` and write each as ``scene-<seed>.zarr``.
 
+    Those of other biomes are ``<biome>-<seed>.zarr``: what a run is to be trained on is chosen by
+    the patterns of its cubes.
+
     Parameters
     ----------
     folder
@@ -144,9 +147,8 @@ def write_scenes(
         raise OptionError(f"{len(seeds)} scenes asked: expected 1 to {MOST_SCENES}")
     if not 1 <= workers <= MOST_WORKERS:
         raise OptionError(f"workers is {workers!r:.40}: expected 1 to {MOST_WORKERS}")
-    stores = {
-        place / f"scene-{seed:05d}.zarr": draw_config(seed, biome=biome, **fixed) for seed in seeds
-    }
+    configs = [draw_config(seed, biome=biome, **fixed) for seed in seeds]
+    stores = {place / _name(config): config for config in configs}
     place.mkdir(parents=True, exist_ok=True)
     missing = [path for path in stores if not path.exists()]
     if workers == 1:
@@ -158,6 +160,11 @@ def write_scenes(
         with ProcessPoolExecutor(workers, mp_context=context) as pool:
             deque(pool.map(write_scene, (stores[path] for path in missing), missing), maxlen=0)
     return list(stores)
+
+
+def _name(config: SceneConfig) -> str:
+    kind = "scene" if config.biome == TEMPERATE else config.biome
+    return f"{kind}-{config.seed:05d}.zarr"
 
 
 def _around(rng: np.random.Generator, middle: float, spread: float) -> float:
