@@ -15,7 +15,7 @@ from tamrf_xr.simulate.aerosol import MOST_AEROSOL, Veil, draw_aerosol
 from tamrf_xr.simulate.biomes import Biome, biome_of
 from tamrf_xr.simulate.config import SceneConfig
 from tamrf_xr.simulate.departures import steadiness
-from tamrf_xr.simulate.fields import Field, broad, fractal, stream
+from tamrf_xr.simulate.fields import Field, broad, fractal, pass_over, stream
 from tamrf_xr.simulate.orbits import SOLAR_HOUR
 from tamrf_xr.simulate.weather import sun
 
@@ -139,17 +139,19 @@ def draw_sky(config: SceneConfig, sensor: str, day: int, shape: tuple[int, int])
     # The field is periodic and wider than the scene: shadows come in from clouds outside it.
     domain = fft.next_fast_len(max(shape) + 250, real=True)
     field = fractal(rng, (domain, domain), slope=kind.slope, longest=kind.longest_px)
-    billow = fractal(rng, (domain, domain), slope=2.4, longest=60)
     depth = kind.density * np.maximum(field - np.float32(ndtri(1 - cover)), 0)
-    opacity = 1 - np.exp(-depth)
+    billow = None
+    if depth.any():
+        billow = fractal(rng, (domain, domain), slope=2.4, longest=60)
+    else:
+        pass_over(rng, (domain, domain))
     zenith, azimuth = sun(day, config.latitude, SOLAR_HOUR[sensor])
     shift = _shadow_shift(zenith, azimuth, rng.uniform(*kind.height_m))
-    shade = np.roll(1 - np.exp(-1.5 * depth), shift, (0, 1))
-    bright = 0.30 + 0.50 * (1 - np.exp(-depth / 7)) + 0.035 * billow
+    opacity, brightness, shade = _clouds(depth, billow, shift)
     rows, columns = (slice(0, size) for size in shape)
     return Sky(
         opacity=opacity[rows, columns],
-        brightness=np.maximum(bright, 0.15)[rows, columns],
+        brightness=brightness[rows, columns],
         shade=shade[rows, columns],
         cirrus=_draw_cirrus(rng, shape, odds=CIRRUS_ODDS * config.cloudiness),
         haze=_draw_haze(rng, shape, steadiness(config, sensor) * config.haze_reflectance),
@@ -158,6 +160,16 @@ def draw_sky(config: SceneConfig, sensor: str, day: int, shape: tuple[int, int])
         sunshine=float(np.cos(zenith) / np.cos(sun(172)[0])),
         aerosol=draw_aerosol(config.seed, day, shape, biome.aerosol),
     )
+
+
+def _clouds(depth: Field, billow: Field | None, shift: tuple[int, int]) -> tuple[Field, ...]:
+    """Return opacity, brightness and shade of clouds: 0 everywhere where there are none."""
+    if billow is None:
+        return (np.zeros_like(depth),) * 3
+    opacity = 1 - np.exp(-depth)
+    shade = np.roll(1 - np.exp(-1.5 * depth), shift, (0, 1))
+    bright = 0.30 + 0.50 * (1 - np.exp(-depth / 7)) + 0.035 * billow
+    return opacity, np.maximum(bright, 0.15), shade
 
 
 def _cloudiness(config: SceneConfig, biome: Biome, day: int) -> float:
@@ -225,16 +237,19 @@ def through(sky: Sky, ground: Field, sensor: str) -> Field:
         Shape of `ground`.
     """
     seen = ground.copy()
+    shaded, clouded, veiled = (field.any() for field in (sky.shade, sky.opacity, sky.cirrus))
     wavelengths = spectra.WAVELENGTHS[spectra.columns(sensor)]
     for image, wavelength, *colours in zip(seen, wavelengths, *_colours(sky, sensor), strict=False):
         skylight, fade, icy, white = colours
-        image *= 1 - sky.shade * (1 - skylight)
+        if shaded:
+            image *= 1 - sky.shade * (1 - skylight)
         image += sky.haze * fade * (1 - 2 * image)
         if sky.aerosol is not None:
             sky.aerosol.lay(image, wavelength)
-        if sky.cirrus.any():
+        if veiled:
             image += sky.cirrus * (np.float32(0.45) * icy - np.float32(0.7) * image)
-        image += sky.opacity * (sky.brightness * white - image)
+        if clouded:
+            image += sky.opacity * (sky.brightness * white - image)
     if SENSORS[sensor].thermal:
         seen[-1] = _cooled(sky, ground[-1])
     return seen
