@@ -136,6 +136,7 @@ class SceneConfig:
         if not 1900 <= self.year <= 2200:
             raise OptionError(f"year is {self.year}: expected one from 1900 to 2200")
         _check_latitude(self)
+        object.__setattr__(self, "events", _events_of(self.events))
 
     @property
     def latitude(self) -> float:
@@ -153,6 +154,14 @@ def _home(biome: str) -> float:
     if biome == TEMPERATE:
         return 4_830_000.0
     return 60.0 * round(biome_of(biome).climate.home * METRES_PER_DEGREE / 60)
+
+
+def _events_of(given: Iterable[Event]) -> tuple[Event, ...]:
+    events = tuple(given)
+    for one in events:
+        if not isinstance(one, Event):
+            raise OptionError(f"events has {one!r:.60}: expected tamrf_xr.simulate.Event")
+    return events
 
 
 def _check_latitude(config: SceneConfig) -> None:

@@ -159,3 +159,9 @@ def test_events_without_meaning_are_refused(change, words):
     usual = {"kind": "fire", "day": 3, "south": 0.5, "east": 0.5, "radius_m": 100.0}
     with pytest.raises(OptionError, match=words):
         Event(**{**usual, **change})
+
+
+def test_events_of_a_scene_are_events():
+    with pytest.raises(OptionError, match="events has 'fire': expected"):
+        SceneConfig(events=("fire",))
+    assert SceneConfig(events=[CHANGED["fire"]]) == SceneConfig(events=(CHANGED["fire"],))
