@@ -17,6 +17,9 @@ from tamrf_xr.simulate.landscape import Landscape
 
 Window = tuple[slice, slice]
 
+SNOW_EDGE_M = 45.0
+"""Metres of height over which snow goes from patches to all."""
+
 
 @dataclass(frozen=True, slots=True)
 class Day:
@@ -58,6 +61,15 @@ def cover(image: Field, window: Window, share: Field, seen: NDArray[np.float32] 
     part = image[(slice(None), *window)]
     shown = seen if seen.ndim == 3 else seen[:, None, None]
     part += share * (shown - part)
+
+
+def reached(field: Field, least: float) -> Window | None:
+    """Return the smallest window that holds all of a field above a value; None where none is."""
+    above = field > least
+    rows, columns = np.flatnonzero(above.any(axis=1)), np.flatnonzero(above.any(axis=0))
+    if not rows.size:
+        return None
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,18 +148,23 @@ class Sea:
     def lay(self, image: Field, day: Day, grain: Field) -> None:
         """Show water where the tide of the day reaches."""
         del grain
-        depth = np.float32(self.level(day.day)) - self.shore_m
+        level = np.float32(self.level(day.day))
+        window = reached(-self.shore_m, -float(level) - 1.2)
+        if window is None:
+            return
+        depth = level - self.shore_m[window]
         share = expit(depth / np.float32(0.12))
         rng = stream(self.seed, "turbid", int(day.day))
         stirred = self.muddy * np.exp(0.5 * rng.standard_normal())
-        plumes = broad(rng, self.shore_m.shape, slope=3.4, longest=120)
-        silt = np.float32(stirred) * np.exp(-np.maximum(depth, 0) / np.float32(2.5))
+        plumes = broad(rng, self.shore_m.shape, slope=3.4, longest=120)[window]
+        below = np.maximum(depth, 0)
+        silt = np.float32(stirred) * np.exp(-below / np.float32(2.5))
         silt = np.clip(silt * (1 + np.float32(0.35) * plumes) + np.float32(0.05), 0, 1)
         clear, turbid = day.mixed(self.clear), day.mixed(self.turbid)
         water = clear[:, None, None] + silt * (turbid - clear)[:, None, None]
         # The bottom shows through the shallowest water.
-        shown = share * (1 - np.float32(0.6) * np.exp(-np.maximum(depth, 0) / np.float32(0.25)))
-        cover(image, (slice(None), slice(None)), np.asarray(shown, np.float32), water)
+        shown = share * (1 - np.float32(0.6) * np.exp(-below / np.float32(0.25)))
+        cover(image, window, np.asarray(shown, np.float32), water)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,12 +196,16 @@ class HighSnow:
 
     def lay(self, image: Field, day: Day, grain: Field) -> None:
         """Show snow above the line of the day."""
-        above = (self.height - np.float32(self.at(day))) / np.float32(45)
-        share = self.lying * expit(above + np.float32(0.35) * grain)
+        line = np.float32(self.at(day))
+        window = reached(self.height, float(line) - 9 * SNOW_EDGE_M)
+        if window is None:
+            return
+        above = (self.height[window] - line) / np.float32(SNOW_EDGE_M)
+        share = self.lying[window] * expit(above + np.float32(0.35) * grain[window])
         seen = day.mixed(self.snow)
         if day.kelvin is not None:
             seen[-1] = np.minimum(seen[-1], np.float32(272.5))
-        cover(image, (slice(None), slice(None)), np.asarray(share, np.float32), seen)
+        cover(image, window, np.asarray(share, np.float32), seen)
 
 
 def draw_overlays(
