@@ -235,3 +235,34 @@ def _ndvi(group: Any) -> np.ndarray:
     nir = "nir" if "nir" in names else "nir08"
     red, near = (group["reflectance"].values[:, names.index(n)] for n in ("red", nir))
     return (near - red) / (near + red)
+
+
+def draw_biomes(chosen: dict[str, tuple[int, tuple[str, ...]]], size: int, figure: Path) -> None:
+    """Draw the truth of one scene of each biome on three dates, two biomes a row."""
+    rows = -(-len(chosen) // 2)
+    drawing, axes = plt.subplots(rows, 6, figsize=(15, 2.75 * rows), layout="constrained")
+    panels = axes.reshape(-1, 3)
+    for line, (name, (seed, days)) in zip(panels, chosen.items(), strict=False):
+        group, year = _truth_of(name, seed, size, days)
+        for ax, place, day in zip(line, np.argsort(np.argsort(days)), days, strict=True):
+            image = group["reflectance"].values[place]
+            ax.imshow(_stretched(image, group["common_name"].values.tolist()))
+            ax.set_title(f"{name} {year}-{day}", fontsize=10)
+            ax.set_axis_off()
+    _save(drawing, figure, dpi=64)
+
+
+def _truth_of(biome: str, seed: int, size: int, days: tuple[str, ...]) -> tuple[Any, int]:
+    from tamrf_xr.simulate import draw_config, simulate
+
+    few = {"sentinel2_revisit_days": 180, "landsat_revisit_days": 180, "lost_dates": 0.0}
+    scene = simulate(draw_config(seed, biome=biome, size_px=size, **few))
+    year = scene.config.year
+    return scene.truth([f"{year}-{day}" for day in days])["sentinel2"].to_dataset(), year
+
+
+def _stretched(image: np.ndarray, names: list[str]) -> np.ndarray:
+    """Return an image in true colour: as dark land is shown, unless what is bright is much."""
+    picked = np.stack([image[names.index(name)] for name in ("red", "green", "blue")], axis=-1)
+    bright = max(0.25, float(np.percentile(picked, 90)))
+    return np.clip(picked / bright, 0, 1) ** 0.7

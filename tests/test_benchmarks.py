@@ -85,6 +85,11 @@ def test_simulation_runs(what, tmp_path):
     assert (tmp_path / "figure.png").exists() == (what != "speed")
 
 
+def test_biomes_are_drawn(tmp_path):
+    assert "drew 2" in run("studies.simulation_biomes", "scenes", "--figure", tmp_path / "b.png")
+    assert (tmp_path / "b.png").exists()
+
+
 def test_another_checkout_runs_its_own_package(tmp_path):
     (tmp_path / "tamrf_xr").mkdir()
     (tmp_path / "tamrf_xr" / "__init__.py").touch()

@@ -14,6 +14,7 @@ from PIL import Image
 import tamrf_xr
 from tamrf_xr.cli import build_parser, main
 from tamrf_xr.model.foreign import read_tensors
+from tamrf_xr.simulate import variety
 from tests.oracle import shared
 from tests.scenes import random_cube
 
@@ -170,6 +171,26 @@ def test_scenes_to_train_on_are_made_once(tmp_path, capsys):
     assert main(words) == 0
     assert made == {path: path.stat().st_mtime_ns for path in (tmp_path / "cubes").iterdir()}
     assert "2 scenes in" in capsys.readouterr().out
+
+
+def test_scenes_of_biomes_are_told_apart_by_their_names(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(variety, "write_scene", lambda config, path: path.mkdir())
+    words = ["simulate", str(tmp_path / "cubes"), "--scenes", "3", "--size", "30", "--biome"]
+    assert main([*words, "rice=2", "city=1"]) == 0
+    names = {path.name.partition("-")[0] for path in (tmp_path / "cubes").iterdir()}
+    assert names <= {"rice", "city"}
+    assert main([*words, "desert"]) == 0
+    assert len(list((tmp_path / "cubes").glob("desert-*.zarr"))) == 3
+    for asked, message in (("tundra", "no biome 'tundra'"), ("rice=much", "'much' is no weight")):
+        assert main([*words, asked]) == 1
+        assert message in capsys.readouterr().err
+
+
+def test_one_scene_of_a_biome_is_drawn(tmp_path):
+    words = ["simulate", str(tmp_path / "scene.zarr"), "--size", "30", "--biome", "desert"]
+    assert main(words) == 0
+    seen = tamrf_xr.open_cube(tmp_path / "scene.zarr")["sentinel2"]["reflectance"]
+    assert float(seen.sel(band="B04").median()) > 0.25
 
 
 @pytest.mark.parametrize(

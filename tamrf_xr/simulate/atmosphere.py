@@ -11,9 +11,11 @@ from scipy.special import betaincinv, ndtr, ndtri
 
 from tamrf_xr.sensors import SENSORS
 from tamrf_xr.simulate import spectra
+from tamrf_xr.simulate.aerosol import MOST_AEROSOL, Veil, draw_aerosol
+from tamrf_xr.simulate.biomes import Biome, biome_of
 from tamrf_xr.simulate.config import SceneConfig
 from tamrf_xr.simulate.departures import steadiness
-from tamrf_xr.simulate.fields import Field, broad, fractal, stream
+from tamrf_xr.simulate.fields import Field, broad, fractal, pass_over, stream
 from tamrf_xr.simulate.orbits import SOLAR_HOUR
 from tamrf_xr.simulate.weather import sun
 
@@ -27,9 +29,6 @@ PIXEL = 10.0
 @dataclass(frozen=True, slots=True)
 class CloudKind:
     """A kind of cloud."""
-
-    weight: float
-    """How common it is, relative."""
 
     longest_px: float
     """Size of its widest structures, in 10 m pixels."""
@@ -51,11 +50,12 @@ class CloudKind:
 
 
 KINDS = (
-    CloudKind(0.12, 35, 3.8, 6.0, (600, 1500), 7.0, 0.4),  # fair weather cumulus
-    CloudKind(0.30, 60, 4.0, 5.0, (700, 1600), 9.0, 0.7),  # cumulus
-    CloudKind(0.30, 180, 3.6, 4.0, (900, 2400), 12.0),  # stratocumulus
-    CloudKind(0.25, 500, 3.6, 2.2, (2000, 5000), 28.0),  # altostratus
+    CloudKind(35, 3.8, 6.0, (600, 1500), 7.0, 0.4),  # fair weather cumulus
+    CloudKind(60, 4.0, 5.0, (700, 1600), 9.0, 0.7),  # cumulus
+    CloudKind(180, 3.6, 4.0, (900, 2400), 12.0),  # stratocumulus
+    CloudKind(500, 3.6, 2.2, (2000, 5000), 28.0),  # altostratus
 )
+"""How common each is: `tamrf_xr.simulate.biomes.Biome.clouds`."""
 
 CIRRUS_ODDS = 0.45
 """Fraction of the dates with thin cirrus, relative to cloudiness."""
@@ -101,10 +101,15 @@ class Sky:
     sunshine: float
     """The sun's power, 1 at midsummer."""
 
+    aerosol: Veil | None = None
+    """Dust or smoke, where there is any."""
+
     @property
     def spoils(self) -> NDArray[np.bool_]:
         """Where the ground is not seen as it is: errors exceed those of a clear date."""
         veiled = (self.cirrus > 0.04) | (np.abs(self.haze) > 0.03)
+        if self.aerosol is not None:
+            veiled |= self.aerosol.amount > MOST_AEROSOL
         return (self.opacity > 0.03) | (self.shade > 0.10) | veiled
 
 
@@ -127,30 +132,53 @@ def draw_sky(config: SceneConfig, sensor: str, day: int, shape: tuple[int, int])
     Sky
         The sky.
     """
-    cover = _draw_cover(config.seed, day, config.cloudiness)
-    kind = _draw_kind(stream(config.seed, "cloud kind", day), cover)
+    biome = biome_of(config.biome)
+    cover = _draw_cover(config.seed, day, _cloudiness(config, biome, day))
+    kind = _draw_kind(stream(config.seed, "cloud kind", day), cover, biome.clouds)
     rng = stream(config.seed, "sky " + sensor, day)
     # The field is periodic and wider than the scene: shadows come in from clouds outside it.
     domain = fft.next_fast_len(max(shape) + 250, real=True)
     field = fractal(rng, (domain, domain), slope=kind.slope, longest=kind.longest_px)
-    billow = fractal(rng, (domain, domain), slope=2.4, longest=60)
     depth = kind.density * np.maximum(field - np.float32(ndtri(1 - cover)), 0)
-    opacity = 1 - np.exp(-depth)
+    billow = None
+    if depth.any():
+        billow = fractal(rng, (domain, domain), slope=2.4, longest=60)
+    else:
+        pass_over(rng, (domain, domain))
     zenith, azimuth = sun(day, config.latitude, SOLAR_HOUR[sensor])
     shift = _shadow_shift(zenith, azimuth, rng.uniform(*kind.height_m))
-    shade = np.roll(1 - np.exp(-1.5 * depth), shift, (0, 1))
-    bright = 0.30 + 0.50 * (1 - np.exp(-depth / 7)) + 0.035 * billow
+    opacity, brightness, shade = _clouds(depth, billow, shift)
     rows, columns = (slice(0, size) for size in shape)
     return Sky(
         opacity=opacity[rows, columns],
-        brightness=np.maximum(bright, 0.15)[rows, columns],
+        brightness=brightness[rows, columns],
         shade=shade[rows, columns],
         cirrus=_draw_cirrus(rng, shape, odds=CIRRUS_ODDS * config.cloudiness),
         haze=_draw_haze(rng, shape, steadiness(config, sensor) * config.haze_reflectance),
         haze_fall=rng.uniform(*HAZE_FALL),
         top_kelvin=kind.colder * rng.uniform(0.6, 1.4),
         sunshine=float(np.cos(zenith) / np.cos(sun(172)[0])),
+        aerosol=draw_aerosol(config.seed, day, shape, biome.aerosol),
     )
+
+
+def _clouds(depth: Field, billow: Field | None, shift: tuple[int, int]) -> tuple[Field, ...]:
+    """Return opacity, brightness and shade of clouds: 0 everywhere where there are none."""
+    if billow is None:
+        return (np.zeros_like(depth),) * 3
+    opacity = 1 - np.exp(-depth)
+    shade = np.roll(1 - np.exp(-1.5 * depth), shift, (0, 1))
+    bright = 0.30 + 0.50 * (1 - np.exp(-depth / 7)) + 0.035 * billow
+    return opacity, np.maximum(bright, 0.15), shade
+
+
+def _cloudiness(config: SceneConfig, biome: Biome, day: int) -> float:
+    """Return the mean cover of a day's season."""
+    if not biome.cloud_season or config.cloudiness in {0, 1}:
+        return config.cloudiness
+    climate = biome.climate
+    season = float(climate.rainy(day)) - climate.rainy_share
+    return float(np.clip(config.cloudiness + biome.cloud_season * season, 0.02, 0.97))
 
 
 def _draw_cover(seed: int, day: int, cloudiness: float) -> float:
@@ -165,8 +193,8 @@ def _draw_cover(seed: int, day: int, cloudiness: float) -> float:
     return float(np.clip(cover, 0, 1))
 
 
-def _draw_kind(rng: np.random.Generator, cover: float) -> CloudKind:
-    weights = np.array([kind.weight * (cover <= kind.most) for kind in KINDS])
+def _draw_kind(rng: np.random.Generator, cover: float, common: tuple[float, ...]) -> CloudKind:
+    weights = np.array([w * (cover <= kind.most) for w, kind in zip(common, KINDS, strict=True)])
     return KINDS[rng.choice(len(KINDS), p=weights / weights.sum())]
 
 
@@ -209,13 +237,19 @@ def through(sky: Sky, ground: Field, sensor: str) -> Field:
         Shape of `ground`.
     """
     seen = ground.copy()
-    for image, *colours in zip(seen, *_colours(sky, sensor), strict=False):
+    shaded, clouded, veiled = (field.any() for field in (sky.shade, sky.opacity, sky.cirrus))
+    wavelengths = spectra.WAVELENGTHS[spectra.columns(sensor)]
+    for image, wavelength, *colours in zip(seen, wavelengths, *_colours(sky, sensor), strict=False):
         skylight, fade, icy, white = colours
-        image *= 1 - sky.shade * (1 - skylight)
+        if shaded:
+            image *= 1 - sky.shade * (1 - skylight)
         image += sky.haze * fade * (1 - 2 * image)
-        if sky.cirrus.any():
+        if sky.aerosol is not None:
+            sky.aerosol.lay(image, wavelength)
+        if veiled:
             image += sky.cirrus * (np.float32(0.45) * icy - np.float32(0.7) * image)
-        image += sky.opacity * (sky.brightness * white - image)
+        if clouded:
+            image += sky.opacity * (sky.brightness * white - image)
     if SENSORS[sensor].thermal:
         seen[-1] = _cooled(sky, ground[-1])
     return seen

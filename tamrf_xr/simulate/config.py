@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tamrf_xr.errors import OptionError
+from tamrf_xr.simulate.biomes import METRES_PER_DEGREE, TEMPERATE, biome_of
+from tamrf_xr.simulate.changes import Event
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +101,23 @@ class SceneConfig:
     partial_swath: float = 0.04
     """Fraction of the dates on which the edge of the swath crosses the scene, 0..1."""
 
+    biome: str = TEMPERATE
+    """Kind of land, climate and sky: a key of `tamrf_xr.simulate.biomes.BIOMES`."""
+
+    events: tuple[Event, ...] = ()
+    """Sudden changes of the land."""
+
     left: float = 499_980.0
     """Western edge of the scene, in metres of EPSG:32631."""
 
-    top: float = 4_830_000.0
-    """Northern edge of the scene, in metres of EPSG:32631: sun and climate are those of there."""
+    top: float = 0.0
+    """Northern edge of the scene, in metres of EPSG:32631: sun and climate are those of there.
+
+    0: where the biome is at home; 4,830,000 for temperate fields."""
 
     def __post_init__(self) -> None:
         """Check what would fail far from here, or give nonsense."""
+        object.__setattr__(self, "top", self.top or _home(self.biome))
         if self.size_px > LARGEST_PX:
             raise OptionError(f"size_px is {self.size_px!r:.40}: expected at most {LARGEST_PX}")
         if self.size_px < 30 or self.size_px % 3:
@@ -124,21 +135,41 @@ class SceneConfig:
             raise OptionError(f"years is {self.years}: expected at most 100")
         if not 1900 <= self.year <= 2200:
             raise OptionError(f"year is {self.year}: expected one from 1900 to 2200")
-        if not 20 <= self.latitude <= 66:
-            raise OptionError(
-                f"top is {self.top:.0f} m, at {self.latitude:.0f} degrees north: expected 20 to 66 "
-                "(2.2 to 7.3 million m), where the sun is up at the overpass all year"
-            )
+        _check_latitude(self)
+        object.__setattr__(self, "events", _events_of(self.events))
 
     @property
     def latitude(self) -> float:
         """Degrees north."""
-        return self.top / 110_900.0
+        return self.top / METRES_PER_DEGREE
 
     @property
     def days(self) -> int:
         """Length of the series."""
         return (datetime.date(self.year + self.years, 1, 1) - datetime.date(self.year, 1, 1)).days
+
+
+def _home(biome: str) -> float:
+    """Return the northing where a biome is at home, in metres."""
+    if biome == TEMPERATE:
+        return 4_830_000.0
+    return 60.0 * round(biome_of(biome).climate.home * METRES_PER_DEGREE / 60)
+
+
+def _events_of(given: Iterable[Event]) -> tuple[Event, ...]:
+    events = tuple(given)
+    for one in events:
+        if not isinstance(one, Event):
+            raise OptionError(f"events has {one!r:.60}: expected tamrf_xr.simulate.Event")
+    return events
+
+
+def _check_latitude(config: SceneConfig) -> None:
+    if not 0.3 <= config.latitude <= 66:
+        raise OptionError(
+            f"top is {config.top:.0f} m, at {config.latitude:.0f} degrees north: expected 0.3 to "
+            "66 (33 thousand to 7.3 million m), where the sun is up at the overpass all year"
+        )
 
 
 LARGEST_PX = 12_000

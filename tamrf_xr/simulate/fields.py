@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -70,15 +71,38 @@ def fractal(
     >>> fractal(np.random.default_rng(0), (8, 16), slope=3.0, longest=8).shape
     (8, 16)
     """
-    rows = fft.fftfreq(shape[0])[:, None].astype(np.float32)
-    columns = fft.rfftfreq(shape[1])[None, :].astype(np.float32) * np.float32(stretch)
-    power = (rows**2 + columns**2 + np.float32(1 / longest**2)) ** np.float32(-slope / 4)
-    half = power.shape
-    noise = rng.standard_normal((2, *half), dtype=np.float32)
+    law = (shape, slope, longest, stretch)
+    power = _kept_amplitudes(*law) if shape[0] * shape[1] < MOST_KEPT else _amplitudes(*law)
+    noise = _noise(rng, shape)
     spectrum = (noise[0] + np.complex64(1j) * noise[1]) * power
     spectrum[0, 0] = 0
     values: Field = fft.irfft2(spectrum, s=shape).astype(np.float32, copy=False)
     return np.asarray(values / values.std(), np.float32)
+
+
+def pass_over(rng: np.random.Generator, shape: tuple[int, int]) -> None:
+    """Draw what `fractal` would draw, and make no field of it: where none is looked at."""
+    _noise(rng, shape)
+
+
+def _noise(rng: np.random.Generator, shape: tuple[int, int]) -> Field:
+    return rng.standard_normal((2, shape[0], shape[1] // 2 + 1), dtype=np.float32)
+
+
+def _amplitudes(shape: tuple[int, int], slope: float, longest: float, stretch: float) -> Field:
+    """Return the amplitude of each frequency of a field."""
+    rows = fft.fftfreq(shape[0])[:, None].astype(np.float32)
+    columns = fft.rfftfreq(shape[1])[None, :].astype(np.float32) * np.float32(stretch)
+    power = (rows**2 + columns**2 + np.float32(1 / longest**2)) ** np.float32(-slope / 4)
+    power.setflags(write=False)
+    return np.asarray(power, np.float32)
+
+
+_kept_amplitudes = lru_cache(maxsize=16)(_amplitudes)
+"""Every date draws fields of the same few laws."""
+
+MOST_KEPT = 2_000_000
+"""Samples of a field beyond which its amplitudes are not kept: they take memory."""
 
 
 def broad(

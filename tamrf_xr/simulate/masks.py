@@ -60,6 +60,8 @@ def detect(rng: np.random.Generator, sky: Sky, *, errors: float) -> Mask:
     shadow = _overlook(rng, sky.shade > 0.18 * tolerance[1], 0.3 * errors)
     found = _resize(cloud | shadow, errors * rng.uniform(-0.15, 0.42))
     found |= sky.cirrus > 0.06 * tolerance[2]
+    if sky.aerosol is not None:
+        found |= sky.aerosol.amount > 0.08 * tolerance[0]
     if rng.random() < 0.3 * errors:
         found |= fractal(rng, found.shape, slope=2.2, longest=12) > 3.0
     return np.asarray(found)

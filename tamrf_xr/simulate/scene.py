@@ -21,8 +21,9 @@ from tamrf_xr.dates import parse_dates
 from tamrf_xr.errors import DateError, OptionError
 from tamrf_xr.machine import usable_cores
 from tamrf_xr.replaceable import check_store
-from tamrf_xr.sensors import FINE_GSD, SENSORS
+from tamrf_xr.sensors import FINE_GSD, SENSORS, SENTINEL2
 from tamrf_xr.simulate.atmosphere import Sky, draw_sky, through
+from tamrf_xr.simulate.changes import Extent, Frame, extent, truth_of
 from tamrf_xr.simulate.config import SceneConfig
 from tamrf_xr.simulate.departures import add_patches, of_parcels
 from tamrf_xr.simulate.fields import Field, stream
@@ -59,6 +60,19 @@ class Simulation:
 
     ground: Ground
     """What is simulated, with its margin."""
+
+    @property
+    def changes(self) -> xr.Dataset:
+        """Sudden changes: what, where, and from which day on.
+
+        ``share`` (event, y, x) is the part of each 10 m pixel that an event changed, 0..1, with
+        ``event_kind`` and ``event_date`` beside it. ``date`` and ``kind`` (y, x) are of the first
+        event that changed half of the pixel or more: the first day that shows it, NaT where there
+        is none; and its number in ``kind.attrs["flag_meanings"]``, 0 where there is none.
+        """
+        told = truth_of(self.ground.scars, _frame(self.config), self.config.year)
+        space = self.cube[SENTINEL2.name].to_dataset()
+        return told.assign_coords({name: space[name] for name in ("y", "x", "spatial_ref")})
 
     def truth(self, dates: Any) -> xr.DataTree:
         """Return every band of both sensors at 10 m, without clouds, blur or noise.
@@ -138,8 +152,14 @@ def simulate(config: SceneConfig) -> Simulation:
     >>> scene.truth("2022-07-14")["landsat"]["surface_temperature"].shape
     (1, 30, 30)
     """
-    count = -(-(config.size_px + 2 * MARGIN) // MULTIPLE) * MULTIPLE
-    ground = draw_ground(config.seed, count, years=config.years, latitude=config.latitude)
+    ground = draw_ground(
+        config.seed,
+        _frame(config).count,
+        years=config.years,
+        latitude=config.latitude,
+        biome=config.biome,
+        scars=_extents(config),
+    )
     groups, clear = {}, {}
     for sensor in SENSORS:
         groups[sensor], clear[sensor] = _acquire(config, ground, sensor)
@@ -189,6 +209,16 @@ def write_scene(
     save_cube(scene.cube, out_zarr, overwrite=overwrite)
     if truth_zarr is not None:
         save_cube(scene.truth(dates), truth_zarr, overwrite=overwrite)
+
+
+def _frame(config: SceneConfig) -> Frame:
+    count = -(-(config.size_px + 2 * MARGIN) // MULTIPLE) * MULTIPLE
+    return Frame(count, MARGIN, config.size_px)
+
+
+def _extents(config: SceneConfig) -> tuple[Extent, ...]:
+    drawn = (extent(config.seed, n, one, _frame(config)) for n, one in enumerate(config.events))
+    return tuple(one for one in drawn if one is not None)
 
 
 def _check_years(dates: pd.DatetimeIndex, config: SceneConfig) -> None:

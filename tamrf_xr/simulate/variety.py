@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -15,6 +15,8 @@ import numpy as np
 
 from tamrf_xr.errors import OptionError
 from tamrf_xr.paths import local_path
+from tamrf_xr.simulate.biomes import METRES_PER_DEGREE, TEMPERATE, Biome, biome_of, weights_of
+from tamrf_xr.simulate.changes import draw_events
 from tamrf_xr.simulate.config import SceneConfig
 from tamrf_xr.simulate.fields import stream
 from tamrf_xr.simulate.scene import write_scene
@@ -25,7 +27,9 @@ YEARS = (2018, 2025)
 """First and last year drawn: those in which at least Landsat 8 and two Sentinel-2 were up."""
 
 
-def draw_config(seed: int, **fixed: Any) -> SceneConfig:
+def draw_config(
+    seed: int, *, biome: str | Mapping[str, float] = TEMPERATE, **fixed: Any
+) -> SceneConfig:
     """Draw everything that a scene is made from, so that no two seeds are of one kind.
 
     Land, soils and crops follow from the seed in any case; this draws latitude, year, orbits,
@@ -35,6 +39,9 @@ def draw_config(seed: int, **fixed: Any) -> SceneConfig:
     ----------
     seed
         Of the scene.
+    biome
+        Of the scene; ``"any"``: one of all of them; or how likely each is, by name. It changes
+        what is drawn of place, cloudiness and sudden changes, and no other draw.
     fixed
         Fields of `SceneConfig` to set instead, such as `size_px`.
 
@@ -43,11 +50,19 @@ def draw_config(seed: int, **fixed: Any) -> SceneConfig:
     SceneConfig
         The scene. What is fixed changes no other draw.
 
+    Raises
+    ------
+    OptionError
+        If there is no such biome; those that there are, are told.
+
     Examples
     --------
     >>> draw_config(3, size_px=120) == draw_config(3, size_px=120)
     True
+    >>> draw_config(3, biome={"rice": 1, "savanna": 1}).biome in {"rice", "savanna"}
+    True
     """
+    kind = _draw_biome(seed, biome)
     rng = stream(seed, "variety")
     year = int(rng.integers(YEARS[0], YEARS[1] + 1))
     drawn = {
@@ -72,13 +87,43 @@ def draw_config(seed: int, **fixed: Any) -> SceneConfig:
         "patch_relative": _around(rng, 0.08, 0.3),
         "landsat_unsteadiness": rng.uniform(0.2, 0.35),
     }
+    if kind.name != TEMPERATE:
+        drawn |= _elsewhere(seed, kind, fixed)
     return SceneConfig(**{"seed": seed, **drawn, **fixed})
 
 
+def _draw_biome(seed: int, asked: str | Mapping[str, float]) -> Biome:
+    weights = weights_of(asked)
+    chance = stream(seed, "biome").random()
+    place = np.searchsorted(np.cumsum(list(weights.values())), chance, side="right")
+    return biome_of(list(weights)[min(int(place), len(weights) - 1)])
+
+
+def _elsewhere(seed: int, biome: Biome, fixed: Mapping[str, Any]) -> dict[str, Any]:
+    """Draw what biomes set: where, under which clouds, and what happens there."""
+    rng = stream(seed, "elsewhere")
+    latitude, cloudiness = rng.uniform(*biome.latitudes), rng.uniform(*biome.cloudiness)
+    edge_m = 10.0 * fixed.get("size_px", SceneConfig().size_px)
+    return {
+        "biome": biome.name,
+        "top": 60.0 * round(latitude * METRES_PER_DEGREE / 60),
+        "cloudiness": cloudiness,
+        "events": draw_events(seed, biome.chances, years=fixed.get("years", 1), edge_m=edge_m),
+    }
+
+
 def write_scenes(
-    folder: str | os.PathLike[str], seeds: Iterable[int], *, workers: int = 1, **fixed: Any
+    folder: str | os.PathLike[str],
+    seeds: Iterable[int],
+    *,
+    workers: int = 1,
+    biome: str | Mapping[str, float] = TEMPERATE,
+    **fixed: Any,
 ) -> list[Path]:
     """Simulate scenes of `draw_config` and write each as ``scene-<seed>.zarr``.
+
+    Those of other biomes are ``<biome>-<seed>.zarr``: what a run is to be trained on is chosen by
+    the patterns of its cubes.
 
     Parameters
     ----------
@@ -88,7 +133,7 @@ def write_scenes(
         One for each scene.
     workers
         Processes that simulate at once. A scene of 330 px takes some 0.7 GB, one of 990 px 4.5.
-    fixed
+    biome, fixed
         As in `draw_config`.
 
     Returns
@@ -102,7 +147,8 @@ def write_scenes(
         raise OptionError(f"{len(seeds)} scenes asked: expected 1 to {MOST_SCENES}")
     if not 1 <= workers <= MOST_WORKERS:
         raise OptionError(f"workers is {workers!r:.40}: expected 1 to {MOST_WORKERS}")
-    stores = {place / f"scene-{seed:05d}.zarr": draw_config(seed, **fixed) for seed in seeds}
+    configs = [draw_config(seed, biome=biome, **fixed) for seed in seeds]
+    stores = {place / _name(config): config for config in configs}
     place.mkdir(parents=True, exist_ok=True)
     missing = [path for path in stores if not path.exists()]
     if workers == 1:
@@ -114,6 +160,11 @@ def write_scenes(
         with ProcessPoolExecutor(workers, mp_context=context) as pool:
             deque(pool.map(write_scene, (stores[path] for path in missing), missing), maxlen=0)
     return list(stores)
+
+
+def _name(config: SceneConfig) -> str:
+    kind = "scene" if config.biome == TEMPERATE else config.biome
+    return f"{kind}-{config.seed:05d}.zarr"
 
 
 def _around(rng: np.random.Generator, middle: float, spread: float) -> float:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tamrf_xr.simulate.climate import TEMPERATE, YEAR, Climate, Series
 from tamrf_xr.simulate.fields import stream
 
-LATITUDE = 44.0
+LATITUDE = TEMPERATE.home
 """Degrees north, where none is told."""
 
 HOUR = 10.8
@@ -18,9 +18,8 @@ HOUR = 10.8
 SPIN_UP = 60
 """Days simulated before the first, so that it is wet or dry already."""
 
-YEAR = 365.25
-
-Series = NDArray[np.float64]
+GREENING_DAYS = 24.0
+"""Days over which plants that live of rain remember it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +44,12 @@ class Weather:
     snow: Series
     """Fraction of open ground under snow, 0..1."""
 
+    greening: Series
+    """How much of their green plants that live of rain have, 0..1."""
+
+    climate: Climate = TEMPERATE
+    """What it was drawn from."""
+
     def warmth(self, day: float, hour: float = HOUR) -> float:
         """Return the temperature of the air at an hour of solar time, in K: warmest at 15 h."""
         today = int(day)
@@ -55,6 +60,10 @@ class Weather:
         zenith = sun(day, self.latitude, hour)[0]
         return float(max(np.cos(zenith), 0.0) / np.cos(sun(172)[0]))
 
+    def season(self, day: float) -> float:
+        """Return the season of the snow: 0 at the end of winter, 1 at that of summer."""
+        return float(0.5 + 0.5 * np.cos(2 * np.pi * (day - 230) / YEAR))
+
     def heating(self, day: float, hour: float = HOUR) -> float:
         """Return how far the day's sun has warmed the ground above the air, relative.
 
@@ -63,7 +72,9 @@ class Weather:
         return float(self.calm[int(day)] * (1.12 * self.sunshine(day, hour - 1) - 0.12))
 
 
-def draw_weather(seed: int, days: int = 366, latitude: float = LATITUDE) -> Weather:
+def draw_weather(
+    seed: int, days: int = 366, latitude: float = LATITUDE, climate: Climate = TEMPERATE
+) -> Weather:
     """Draw the weather of some years.
 
     Parameters
@@ -74,6 +85,8 @@ def draw_weather(seed: int, days: int = 366, latitude: float = LATITUDE) -> Weat
         Length of the series.
     latitude
         Degrees north: it sets means and seasons.
+    climate
+        Levels and seasons.
 
     Returns
     -------
@@ -83,16 +96,33 @@ def draw_weather(seed: int, days: int = 366, latitude: float = LATITUDE) -> Weat
     rng = stream(seed, "weather")
     day = np.arange(-SPIN_UP, days)
     summer = np.cos(2 * np.pi * (day - 200) / YEAR)
-    mean = 285.6 - 0.45 * (latitude - LATITUDE) + rng.normal(0, 1.2)
-    air = mean + rng.uniform(6.5, 10.5) * summer + 3.0 * _memory(rng, day.size, 0.75)
-    wet = (_memory(rng, day.size, 0.6) > 0.55 + 0.3 * summer) * rng.gamma(1.2, 0.35, day.size)
-    moisture = _store(wet, np.exp(-1 / (12 - 8 * summer)))
-    snow = np.clip(_store(wet * (air < 271.4), np.where(air < 271.4, 0.9, 0.3)) * 3, 0, 1)
+    mean = climate.kelvin - climate.per_degree * (latitude - climate.home) + rng.normal(0, 1.2)
+    air = mean + rng.uniform(*climate.season_kelvin) * summer
+    air = air + climate.unsteady_kelvin * _memory(rng, day.size, 0.75)
+    rainless = climate.dryness[0] + climate.dryness[1] * summer
+    rainless = rainless - climate.rain_gain * climate.rainy(day)
+    wet = (_memory(rng, day.size, 0.6) > rainless) * rng.gamma(1.2, 0.35, day.size)
+    lasting, shorter = climate.drying_days
+    moisture = _store(wet, np.exp(-1 / (lasting - shorter * summer)))
+    frost, thaw = climate.snow_kept
+    snow = np.clip(_store(wet * (air < 271.4), np.where(air < 271.4, frost, thaw)) * 3, 0, 1)
     snow = np.where(snow < 0.05, 0, snow)
-    swing = (4.5 + 2.0 * summer) * (1.25 - 0.5 * moisture) * rng.uniform(0.8, 1.2, day.size)
+    warmest, more = climate.swing_kelvin
+    swing = (warmest + more * summer) * (1.25 - 0.5 * moisture) * rng.uniform(0.8, 1.2, day.size)
     calm = np.clip(1 + 0.15 * _memory(rng, day.size, 0.3), 0.6, 1.4)
-    series = (part[SPIN_UP:] for part in (air, swing, calm, moisture, snow))
-    return Weather(latitude, *series)
+    series = (air, swing, calm, moisture, snow, _greening(moisture))
+    air, swing, calm, moisture, snow, greening = (part[SPIN_UP:] for part in series)
+    return Weather(latitude, air, swing, calm, moisture, snow, greening, climate)
+
+
+def _greening(moisture: Series) -> Series:
+    """Return what plants have made of the moisture of the last weeks, 0..1."""
+    soaked = np.clip(1.6 * moisture, 0, 1)
+    level, series = float(soaked[:30].mean()), np.empty_like(soaked)
+    for i, wet in enumerate(soaked):
+        level += (wet - level) / GREENING_DAYS
+        series[i] = level
+    return np.clip(1.3 * series, 0, 1)
 
 
 def _memory(rng: np.random.Generator, count: int, correlation: float) -> Series:

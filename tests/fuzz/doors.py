@@ -205,6 +205,8 @@ def _of_simulate() -> Iterator[Case]:
     for option in ("--scenes", "--workers"):
         for value in ("", "-1", "nan", "abc", "0"):
             yield _cli(("simulate", "out", "--size", "30", "--scenes", "1", f"{option}={value}"))
+    for value in ("", "tundra", "rice=", "rice=nan", "rice=-1", "rice=0", "=1"):
+        yield _cli(("simulate", "out.zarr", "--size", "30", "--biome", value))
     for value in DATES[:11]:
         words = ("simulate", "out.zarr", "--size", "30", "--truth", "truth.zarr")
         yield _cli((*words, f"--dates={value}"))
