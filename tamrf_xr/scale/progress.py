@@ -161,7 +161,8 @@ class Progress:
             self._bar.update()
 
     def _failure(self, index: tuple[int, int], error: str) -> FailedTile:
-        core, grid = self._job.grid[index].core, self._grid
+        grid, tiles = self._grid, self._job.grid
+        core = tiles.made(index)
         left, _, _, top = grid.bounds
         code = grid.crs.to_epsg()
         return FailedTile(
