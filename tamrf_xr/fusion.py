@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import pandas as pd
 import xarray as xr
@@ -28,11 +27,10 @@ from tamrf_xr.scale.persisting import fuse_in_memory
 from tamrf_xr.scale.prepared import Job, Timing, read_by
 from tamrf_xr.scale.progress import JobSummary
 from tamrf_xr.sensors import SENSORS, THERMAL
+from tamrf_xr.signatures import with_options
 
 if TYPE_CHECKING:
     from distributed import Client
-
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 LARGEST_TILE = 1_000_000
 """10 m pixels: more than any scene has."""
@@ -90,20 +88,7 @@ DEFAULTS: Mapping[str, Any] = {
 }
 
 
-def _with_options(function: Function) -> Function:
-    """Show the options by name and default in the signature of a function that takes them all."""
-    own = inspect.signature(function)
-    named = [one for one in own.parameters.values() if one.kind is not one.VAR_KEYWORD]
-    kind, types = inspect.Parameter.KEYWORD_ONLY, FuseOptions.__annotations__
-    named += [
-        inspect.Parameter(name, kind, default=value, annotation=types[name])
-        for name, value in DEFAULTS.items()
-    ]
-    function.__signature__ = own.replace(parameters=named)  # type: ignore[attr-defined]
-    return function
-
-
-@_with_options
+@with_options(FuseOptions, DEFAULTS)
 def fuse(
     cube: xr.DataTree,
     query_dates: Any,
@@ -217,7 +202,7 @@ def fuse(
     return fuse_in_memory(job, progress=progress) if persist else fuse_lazily(job)
 
 
-@_with_options
+@with_options(FuseOptions, DEFAULTS)
 def run_job(
     cube: xr.DataTree,
     store: Any,

@@ -92,9 +92,7 @@ def layout_of(array: zarr.Array[Any], *, floats: bool = False) -> Layout | None:
     return _layout_of_v3(array, metadata, "biuf" if floats else "biu")
 
 
-def _layout_of_v3(
-    array: zarr.Array[Any], metadata: ArrayV3Metadata, dtypes: str
-) -> Layout | None:
+def _layout_of_v3(array: zarr.Array[Any], metadata: ArrayV3Metadata, dtypes: str) -> Layout | None:
     codecs, sharded = metadata.codecs, False
     if len(codecs) == 1 and isinstance(codecs[0], ShardingCodec):
         outer = codecs[0]

@@ -62,9 +62,7 @@ class TokenEncoder(TamrfFuser):
         from tamrf_xr.model.latent import encode_tokens
 
         (episode,) = episodes
-        features = {
-            STREAMS[name]: self._encode(name, seen, crop) for name, seen in series.items()
-        }
+        features = {STREAMS[name]: self._encode(name, seen, crop) for name, seen in series.items()}
         days = {STREAMS[name]: episode.days[name] for name in series}
         kept = encode_tokens(self._engine, features, days, self._form)
         return {LATENT: kept.cpu().numpy()}

@@ -2,15 +2,14 @@
 
 N dates of both sensors, Q query dates, D token width, H W grid, P pixels of a block.
 
-Tokens are the output of a LayerNorm: each has mean 0 and deviation 1 over its channels before weight
-and bias. So these say how far a channel reaches, the same for all pixels, dates and scenes, and
-integers need no pass over the data; see docs/decisions/018-beyond.md.
+Tokens are the output of a LayerNorm: each has mean 0 and deviation 1 over its channels before
+weight and bias. So these say how far a channel reaches, the same for all pixels, dates and scenes,
+and integers need no pass over the data; see docs/decisions/018-beyond.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Final
 
 import torch
@@ -18,7 +17,7 @@ from torch import Tensor
 
 from tamrf_xr.errors import ModelError
 from tamrf_xr.model import footprint
-from tamrf_xr.model.attend import ORDER, Asked
+from tamrf_xr.model.attend import ORDER
 from tamrf_xr.model.engine import Engine
 from tamrf_xr.model.form import NOTHING, Form
 from tamrf_xr.model.network import Tamrf
@@ -47,7 +46,7 @@ def form_of(model: Tamrf, kind: str, *, margin: int = 0) -> Form:
         return Form(kind, (1.0,) * width, (0.0,) * width, margin)
     if not model.config.num_layers:
         raise ModelError(
-            "int8 takes its scales from the LayerNorm at the end of the last layer among dates, and "
+            "int8 takes its scales from the LayerNorm that ends the last layer among dates, and "
             "this network has no such layer (num_layers=0): pass dtype='bfloat16' or 'float32'"
         )
     last = f"layers.{model.config.num_layers - 1}.norm2"
@@ -156,26 +155,22 @@ def decode_tokens(
         As of `Engine.decode`, (Q, channels, H, W); not a number within the decoder's reach of
         tokens that were not made.
     """
+    pixels, rounding = engine.stages.pixels, Rounding(form, engine)
+
+    def attend(first: int, out: Tensor) -> None:
+        for y, x in footprint.blocks(out.shape[1], out.shape[2], _block(engine, len(kept))):
+            at = slice(first + y.start, first + y.stop)
+            some = kept[:, :, at, x].permute(2, 3, 0, 1).flatten(0, 1)  # a copy, (P, N, D)
+            block = out[:, y, x]
+            block.copy_(pixels.answer(rounding.restore(some), asked).view(block.shape))
+
     with torch.inference_mode(), products(engine.precision):
-        asked = engine.stages.pixels.ask(
+        asked = pixels.ask(
             {ORDER[0]: torch.zeros(1, dtype=torch.float64)},  # of no effect on what is answered
             torch.as_tensor(query_days, dtype=torch.float64),
         )
-        attend = partial(_answer_rows, engine, kept, Rounding(form, engine), asked)
-        size = (len(query_days), *kept.shape[2:])
+        size = (len(query_days), kept.shape[2], kept.shape[3])
         return by_strips(engine, attend, size, channels=channels)
-
-
-def _answer_rows(
-    engine: Engine, kept: Tensor, rounding: Rounding, asked: Asked, first: int, out: Tensor
-) -> None:
-    """Fill `out` (Q, rows, W, D) from row `first` of the tokens on."""
-    for y, x in footprint.blocks(out.shape[1], out.shape[2], _block(engine, len(kept))):
-        at = slice(first + y.start, first + y.stop)
-        pixels = kept[:, :, at, x].permute(2, 3, 0, 1).flatten(0, 1)  # a copy, (P, N, D)
-        answer = engine.stages.pixels.answer(rounding.restore(pixels), asked)
-        block = out[:, y, x]
-        block.copy_(answer.view(block.shape))
 
 
 def _block(engine: Engine, dates: int) -> int:

@@ -1,4 +1,4 @@
-"""Attend and decode by strips of rows: what is attended of a whole tile would not fit the memory."""
+"""Attend and decode by strips of rows: attended, a whole tile would not fit the memory."""
 
 from __future__ import annotations
 

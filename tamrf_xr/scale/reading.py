@@ -59,8 +59,8 @@ class Stored:
             first = min(times)
             span = self.read(slice(first, max(times) + 1), window)
             return span[[time - first for time in times]]
-        first, *_, down, across = self.variable.dims
-        place = {first: times, down: window.y, across: window.x}
+        along, *_, down, across = self.variable.dims
+        place = {along: times, down: window.y, across: window.x}
         return np.asarray(self.variable.isel(place).values)
 
     def _fills(self, times: list[int]) -> bool:

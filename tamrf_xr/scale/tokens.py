@@ -8,7 +8,7 @@ Beside them lies all that planning query dates takes, so that they are planned a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -267,10 +267,10 @@ def _check_whole(found: xr.DataArray, shape: tuple[int, ...], form: Form) -> Non
 class DecodeJob(Job):
     """A job whose input is a latent: planned on the acquisitions that it was made of."""
 
-    acquired: Times = None  # type: ignore[assignment]
+    acquired: Times = field(default_factory=dict)
     """Per sensor, their times."""
 
-    form: Form = None  # type: ignore[assignment]
+    form: Form = Form("float32", (), ())
     """How tokens are kept."""
 
     @property
