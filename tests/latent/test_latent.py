@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +19,7 @@ from tamrf_xr.model.checkpoint import load_model, save_model
 from tests.jobs.run import contents
 from tests.scenes import random_cube
 
+ROOT = Path(__file__).parents[2]
 SMALL = Path(__file__).parents[1] / "data" / "oracle_small"
 DATES = ["2022-01-08", "2022-02-21T10:00", "2022-01-03"]
 PATHS = ("sentinel2/reflectance", "landsat/reflectance", "landsat/surface_temperature")
@@ -133,31 +137,41 @@ def test_chunks_of_dask_decode_the_same(small, cube, tmp_path):
     assert apart(plain, chunked) == 0
 
 
-def test_interrupted_a_rerun_does_the_rest_and_gives_the_same_bytes(
-    small, cube, tmp_path, monkeypatch
-):
-    from tamrf_xr.methods.tokens import TokenEncoder
+KILLED = """
+import os, signal, sys
+import tamrf_xr
+from tamrf_xr.methods.tokens import TokenEncoder
 
-    how = {"model": small, "tile": 24, "progress": False, "workers": 1}
-    tamrf_xr.encode_job(cube, tmp_path / "whole.zarr", **how)
-    encode, calls = TokenEncoder.__call__, []
+encode, calls = TokenEncoder.__call__, []
 
-    def interrupted(*arguments):
-        calls.append(1)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return encode(*arguments)
+def killed(*arguments):
+    calls.append(1)
+    if len(calls) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return encode(*arguments)
 
-    monkeypatch.setattr(TokenEncoder, "__call__", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        tamrf_xr.encode_job(cube, tmp_path / "out.zarr", **how)
-    monkeypatch.undo()
-    half = tamrf_xr.open_latent(tmp_path / "out.zarr").tamrf.decode(DATES[:1], model=small)
-    missing = np.isnan(half["sentinel2/reflectance"].values).all(axis=(0, 1))
+TokenEncoder.__call__ = killed
+cube, out, model = sys.argv[1:]
+tamrf_xr.encode_job(
+    tamrf_xr.open_cube(cube), out, model=model, tile=24, progress=False, workers=1
+)
+"""
+
+
+def test_killed_a_rerun_does_the_rest_and_gives_the_same_bytes(small, cube, tmp_path):
+    scene, weights = tmp_path / "cube.zarr", tmp_path / "small.safetensors"
+    tamrf_xr.save_cube(cube, scene)
+    save_model(small, weights)
+    how = {"model": weights, "tile": 24, "progress": False, "workers": 1}
+    given = tamrf_xr.open_cube(scene)
+    tamrf_xr.encode_job(given, tmp_path / "whole.zarr", **how)
+    words = [sys.executable, "-c", KILLED, scene, tmp_path / "out.zarr", weights]
+    assert subprocess.run(words, cwd=ROOT).returncode == -signal.SIGKILL
+    half = tamrf_xr.open_latent(tmp_path / "out.zarr").tamrf.decode(DATES[:1])
+    missing = np.isnan(half[PATHS[0]].values).all(axis=(0, 1))
     assert 0 < missing.sum() < missing.size
-    summary = tamrf_xr.encode_job(cube, tmp_path / "out.zarr", **how)
-    assert summary.found >= 1
-    assert summary.found + summary.done == 4
+    summary = tamrf_xr.encode_job(given, tmp_path / "out.zarr", **how)
+    assert (summary.found, summary.done) == (2, 2)
     assert contents(tmp_path / "out.zarr") == contents(tmp_path / "whole.zarr")
 
 
@@ -226,4 +240,4 @@ def test_the_command_line_does_both(cube, tmp_path, capsys):
     product = tamrf_xr.open_cube(words[2])
     assert product["sentinel2/band"].values.tolist() == ["B04"]
     assert main(["decode", words[0], words[2], "--dates", "2022-01-08"]) == 1
-    assert "not a latent cube: found /sentinel2, /landsat" in capsys.readouterr().err
+    assert "not a latent cube: found /landsat, /sentinel2" in capsys.readouterr().err
