@@ -135,7 +135,8 @@ class Progress:
         from tqdm.auto import tqdm
         from tqdm.contrib.logging import logging_redirect_tqdm
 
-        what = f"fuse ({self._job.spec.method})"
+        verb = "encode" if self._job.made.layers.latent else "fuse"
+        what = f"{verb} ({self._job.spec.method})"
         with (
             tqdm(total=self.tiles, initial=self._found, unit="tile", desc=what) as self._bar,
             logging_redirect_tqdm(),

@@ -270,7 +270,7 @@ class DecodeJob(Job):
     acquired: Times = field(default_factory=dict)
     """Per sensor, their times."""
 
-    form: Form = Form("float32", (), ())
+    form: Form = field(default_factory=lambda: Form("float32", (), ()))
     """How tokens are kept."""
 
     @property
