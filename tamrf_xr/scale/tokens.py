@@ -16,9 +16,11 @@ import pandas as pd
 import xarray as xr
 
 from tamrf_xr.dates import DatePlan, plan_dates
+from tamrf_xr.days import ONE_DAY
 from tamrf_xr.errors import CubeError, DateError, LatentError
 from tamrf_xr.fuser import Episode
 from tamrf_xr.grid import Grid
+from tamrf_xr.iso8601 import Length, read_length
 from tamrf_xr.model.form import NOTHING as NOTHING
 from tamrf_xr.model.form import Form
 from tamrf_xr.scale.prepared import Job, Timing
@@ -72,26 +74,22 @@ def acquisitions_of(times: Times, timing: Timing) -> Acquisitions:
     DateError
         If acquisitions span more than the window, so that each query date would see others.
     """
-    counting: dict[str, Any] = {"origin": timing.origin, "same_day": timing.same_day}
+    length = None if timing.window is None else read_length(timing.window, "window")
     every = pd.DatetimeIndex(np.concatenate([index.values for index in times.values()]))
-    plan = plan_dates(times, every[:1], window=None, **counting)
+    plan = plan_dates(times, every[:1], origin=timing.origin, window=None, same_day=timing.same_day)
     (episode,) = plan.episodes
     start = pd.Timestamp(episode.origin, unit="D")
     sensors = [name for name in ORDER for _ in episode.days.get(name, ())]
     days = [day for name in ORDER for day in episode.days.get(name, ())]
     midnights = start + pd.to_timedelta(days, unit="D")
-    try:
-        windows = plan_dates(times, midnights, window=timing.window, **counting).episodes
-    except DateError as error:
-        raise DateError(f"{error}. {_one_window(midnights, timing)}") from error
-    if len(windows) > 1:
+    if length is not None and midnights.max() - midnights.min() > length:
         raise DateError(_one_window(midnights, timing))
     return Acquisitions(tuple(sensors), midnights, start)
 
 
 def _one_window(days: pd.DatetimeIndex, timing: Timing) -> str:
     return (
-        f"a latent cube holds acquisitions that all see each other, and these span "
+        "a latent cube holds acquisitions that all see each other, and these span "
         f"{(days.max() - days.min()).days} days, {days.min():%Y-%m-%d} to {days.max():%Y-%m-%d}, "
         f"more than the window of {timing.window}: fuse would make each date from a window of its "
         "own. Select the times of one year of each group and encode a latent a year, or pass "
@@ -155,13 +153,17 @@ def _frame(job: Job, form: Form, sequence: Acquisitions) -> xr.Dataset:
             "margin": form.margin,
             "shape": [len(sequence.times), len(form.channels), *grid.shape],
             "origin": f"{sequence.origin:%Y-%m-%d}",
-            "window": "none" if timing.window is None else str(timing.window),
-            "same_day": str(timing.same_day),
+            "window": "none" if timing.window is None else _words(timing.window, "window"),
+            "same_day": _words(timing.same_day, "same_day"),
             "comment": "tokens are scale * number + offset; numbers of bfloat16 are its bits",
         },
     )
     located: xr.Dataset = frame.rio.write_crs(grid.crs).rio.write_transform(grid.transform)
     return described(located, grid.crs)
+
+
+def _words(length: Length, what: str) -> str:
+    return f"{read_length(length, what) / ONE_DAY!r}D"
 
 
 @dataclass(frozen=True, slots=True)

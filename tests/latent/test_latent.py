@@ -83,9 +83,7 @@ def test_any_tile_gives_the_same_integers(small, cube, border):
 
 def test_any_tile_decodes_the_same(small, cube):
     latent = cube.tamrf.encode(model=small, border="mirror").compute()
-    whole, *others = (
-        latent.tamrf.decode(DATES, model=small, tile=tile) for tile in (1000, 12, 13)
-    )
+    whole, *others = (latent.tamrf.decode(DATES, model=small, tile=tile) for tile in (1000, 12, 13))
     for other in others:
         assert apart(other, whole) < 1e-6
 
@@ -216,11 +214,15 @@ def test_days_are_counted_as_for_the_cube(small):
         {n: g.assign_coords(time=pd.DatetimeIndex(times[n])) for n, g in groups.items()}
     )
     asked = ["2022-03-02", "2022-03-02T00:03", "2022-06-11T23:59", "2022-09-20"]
-    for origin in (None, "2021-11-03"):
-        latent = cube.tamrf.encode(model=small, dtype="float32", origin=origin)
-        assert latent["latent"].sizes["acquisition"] == 6
+    for how, count in (
+        ({}, 6),
+        ({"origin": "2021-11-03", "window": pd.Timedelta(days=300)}, 6),
+        ({"window": 400, "same_day": "10min"}, 7),
+    ):
+        latent = cube.tamrf.encode(model=small, dtype="float32", **how)
+        assert latent["latent"].sizes["acquisition"] == count
         decoded = latent.tamrf.decode(asked, model=small)
-        assert apart(decoded, cube.tamrf.fuse(asked, model=small, origin=origin)) < 1e-6
+        assert apart(decoded, cube.tamrf.fuse(asked, model=small, **how)) < 1e-6
 
 
 @pytest.mark.parametrize("sensor", ["sentinel2", "landsat"])
