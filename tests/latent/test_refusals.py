@@ -47,14 +47,14 @@ def latent(cube, small):
 def test_other_weights(latent, small):
     with pytest.raises(ModelError, match=r"encoded with weights in memory .* no other network"):
         latent.tamrf.decode(DATE, model="default")
-    with pytest.raises(ModelError, match="neither the default ones .* pass model="):
+    with pytest.raises(ModelError, match=r"neither the default ones .* pass model="):
         latent.tamrf.decode(DATE)
     assert latent.tamrf.decode(DATE, model=small)
 
 
 def test_what_is_no_latent(cube, latent, tmp_path):
     for other in (cube, xr.DataTree()):
-        with pytest.raises(LatentError, match="not a latent cube: found .* expected"):
+        with pytest.raises(LatentError, match=r"not a latent cube: found .* expected"):
             other.tamrf.decode(DATE)
     with pytest.raises(LatentError, match="not a latent cube: a Dataset"):
         tamrf_xr.decode(xr.Dataset(), DATE)
@@ -64,7 +64,7 @@ def test_what_is_no_latent(cube, latent, tmp_path):
         newer.tamrf.decode(DATE)
     lacking = latent.copy()
     lacking["latent"].attrs = {n: v for n, v in latent["latent"].attrs.items() if n != "margin"}
-    with pytest.raises(LatentError, match="lacks or contradicts .*margin"):
+    with pytest.raises(LatentError, match=r"lacks or contradicts .*margin"):
         lacking.tamrf.decode(DATE)
     tamrf_xr.save_cube(cube, tmp_path / "cube.zarr")
     with pytest.raises(LatentError, match=r"cube.zarr: not a latent cube"):
@@ -114,7 +114,7 @@ def test_more_than_a_window_holds(cube, small):
 def test_dates_that_fuse_refuses(cube, latent, small):
     for tree in (cube, latent):
         make = tree.tamrf.fuse if tree is cube else tree.tamrf.decode
-        with pytest.raises(DateError, match="no acquisition within 182.5 days of query date 2024"):
+        with pytest.raises(DateError, match=r"no acquisition within 182.5 days of query date 2024"):
             make("2024-01-01", model=small)
 
 
