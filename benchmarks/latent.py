@@ -105,7 +105,7 @@ def measured(cube: xr.DataTree, folder: Path, options: Any, figure: Path | None)
     ways = {"fuse": partial(_timed, tamrf_xr.run_job, given, stores["product"], dates, **how)}
     ways |= {f"decode {kind}": partial(decode, kind) for kind in TYPES}
     spent = encoded | in_turns(ways, turns=options.turns)
-    fused = given.tamrf.fuse(dates, window=None)
+    fused = given.tamrf.fuse(dates, window=None).compute()
     exact = _decoded(stores["float32"], dates)
     rows: Row = {
         "acquisitions": _acquisitions(cube),
@@ -130,7 +130,8 @@ def measured(cube: xr.DataTree, folder: Path, options: Any, figure: Path | None)
         "share at either end": float((np.abs(tokens.values) == 127).mean()),
     }
     if figure:
-        draw(fused, tamrf_xr.open_latent(stores["int8"]).tamrf.decode(dates), figure)
+        decoded = tamrf_xr.open_latent(stores["int8"]).tamrf.decode(dates)
+        draw(fused, decoded.compute(), figure)
     return rows
 
 
@@ -169,7 +170,7 @@ def _array(product: xr.DataTree, path: str) -> xr.DataArray:
 
 
 def _decoded(store: Path, dates: pd.DatetimeIndex) -> dict[str, np.ndarray]:
-    return _values(tamrf_xr.open_latent(store).tamrf.decode(dates))
+    return _values(tamrf_xr.open_latent(store).tamrf.decode(dates).compute())
 
 
 def _differences(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> Row:

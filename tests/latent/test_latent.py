@@ -24,8 +24,8 @@ SMALL = Path(__file__).parents[1] / "data" / "oracle_small"
 DATES = ["2022-01-08", "2022-02-21T10:00", "2022-01-03"]
 PATHS = ("sentinel2/reflectance", "landsat/reflectance", "landsat/surface_temperature")
 TOKENS = "latent/tokens"
-BOUNDS = {"float32": 1e-6, "bfloat16": 0.01, "int8": 0.05}
-"""Largest difference of reflectance of a network of random weights, whose outputs reach far."""
+BOUNDS = {"float32": 1e-6, "bfloat16": 3e-4, "int8": 2e-3}
+"""Largest difference of reflectance that each may cost."""
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +41,7 @@ def cube():
 def apart(one: xr.DataTree, other: xr.DataTree) -> float:
     """Largest difference of any band; temperature in 1000 K, as the network has it."""
     units = (1.0, 1.0, 1e-3)
+    one, other = one.compute(), other.compute()  # each tile once, not once a variable
     return max(
         float(np.abs(one[path].values - other[path].values).max()) * unit
         for path, unit in zip(PATHS, units, strict=True)
@@ -50,9 +51,9 @@ def apart(one: xr.DataTree, other: xr.DataTree) -> float:
 @pytest.mark.parametrize("border", ["zeros", "mirror"])
 @pytest.mark.parametrize("dtype", BOUNDS)
 def test_decoded_is_fused(small, cube, border, dtype):
-    fused = cube.tamrf.fuse(DATES, model=small, method_options={"border": border})
+    fused = cube.tamrf.fuse(DATES, model=small, method_options={"border": border}).compute()
     latent = cube.tamrf.encode(model=small, border=border, dtype=dtype, tile=24)
-    decoded = latent.tamrf.decode(DATES, model=small, tile=15)
+    decoded = latent.tamrf.decode(DATES, model=small, tile=15).compute()
     assert apart(decoded, fused) <= BOUNDS[dtype]
     assert (apart(decoded, fused) > 1e-6) == (dtype != "float32")
     for name in ("sentinel2", "landsat"):
@@ -63,7 +64,7 @@ def test_decoded_is_fused(small, cube, border, dtype):
 
 
 def test_the_default_network_loses_little_in_int8(cube):
-    fused = cube.tamrf.fuse(DATES)
+    fused = cube.tamrf.fuse(DATES).compute()
     for dtype, bound in (("int8", 0.004), ("bfloat16", 0.001)):
         decoded = cube.tamrf.encode(dtype=dtype).tamrf.decode(DATES)
         assert apart(decoded, fused) < bound
@@ -121,7 +122,8 @@ def test_a_store_is_what_is_lazy_and_carries_what_it_is(small, cube, tmp_path):
     np.testing.assert_allclose(found, (left - 20, bottom - 20, right + 20, top + 20))
     assert stored["latent"].to_dataset().rio.crs == groups_of(cube)["sentinel2"].rio.crs
     # The weights are found under the name that the latent has of them.
-    assert apart(stored.tamrf.decode(DATES), given.tamrf.fuse(DATES, model=path)) < 0.01
+    fused = given.tamrf.fuse(DATES, model=path)
+    assert apart(stored.tamrf.decode(DATES), fused) <= BOUNDS["bfloat16"]
 
 
 def test_chunks_of_dask_decode_the_same(small, cube, tmp_path):
@@ -180,15 +182,11 @@ def test_tiles_that_are_not_done_are_no_data_and_nothing_else_is(small, cube, tm
         tamrf_xr.encode_job(cube, store, **how)
         whole = tamrf_xr.open_latent(store).tamrf.decode(DATES, model=small).compute()
         (store / "latent/tokens/c/0/0/0/0").unlink()
-        part = tamrf_xr.open_latent(store).tamrf.decode(DATES, model=small, tile=30)
+        part = tamrf_xr.open_latent(store).tamrf.decode(DATES, model=small, tile=30).compute()
         for path in PATHS:
-            pixels, expected = part[path].values, whole[path].values.copy()
+            expected = whole[path].values.copy()
             expected[..., :20, :20] = np.nan  # the decoder looks two pixels far
-            expected[..., 18:20, 18:20] = whole[path].values[..., 18:20, 18:20]
-            corner = np.zeros(expected.shape, bool)
-            corner[..., 18:20, 18:20] = True
-            assert np.isnan(pixels[~corner]).sum() == np.isnan(expected[~corner]).sum()
-            np.testing.assert_allclose(pixels[~corner], expected[~corner], atol=1e-3)
+            np.testing.assert_allclose(part[path].values, expected, atol=1e-3)
 
 
 def test_jobs_decode_into_products_and_resume(small, cube, tmp_path):
