@@ -208,9 +208,8 @@ def draw(fused: xr.DataTree, decoded: xr.DataTree, path: Path) -> None:
         panels[row, 0].set_ylabel(name)
     for panel in panels.flat:
         panel.set(xticks=[], yticks=[])
-    figure.colorbar(
-        last, ax=panels.ravel().tolist(), location="bottom", shrink=0.5, label="reflectance"
-    )
+    bar = {"location": "bottom", "shrink": 0.5, "ticks": [0, 0.001, 0.002]}
+    figure.colorbar(last, ax=panels.ravel().tolist(), label="reflectance", **bar)
     figure.savefig(path, dpi=100)
 
 

@@ -163,8 +163,8 @@ def _latent_row(name: str, kept: Mapping[str, Any], kind: str) -> str:
     return (
         f"| {name} | {kept['bytes a pixel'][kind]:,.0f} | {ratio[f'{kind} / cube']:.1f} x "
         f"| {ratio[f'{kind} / product']:.1f} x "
-        f"| {kept['fuse / decode, seconds of cores'][kind]:.1f} | {off['reflectance, RMS']:.0e} "
-        f"| {off['reflectance, largest']:.0e} |\n"
+        f"| {kept['fuse / decode, seconds of cores'][kind]:.1f} | {off['reflectance, RMS']:.1e} "
+        f"| {off['reflectance, largest']:.1e} |\n"
     )
 
 
