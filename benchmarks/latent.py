@@ -36,10 +36,12 @@ def main(arguments: list[str] | None = None) -> Row:
     """Measure each cube, print, keep, draw."""
     options = parse(
         __doc__, arguments, edge=(60, 24), dates=(25, 2), thin=(1, 12), turns=(2, 1),
-        figure=("", ""),
+        cubes=(("simulated", "real"), ("simulated",)), figure=("", ""),
     )  # fmt: skip
     found = {}
-    for name, make in {"simulated": simulated, "real": real}.items():
+    makers = {"simulated": simulated, "real": real}
+    for name in options.cubes:
+        make = makers[name]
         with tempfile.TemporaryDirectory() as folder:
             cube = _cut(make(Path(folder), options.edge), options.edge, options.thin)
             if cube is None:
@@ -208,7 +210,7 @@ def draw(fused: xr.DataTree, decoded: xr.DataTree, path: Path) -> None:
         panels[row, 0].set_ylabel(name)
     for panel in panels.flat:
         panel.set(xticks=[], yticks=[])
-    bar = {"location": "bottom", "shrink": 0.5, "ticks": [0, 0.001, 0.002]}
+    bar: dict[str, Any] = {"location": "bottom", "shrink": 0.5, "ticks": [0, 0.001, 0.002]}
     figure.colorbar(last, ax=panels.ravel().tolist(), label="reflectance", **bar)
     figure.savefig(path, dpi=100)
 
