@@ -145,3 +145,14 @@ def test_a_store_of_other_options_is_not_gone_on_with(cube, small, tmp_path):
     tamrf_xr.encode_job(cube, tmp_path / "latent.zarr", **how)
     with pytest.raises(JobError, match="latent"):
         tamrf_xr.encode_job(cube, tmp_path / "latent.zarr", dtype="bfloat16", **how)
+
+
+def test_latents_and_what_is_decoded_are_not_updated(cube, small, latent, tmp_path):
+    tamrf_xr.save_cube(cube, tmp_path / "cube.zarr")
+    given = tamrf_xr.open_cube(tmp_path / "cube.zarr")
+    how = {"model": small, "progress": False}
+    tamrf_xr.encode_job(given, tmp_path / "latent.zarr", **how)
+    tamrf_xr.decode_job(latent, tmp_path / "fused.zarr", DATE, **how)
+    for name in ("latent", "fused"):
+        with pytest.raises(JobError, match="new acquisitions enter all of it; encode the cube"):
+            tamrf_xr.update(tmp_path / f"{name}.zarr", given, model=small, progress=False)
