@@ -142,6 +142,32 @@ def _cpu_install() -> str:
     return f"{least / 1000:.1f} GB"
 
 
+def _latent_table() -> str:
+    """Write a row a cube and type of numbers."""
+    kept = result("latent")
+    head = (
+        "| cube, kept as | bytes a pixel | of the cube's | of the product's | fuse / decode | RMS "
+        "| largest |\n|---|---|---|---|---|---|---|\n"
+    )
+    rows = [
+        _latent_row(f"{cube}, {kind}", kept[cube], kind)
+        for cube in ("simulated", "real")
+        for kind in ("int8", "bfloat16", "float32")
+    ]
+    return "\n" + head + "".join(rows)
+
+
+def _latent_row(name: str, kept: Mapping[str, Any], kind: str) -> str:
+    against = "fuse" if kind == "float32" else "float32"
+    ratio, off = kept["ratio of bytes"], kept[f"{kind} against {against}"]
+    return (
+        f"| {name} | {kept['bytes a pixel'][kind]:,.0f} | {ratio[f'{kind} / cube']:.1f} x "
+        f"| {ratio[f'{kind} / product']:.1f} x "
+        f"| {kept['fuse / decode, seconds of cores'][kind]:.1f} | {off['reflectance, RMS']:.1e} "
+        f"| {off['reflectance, largest']:.1e} |\n"
+    )
+
+
 FIGURES: Mapping[str, Callable[[], str]] = {
     "card.parameters": lambda: f"{parameters():,}",
     "card.millions": lambda: f"{parameters() / 1e6:.1f}",
@@ -163,6 +189,7 @@ FIGURES: Mapping[str, Callable[[], str]] = {
     # The later run had eight other processes beside it: its size counts, its time does not.
     "laziness.seconds": lambda: f"{result('laziness-2026-11-23')['stored']['seconds']:.1f}",
     "laziness.graph": lambda: f"{result('laziness')['stored']['graph_megabytes']:.1f}",
+    "latent.table": _latent_table,
     "loader.1": lambda: _loader(1),
     "loader.4": lambda: _loader(4),
     "memory.narrow": lambda: f"{result('memory-tamrf')['runs'][0]['peak_gib']:.1f}",

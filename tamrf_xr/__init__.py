@@ -14,6 +14,7 @@ from tamrf_xr.cube import clip, validate
 from tamrf_xr.errors import TamrfError
 from tamrf_xr.fusion import fuse, run_job
 from tamrf_xr.harmonize import as_cube, with_panchromatic
+from tamrf_xr.latent import decode, decode_job, encode, encode_job, open_latent
 from tamrf_xr.store import open_cube, save_cube
 from tamrf_xr.updating import update
 
@@ -24,9 +25,14 @@ __all__ = [
     "TamrfError",
     "as_cube",
     "clip",
+    "decode",
+    "decode_job",
+    "encode",
+    "encode_job",
     "fuse",
     "load_model",
     "open_cube",
+    "open_latent",
     "run_job",
     "save_cube",
     "save_model",

@@ -14,6 +14,7 @@ from tamrf_xr.cube import clip
 from tamrf_xr.export.raster import write_raster
 from tamrf_xr.fusion import fuse
 from tamrf_xr.harmonize import as_cube
+from tamrf_xr.latent import decode, encode
 from tamrf_xr.plot import Plots, quicklook_of
 from tamrf_xr.store import save_cube
 from tamrf_xr.view import view
@@ -55,6 +56,16 @@ class TamrfTree:
     def fuse(self, query_dates: Any, **options: Any) -> xr.DataTree:
         """Fuse."""
         return fuse(self._tree, query_dates, **options)
+
+    @_documented_by(encode)
+    def encode(self, **options: Any) -> xr.DataTree:
+        """Encode."""
+        return encode(self._tree, **options)
+
+    @_documented_by(decode)
+    def decode(self, query_dates: Any, **options: Any) -> xr.DataTree:
+        """Decode."""
+        return decode(self._tree, query_dates, **options)
 
     def adapt(self, *, model: Any = "default", progress: bool = True, **how: Any) -> Tamrf:
         """Fine-tune a network on this cube; options as of `tamrf_xr.training.adapt.Adaptation`."""

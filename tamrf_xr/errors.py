@@ -23,6 +23,10 @@ class OptionError(TamrfError, ValueError):
     """An option whose value has no meaning."""
 
 
+class LatentError(TamrfError, ValueError):
+    """Data that is no latent cube, or no longer the whole of one."""
+
+
 class ModelError(TamrfError, ValueError):
     """A checkpoint that cannot be read, or that contradicts its configuration."""
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import pandas as pd
 import xarray as xr
@@ -28,11 +27,10 @@ from tamrf_xr.scale.persisting import fuse_in_memory
 from tamrf_xr.scale.prepared import Job, Timing, read_by
 from tamrf_xr.scale.progress import JobSummary
 from tamrf_xr.sensors import SENSORS, THERMAL
+from tamrf_xr.signatures import with_options
 
 if TYPE_CHECKING:
     from distributed import Client
-
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 LARGEST_TILE = 1_000_000
 """10 m pixels: more than any scene has."""
@@ -90,20 +88,7 @@ DEFAULTS: Mapping[str, Any] = {
 }
 
 
-def _with_options(function: Function) -> Function:
-    """Show the options by name and default in the signature of a function that takes them all."""
-    own = inspect.signature(function)
-    named = [one for one in own.parameters.values() if one.kind is not one.VAR_KEYWORD]
-    kind, types = inspect.Parameter.KEYWORD_ONLY, FuseOptions.__annotations__
-    named += [
-        inspect.Parameter(name, kind, default=value, annotation=types[name])
-        for name, value in DEFAULTS.items()
-    ]
-    function.__signature__ = own.replace(parameters=named)  # type: ignore[attr-defined]
-    return function
-
-
-@_with_options
+@with_options(FuseOptions, DEFAULTS)
 def fuse(
     cube: xr.DataTree,
     query_dates: Any,
@@ -213,11 +198,11 @@ def fuse(
     Time-Series, Remote Sensing of Environment, 2025.
     """
     job = prepare(cube, query_dates, **options)
-    _check_device(job.spec, here=False)
+    check_device(job.spec, here=False)
     return fuse_in_memory(job, progress=progress) if persist else fuse_lazily(job)
 
 
-@_with_options
+@with_options(FuseOptions, DEFAULTS)
 def run_job(
     cube: xr.DataTree,
     store: Any,
@@ -283,14 +268,14 @@ tile, method_options, uncertainty, provenance, indices, statistics, period
     TamrfError
         As `fuse` does.
     """
-    _check_workers(workers)
+    check_workers(workers)
     if cluster is not None:
         from tamrf_xr.scale.clusters import check_cluster
 
         check_cluster(cluster)
     how = Execution(client, cluster, workers, resume, overwrite, progress, storage_options, layout)
     job = prepare(cube, query_dates, **options)
-    _check_device(job.spec, here=client is None and cluster in HERE)
+    check_device(job.spec, here=client is None and cluster in HERE)
     return run_tiles(job, store, how=how)
 
 
@@ -322,7 +307,7 @@ def prepare(cube: Any, query_dates: Any, **options: Unpack[FuseOptions]) -> Job:
     timing = Timing(**{name: asked[name] for name in _TIMING})
     cube, groups = read_cube(cube)
     grids = grids_of(groups)
-    queries, tile = parse_dates(query_dates), _parse_tile(asked["tile"])
+    queries, tile = parse_dates(query_dates), parse_tile(asked["tile"])
     days = _days_of(groups, timing, queries)
     spec, layers = plan_layers(asked, _request(groups, asked, days), groups)
     told = _options_asked(options)
@@ -371,7 +356,7 @@ def _request(
     )
 
 
-def _check_device(spec: FuserSpec, *, here: bool) -> None:
+def check_device(spec: FuserSpec, *, here: bool) -> None:
     """Refuse a device before anything is laid out, rather than tile by tile."""
     asked = dict(spec.options).get("device")
     if isinstance(asked, str):
@@ -406,13 +391,27 @@ def _days_of(
     return {name: tuple((days - pd.Timestamp(0)).days) for name, days in counted.items()}
 
 
-def _check_workers(workers: Any) -> None:
+def check_workers(workers: Any) -> None:
+    """Refuse a number of workers that is none.
+
+    Raises
+    ------
+    OptionError
+        If it is.
+    """
     whole = isinstance(workers, int) and not isinstance(workers, bool)
     if workers is not None and (not whole or not 1 <= workers <= MOST_WORKERS):
         raise OptionError(f"workers must be from 1 to {MOST_WORKERS}, got {workers!r:.40}")
 
 
-def _parse_tile(tile: int | str) -> int | None:
+def parse_tile(tile: int | str) -> int | None:
+    """Read the edge of a tile; None where that is the planner's choice.
+
+    Raises
+    ------
+    OptionError
+        If it is neither ``"auto"`` nor a number of pixels.
+    """
     if tile == "auto":
         return None
     whole = isinstance(tile, int) and not isinstance(tile, bool)

@@ -42,6 +42,12 @@ class Grid:
         transform = Affine(gsd, 0, left, 0, -gsd, top)
         return Grid(self.crs, transform, (self.shape[0] * factor, self.shape[1] * factor))
 
+    def grown(self, by: int) -> Grid:
+        """Return the grid with so many pixels more on each side; fewer where negative."""
+        left, top = self.transform.c - by * self.gsd, self.transform.f + by * self.gsd
+        transform = Affine(self.gsd, 0, left, 0, -self.gsd, top)
+        return Grid(self.crs, transform, (self.shape[0] + 2 * by, self.shape[1] + 2 * by))
+
     def window(self, bounds: tuple[float, float, float, float]) -> dict[str, slice]:
         """Return the positions along ``y`` and ``x`` of the pixels within bounds."""
         left, bottom, right, top = bounds

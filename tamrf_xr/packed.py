@@ -28,6 +28,9 @@ CODECS = (BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle"), Crc32cCodec()
 encoded three times as fast (benchmarks/io.py). The checksum (4 bytes a chunk) makes a damaged chunk
 an error, where blosc gives other values for most flipped bits."""
 
+TOKEN_CODECS = (BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle"), Crc32cCodec())
+"""Of what a network made of pixels: larger, and read once where images are read again and again."""
+
 _INTEGERS: ContextVar[bool] = ContextVar("integers", default=False)
 
 

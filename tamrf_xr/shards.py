@@ -79,17 +79,20 @@ class Layout:
         return tuple(file // chunk for file, chunk in zip(self.file, self.chunk, strict=True))
 
 
-def layout_of(array: zarr.Array[Any]) -> Layout | None:
-    """Describe an array that is read and written straight; None of one that is not."""
+def layout_of(array: zarr.Array[Any], *, floats: bool = False) -> Layout | None:
+    """Describe an array that is read and written straight; None of one that is not.
+
+    Floats are written straight where that is asked, but not read.
+    """
     metadata = array.metadata
     if not array.shape or 0 in array.shape:
         return None
     if isinstance(metadata, ArrayV2Metadata):
         return _layout_of_v2(array, metadata)
-    return _layout_of_v3(array, metadata)
+    return _layout_of_v3(array, metadata, "biuf" if floats else "biu")
 
 
-def _layout_of_v3(array: zarr.Array[Any], metadata: ArrayV3Metadata) -> Layout | None:
+def _layout_of_v3(array: zarr.Array[Any], metadata: ArrayV3Metadata, dtypes: str) -> Layout | None:
     codecs, sharded = metadata.codecs, False
     if len(codecs) == 1 and isinstance(codecs[0], ShardingCodec):
         outer = codecs[0]
@@ -101,7 +104,7 @@ def _layout_of_v3(array: zarr.Array[Any], metadata: ArrayV3Metadata) -> Layout |
     if kinds not in ([BytesCodec, BloscCodec], [BytesCodec, BloscCodec, Crc32cCodec]):
         return None
     dtype = array.dtype
-    if dtype.kind not in "biu" or not dtype.isnative or sys.byteorder != "little":
+    if dtype.kind not in dtypes or not dtype.isnative or sys.byteorder != "little":
         return None
     packed = _configuration(codecs[1])
     if packed["typesize"] != dtype.itemsize:

@@ -74,7 +74,7 @@ def open_cube(
     CubeError
         If it is no cube.
     """
-    path, readable = _opened_at(store, storage_options)
+    path, readable = opened_at(store, storage_options)
     try:
         raw = xr.open_datatree(
             readable, engine="zarr", chunks=chunks, mask_and_scale=False, decode_coords="all"
@@ -95,7 +95,7 @@ def open_cube(
     return tree
 
 
-def _opened_at(store: Any, options: StorageOptions) -> tuple[str, Any]:
+def opened_at(store: Any, options: StorageOptions) -> tuple[str, Any]:
     """Return the name of a store, and what zarr opens of it."""
     place = seen(store, "store", options)
     if isinstance(place, Path):
@@ -159,7 +159,7 @@ def raw_group(store: Any, options: StorageOptions = None) -> zarr.Group:
     store, options
         As of `open_cube`.
     """
-    return zarr.open_group(_opened_at(store, options)[1], mode="r")
+    return zarr.open_group(opened_at(store, options)[1], mode="r")
 
 
 def save_cube(

@@ -32,7 +32,7 @@ class Tile:
     """One piece of work: the window made, and the windows that must be read for it."""
 
     core: Window
-    """Fine pixels made; the cores of a grid partition it."""
+    """Fine pixels made, from the corner of what is read; the cores of a grid partition it."""
 
     reads: Mapping[str, Window]
     """Per sensor, pixels of its own grid: the core grown by the halo, clipped to the image."""
@@ -46,7 +46,7 @@ class TileGrid:
     """Every tile of a scene, computed when asked: a grid of a million tiles weighs nothing."""
 
     shape: tuple[int, int]
-    """Fine pixels (y, x) of the scene."""
+    """Fine pixels (y, x) that are made."""
 
     tile: tuple[int, int]
     """Fine pixels (y, x) of a core; those at the far borders may be smaller."""
@@ -56,6 +56,10 @@ class TileGrid:
 
     halos: Mapping[str, int]
     """Per sensor, pixels of its own grid around a core."""
+
+    border: int = 0
+    """Fine pixels, on each side, by which what is made goes beyond what can be read; negative where
+    it stays within."""
 
     @property
     def counts(self) -> tuple[int, int]:
@@ -88,13 +92,19 @@ class TileGrid:
         }
         return Tile(core, reads, self._crop(core, reads))
 
+    def made(self, index: tuple[int, int]) -> Window:
+        """Return a core, from the corner of what is made."""
+        core = self[index].core
+        rows, cols = (slice(s.start + self.border, s.stop + self.border) for s in (core.y, core.x))
+        return Window(rows, cols)
+
     def _along(self, axis: int, position: int) -> slice:
-        start = position * self.tile[axis]
-        return slice(start, min(start + self.tile[axis], self.shape[axis]))
+        start = position * self.tile[axis] - self.border
+        return slice(start, min(start + self.tile[axis], self.shape[axis] - self.border))
 
     def _read(self, axis: int, core: slice, sensor: str) -> slice:
         ratio, halo = self.ratios[sensor], self.halos[sensor]
-        last = self.shape[axis] // ratio
+        last = (self.shape[axis] - 2 * self.border) // ratio
         return slice(max(core.start // ratio - halo, 0), min(ceil(core.stop / ratio) + halo, last))
 
     def _crop(self, core: Window, reads: Mapping[str, Window]) -> Crop:
@@ -178,13 +188,18 @@ def plan_tile(
 def tile_bytes(spec: FuserSpec, work: Workload, tile: int) -> float:
     """Estimate the bytes that one tile takes while it is computed."""
     halo = max((spec.halo_of(name) for name in work.dates), default=0)
-    fine = max((spec.halo_of(name) * SENSORS[name].ratio for name in work.dates), default=0)
+    fine = max((spec.halo_of(name) * _ratio(name) for name in work.dates), default=0)
     return spec.cost.bytes(
         pixels=_area(work.shape, tile + 2 * halo),
         widest=_area(work.shape, tile + 2 * fine),
         dates=work.dates,
         queries=work.queries,
     )
+
+
+def _ratio(name: str) -> int:
+    """Return fine pixels across a pixel of a group; what is no sensor is fine."""
+    return SENSORS[name].ratio if name in SENSORS else 1
 
 
 def _area(shape: tuple[int, int], size: int) -> int:

@@ -159,6 +159,11 @@ def _whole(target: Path) -> Manifest:
         raise JobError(
             f"{target} is no product of a job: make it with run_job (tamrf-xr fuse), then update it"
         )
+    if "decoded_from" in manifest.asked or "latent" in manifest.asked:
+        raise JobError(
+            f"{target} is a latent cube, or decoded from one: new acquisitions enter all of it; "
+            "encode the cube anew (tamrf-xr encode --overwrite), then decode"
+        )
     tiles = manifest.counts[0] * manifest.counts[1]
     if (done := len(read_done(target))) < tiles:
         raise JobError(

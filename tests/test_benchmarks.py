@@ -23,14 +23,13 @@ def run(module: str, *words: object) -> str:
     "module",
     [
         *(f"benchmarks.{name}" for name in (
-            "checksums", "door", "io", "laziness", "loader", "memory", "overlap", "scaling",
-            "scheduling", "stores", "training_border", "training_step",
+            "checksums", "door", "io", "latent", "laziness", "loader", "memory", "overlap",
+            "scaling", "scheduling", "stores", "training_border", "training_step",
             "update",
         )),
         "studies.causal",
         "studies.coregistration",
         "studies.coverage",
-        "studies.latent",
         "studies.layers",
         "studies.learning",
         "studies.precision",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from tamrf_xr.cli.options import command, defaulted, one_or_all, shared, storage
+from tamrf_xr.cli.options import command, defaulted, execution, one_or_all, shared, storage
 from tamrf_xr.plain_yaml import option_value
 
 
@@ -26,7 +26,13 @@ def add(commands: Any) -> None:
     parser.add_argument("cube", metavar="IN.zarr")
     parser.add_argument("out", metavar="OUT.zarr", help="path, s3://, gs://, az://, icechunk://")
     _add_request(parser)
-    _add_execution(parser)
+    execution(parser, "OUT.zarr")
+    parser.add_argument(
+        "--layout",
+        default="sharded",
+        choices=["sharded", "gdal"],
+        help="gdal: Zarr 2 without shards and checksums, which GDAL 3.10 opens",
+    )
 
 
 def _add_request(parser: argparse.ArgumentParser) -> None:
@@ -54,35 +60,6 @@ def _add_request(parser: argparse.ArgumentParser) -> None:
     about = "median, min, max, p10 ...: over the dates of a period, in place of dates"
     parser.add_argument("--statistics", nargs="+", metavar="NAME", help=about)
     defaulted(parser, "--period", "month", choices=["month", "dekad"])
-
-
-def _add_execution(parser: argparse.ArgumentParser) -> None:
-    shared(parser, "--device")
-    precisions = ["auto", "float32", "tf32", "bfloat16"]
-    parser.add_argument("--precision", default="auto", choices=precisions)
-    defaulted(parser, "--tile", "auto", "10 m pixels", type=_tile)
-    shared(parser, "--overwrite", help="replace what is at OUT.zarr")
-    parser.add_argument(
-        "--no-resume",
-        dest="resume",
-        action="store_false",
-        help="refuse an OUT.zarr that this job left unfinished",
-    )
-    parser.add_argument(
-        "--layout",
-        default="sharded",
-        choices=["sharded", "gdal"],
-        help="gdal: Zarr 2 without shards and checksums, which GDAL 3.10 opens",
-    )
-    parser.add_argument(
-        "--cluster", metavar="CLUSTER", help="local, dask-cuda or a YAML file (default: threads)"
-    )
-    parser.add_argument("--workers", type=int, help="threads, or processes of the cluster")
-    shared(parser, "--storage-option")
-
-
-def _tile(word: str) -> int | str:
-    return word if word == "auto" else int(word)
 
 
 def _option(word: str) -> tuple[str, Any]:

@@ -58,6 +58,30 @@ def shared(parser: argparse.ArgumentParser, name: str, **special: Any) -> None:
     parser.add_argument(name, **_SHARED[name] | special)
 
 
+def execution(parser: argparse.ArgumentParser, out: str) -> None:
+    """Add the options of how a job runs, and what it does with what is at `out`."""
+    shared(parser, "--device")
+    precisions = ["auto", "float32", "tf32", "bfloat16"]
+    parser.add_argument("--precision", default="auto", choices=precisions)
+    defaulted(parser, "--tile", "auto", "10 m pixels", type=_tile)
+    shared(parser, "--overwrite", help=f"replace what is at {out}")
+    parser.add_argument(
+        "--no-resume",
+        dest="resume",
+        action="store_false",
+        help=f"refuse a {out} that this job left unfinished",
+    )
+    parser.add_argument(
+        "--cluster", metavar="CLUSTER", help="local, dask-cuda or a YAML file (default: threads)"
+    )
+    parser.add_argument("--workers", type=int, help="threads, or processes of the cluster")
+    shared(parser, "--storage-option")
+
+
+def _tile(word: str) -> int | str:
+    return word if word == "auto" else int(word)
+
+
 def storage(words: Sequence[str], *stores: str) -> dict[str, str | bool] | None:
     """Read ``KEY=VALUE`` of stores by URL; no error tells a value, which may be a secret.
 

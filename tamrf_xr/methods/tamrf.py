@@ -333,16 +333,21 @@ class TamrfFuser:
         out = torch.empty((len(asked), len(channels), height, width), device=self._engine.device)
         places = {query: place for place, query in enumerate(sorted(asked))}
         for episode in episodes:
-            given = {
-                STREAMS[name]: (maps[list(episode.seen[name])], list(episode.days[name]))
-                for name, maps in features.items()
-            }
-            bands = self._engine.reconstruct(given, list(episode.query_days), channels=channels)
+            bands = self._reconstructed(episode, features, channels)
             at = torch.tensor([places[query] for query in episode.queries], device=out.device)
             out.index_copy_(0, at, bands[:, :, core[0], core[1]])
         for place in kelvins:
             out[:, place] /= KELVIN
         return out
+
+    def _reconstructed(
+        self, episode: Episode, features: Mapping[str, Tensor], channels: list[int]
+    ) -> Tensor:
+        given = {
+            STREAMS[name]: (maps[list(episode.seen[name])], list(episode.days[name]))
+            for name, maps in features.items()
+        }
+        return self._engine.reconstruct(given, list(episode.query_days), channels=channels)
 
     def _core(self, crop: Crop, sensor: str) -> tuple[slice, slice]:
         """Return where the core lies inside features, whose margin ends where the image does."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, TypeVar, cast
 
 import numpy.typing as npt
@@ -21,6 +21,7 @@ from tamrf_xr.model.attend import ORDER, Asked, check_maps
 from tamrf_xr.model.network import Tamrf
 from tamrf_xr.model.precision import DTYPES, Precision, check_card, products
 from tamrf_xr.model.stages import build, placed
+from tamrf_xr.model.strips import by_strips
 from tamrf_xr.model.uncertainty import telling
 
 Stage = TypeVar("Stage", bound=Callable[..., Tensor])
@@ -268,23 +269,10 @@ class Engine:
         ModelError
             As `attend` and `decode`.
         """
-        task, index = self._task(features, query_days), self._channels(channels)
-        H, W = task.maps[0].shape[1:3]
-        count = self.config.bands if index is None else len(index)
-        out = torch.empty((task.queries, count, H, W), device=self.device)
-        rows = footprint.strip_rows(self.config, W, task.queries, itemsize=self.dtype.itemsize)
-        margin = self.config.decoder_reach
-        attended = self._empty(task.queries, min(rows + 2 * margin, H), W, self.config.width)
-        filled = low = 0  # rows [low, filled) of the image are in `attended`
-        for a in range(0, H, rows):
-            b, top = min(a + rows, H), max(a - margin, 0)
-            high = min(b + margin, H)
-            attended[:, : filled - top] = attended[:, top - low : filled - low].clone()
-            self._attend_rows(task, filled, attended[:, filled - top : high - top])
-            low, filled = top, high
-            bands = self.decode(attended[:, : high - low], channels=channels)
-            out[:, :, a:b] = bands[:, :, a - low : b - low]
-        return out
+        task = self._task(features, query_days)
+        rows, width = task.maps[0].shape[1:3]
+        attend = partial(self._attend_rows, task)
+        return by_strips(self, attend, (task.queries, rows, width), channels=channels)
 
     def predict(
         self,

@@ -13,6 +13,7 @@ from tamrf_xr.dates import DatePlan
 from tamrf_xr.errors import OptionError
 from tamrf_xr.fuser import DEVIATIONS, Crop, FuserSpec, Pixels, Series
 from tamrf_xr.indices import Index
+from tamrf_xr.model.form import Form
 from tamrf_xr.scale.observed import describe
 from tamrf_xr.sensors import SENSORS, THERMAL
 
@@ -50,6 +51,14 @@ class Layers:
     period: str = "month"
     """One of `PERIODS`."""
 
+    latent: Form | None = None
+    """Tokens in place of images, and how they are kept: see `tamrf_xr.scale.tokens`."""
+
+    @property
+    def margin(self) -> int:
+        """Return fine pixels beyond the scene, on each side, that are made too."""
+        return self.latent.margin if self.latent else 0
+
     def kept(self, spec: FuserSpec) -> dict[str, tuple[str, ...]]:
         """Return the bands of each sensor that a product holds; none for some."""
         kept = spec.bands if self.bands is None else dict(self.bands)
@@ -66,6 +75,7 @@ class Layers:
             words |= {f"{one.name} of {sensor}": str(one) for one in indices}
         for sensor, bands in self.bands or ():
             words[f"kept of {sensor}"] = " ".join(bands)
+        words |= {"latent": str(self.latent)} if self.latent else {}
         if self.statistics:
             words["statistics"] = f"{' '.join(name for name, _ in self.statistics)} a {self.period}"
         return words

@@ -19,10 +19,11 @@ import zarr
 from tamrf_xr.geozarr import PLAIN_CODEC, for_gdal, georeferenced
 from tamrf_xr.linkless import FileStore
 from tamrf_xr.listing import write_listing
-from tamrf_xr.packed import CODECS
+from tamrf_xr.packed import CODECS, TOKEN_CODECS
 from tamrf_xr.scale.disk import sync_tree
 from tamrf_xr.scale.prepared import Job
 from tamrf_xr.scale.product import Part, build_product, parts_of
+from tamrf_xr.scale.reading import TOKENS
 from tamrf_xr.scale.tilework import FuseJob
 from tamrf_xr.storable import storable_attrs, with_checked_coords
 
@@ -102,7 +103,7 @@ def _encoding(part: Part, job: FuseJob) -> dict[str, Any]:
     return part.encoding | {
         "chunks": (1, *part.middle, *inner),
         "shards": (job.times, *part.middle, *tile),
-        "compressors": CODECS,
+        "compressors": TOKEN_CODECS if part.variable == TOKENS else CODECS,
     }
 
 

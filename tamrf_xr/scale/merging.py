@@ -115,7 +115,7 @@ def _lay_out(job: Job, tiled: FuseJob, manifest: Manifest, partial: Path) -> Non
 def _write_tiles(tiled: FuseJob, source: Source, partial: Path) -> None:
     with beating(partial), entered(partial) as place:
         for index in np.ndindex(*tiled.grid.counts):
-            core = tiled.grid[index].core
+            core = tiled.grid.made(index)
             sizes: dict[str, int] = {}
             for part in parts_of(tiled):
                 packed = source.read(part, (core.y, core.x), tiled.times)

@@ -146,7 +146,25 @@ class Job:
     @property
     def fine(self) -> Grid:
         """Grid of the product."""
-        return finest(self.grids)
+        return finest(self.grids).grown(self.layers.margin)
+
+    @property
+    def border(self) -> int:
+        """Return fine pixels, on each side, by which the product goes beyond what is read."""
+        return self.layers.margin
+
+    @property
+    def ratios(self) -> dict[str, int]:
+        """Fine pixels across one of each group's own."""
+        has_fine = "sentinel2" in self.groups
+        return {
+            name: 1 if has_fine and name == "sentinel2" else SENSORS[name].ratio
+            for name in self.groups
+        }
+
+    def plan(self) -> DatePlan:
+        """Plan dates."""
+        return self.timing.plan(self.times, self.queries)
 
     @property
     def times_made(self) -> pd.DatetimeIndex:
@@ -180,21 +198,17 @@ class Job:
             If a tile does not fit the memory there is.
         """
         tile = self.tile if tile is None else tile
-        dates = self.timing.plan(self.times, self.queries)
+        dates = self.plan()
         work = Workload(self.fine.shape, dates.dates, len(self.queries))
         made = Made(self.layers, self.spec, self.queries)
         return FuseJob(self.spec, dates, self._tiles(work, tile), made)
 
     def _tiles(self, work: Workload, tile: int | None) -> TileGrid:
-        spec, groups = self.spec, self.groups
+        spec, groups, ratios = self.spec, self.groups, self.ratios
         budget = _budget(spec, tile)
         size = plan_tile(spec, work, tile=tile, budget=budget)
-        has_fine = "sentinel2" in groups
-        ratios = {
-            name: 1 if has_fine and name == "sentinel2" else SENSORS[name].ratio for name in groups
-        }
         halos = {name: spec.halo_of(name) for name in groups}
-        grid = TileGrid(work.shape, size, ratios, halos)
+        grid = TileGrid(work.shape, size, ratios, halos, self.border)
         if tile is not None:
             return grid
         edges = tiles_to_try(groups, ratios, max(size))

@@ -14,9 +14,10 @@ import xarray as xr
 from tamrf_xr.cube import band_coords, build_cube, build_group, located_group
 from tamrf_xr.encoding import FILL, SCALES, floating, packing
 from tamrf_xr.packed import pack
-from tamrf_xr.scale import observed
+from tamrf_xr.scale import observed, tokens
 from tamrf_xr.scale.layers import Fused, variables_of
 from tamrf_xr.scale.prepared import Job
+from tamrf_xr.scale.reading import TOKENS
 from tamrf_xr.scale.tilework import FuseJob
 from tamrf_xr.sensors import SENSORS, THERMAL
 
@@ -28,9 +29,9 @@ class Stored:
     """How a kind of value lies in a store."""
 
     dtype: str
-    """Integers."""
+    """Integers; or floats, of tokens alone."""
 
-    fill: int
+    fill: float
     """Stands for no data."""
 
     scale: float | None = None
@@ -47,6 +48,9 @@ STORED: Mapping[str, Stored] = {
     "days": Stored("int16", observed.NOTHING),
     "count": Stored("int16", observed.NOTHING),
     "source": Stored("uint8", observed.NO_VALUE),
+    "int8": Stored("int8", tokens.NOTHING["int8"]),
+    "bfloat16": Stored("int16", tokens.NOTHING["bfloat16"]),
+    "float32": Stored("float32", tokens.NOTHING["float32"]),
 }
 
 
@@ -86,6 +90,8 @@ class Part:
         if self.kind in SCALES:
             return packing(self.kind)
         stored = STORED[self.kind]
+        if self.variable == TOKENS:  # without _FillValue: xarray would read floats
+            return {"dtype": stored.dtype, "fill_value": stored.fill, "grid_mapping": "spatial_ref"}
         scaled = {} if stored.scale is None else {"scale_factor": stored.scale}
         filled = {"_FillValue": stored.fill, "fill_value": stored.fill}
         return {**floating(self.variable), "dtype": stored.dtype, **filled, **scaled}
@@ -112,6 +118,8 @@ class Part:
     def limit(self) -> float:
         """Return the largest value that is held."""
         stored = STORED[self.kind]
+        if stored.dtype == "float32":
+            return float("inf")
         most = np.iinfo(stored.dtype).max
         return float(np.float32(most) * np.float32(stored.scale or 1.0))
 
@@ -119,6 +127,9 @@ class Part:
 def parts_of(job: FuseJob) -> tuple[Part, ...]:
     """List the arrays of a product, in the order of its groups."""
     layers, spec = job.made.layers, job.spec
+    if layers.latent is not None:
+        form = layers.latent
+        return (Part(tokens.GROUP, TOKENS, form.kind, (len(form.channels),), 0),)
     kept, parts = layers.kept(spec), []
     for group, variable, kind in variables_of(layers, spec):
         thermal = SENSORS[group].thermal
@@ -155,6 +166,8 @@ def build_product(job: Job, arrays: Mapping[Part, da.Array]) -> xr.DataTree:
     xarray.DataTree
         The product.
     """
+    if job.layers.latent is not None:
+        return tokens.build_latent(job, job.layers.latent, next(iter(arrays.values())))
     spec, attrs = job.spec, job.cube.attrs
     kept = job.layers.kept(spec)
     groups = {

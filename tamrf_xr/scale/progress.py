@@ -135,7 +135,8 @@ class Progress:
         from tqdm.auto import tqdm
         from tqdm.contrib.logging import logging_redirect_tqdm
 
-        what = f"fuse ({self._job.spec.method})"
+        verb = "encode" if self._job.made.layers.latent else "fuse"
+        what = f"{verb} ({self._job.spec.method})"
         with (
             tqdm(total=self.tiles, initial=self._found, unit="tile", desc=what) as self._bar,
             logging_redirect_tqdm(),
@@ -161,7 +162,8 @@ class Progress:
             self._bar.update()
 
     def _failure(self, index: tuple[int, int], error: str) -> FailedTile:
-        core, grid = self._job.grid[index].core, self._grid
+        grid, tiles = self._grid, self._job.grid
+        core = tiles.made(index)
         left, _, _, top = grid.bounds
         code = grid.crs.to_epsg()
         return FailedTile(

@@ -25,7 +25,10 @@ from tamrf_xr.shards import Files, Index, layout_of
 from tamrf_xr.tiles import Window
 
 Array = npt.NDArray[Any]
-READABLE = ("reflectance", "valid", "surface_temperature", panchromatic.NAME)
+TOKENS = "tokens"
+"""What a group of no sensor holds: see `tamrf_xr.scale.tokens`."""
+
+READABLE = ("reflectance", "valid", "surface_temperature", panchromatic.NAME, TOKENS)
 """Variables of a group that a tile reads."""
 
 LEADS = ("reflectance", "surface_temperature")
@@ -56,8 +59,8 @@ class Stored:
             first = min(times)
             span = self.read(slice(first, max(times) + 1), window)
             return span[[time - first for time in times]]
-        down, across = self.variable.dims[-2:]
-        place = {"time": times, down: window.y, across: window.x}
+        along, *_, down, across = self.variable.dims
+        place = {along: times, down: window.y, across: window.x}
         return np.asarray(self.variable.isel(place).values)
 
     def _fills(self, times: list[int]) -> bool:
@@ -231,6 +234,9 @@ class SensorSource:
         times = as_slice(positions)
         with integers() if packed else nullcontext():
             read, there = _read_all(self.arrays, times, window)
+        if TOKENS in read:
+            tokens = read[TOKENS]
+            return Series(tokens, np.broadcast_to(True, (len(tokens), *tokens.shape[2:])), ())
         joined = self._join(read, there)
         mask = read["valid"].astype(bool, copy=False) if "valid" in read else None
         return mosaic(joined, [len(day) for day in days], mask=mask)
@@ -337,6 +343,8 @@ def readable(variable: xr.Variable) -> Readable:
 
 def order_of(sensor: str, group: xr.Dataset) -> tuple[tuple[str, int], ...]:
     """Return a group's bands in the order of the sensor table, with their positions in it."""
+    if TOKENS in group:
+        return ()
     held = group["band"].values.tolist() if "band" in group else []
     places = {name: place for place, name in enumerate(held)}
     return tuple((name, places[name]) for name in SENSORS[sensor].band_names if name in places)

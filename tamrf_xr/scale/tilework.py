@@ -141,4 +141,5 @@ def _checked(pixels: Pixels, job: FuseJob, index: tuple[int, int], sensor: str) 
         raise ValueError(
             f"method {job.spec.method!r} gave {sensor} of shape {pixels.shape}, expected {expected}"
         )
-    return np.ascontiguousarray(pixels, np.float32)
+    integers = pixels.dtype.kind == "i"  # as they are stored: tokens
+    return np.ascontiguousarray(pixels, None if integers else np.float32)

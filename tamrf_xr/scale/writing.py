@@ -245,7 +245,7 @@ def _layout_of(place: Objects | Commits, path: str, token: str) -> Layout:  # no
 
 
 def _read_layout(place: Place, path: str) -> Layout:
-    layout = layout_of(zarr.open_array(place.zarr_store(), path=path, mode="r"))
+    layout = layout_of(zarr.open_array(place.zarr_store(), path=path, mode="r"), floats=True)
     if layout is None:
         raise JobError(f"{place}/{path} is not laid out as this version writes it; see --overwrite")
     return layout

@@ -1,0 +1,177 @@
+"""What all query dates attend to, kept: tokens after attention among dates, and what is made of it.
+
+N dates of both sensors, Q query dates, D token width, H W grid, P pixels of a block.
+
+Tokens are the output of a LayerNorm: each has mean 0 and deviation 1 over its channels before
+weight and bias. So these say how far a channel reaches, the same for all pixels, dates and scenes,
+and integers need no pass over the data; see docs/decisions/018-beyond.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from tamrf_xr.errors import ModelError
+from tamrf_xr.model import footprint
+from tamrf_xr.model.attend import ORDER
+from tamrf_xr.model.engine import Engine
+from tamrf_xr.model.form import NOTHING, Form
+from tamrf_xr.model.network import Tamrf
+from tamrf_xr.model.precision import products
+from tamrf_xr.model.strips import by_strips
+
+KINDS: Final = {"int8": torch.int8, "bfloat16": torch.int16, "float32": torch.float32}
+"""How tokens are kept; bfloat16 as its bits."""
+
+DEVIATIONS: Final = 5.0
+"""Of a LayerNorm's output that int8 spans on either side; the rest is clipped."""
+
+MOST: Final = 127
+
+
+def form_of(model: Tamrf, kind: str, *, margin: int = 0) -> Form:
+    """Return how tokens of a network are kept.
+
+    Raises
+    ------
+    ModelError
+        If the network has no layer, so that nothing bounds its tokens, and integers are asked.
+    """
+    width = model.config.width
+    if kind != "int8":
+        return Form(kind, (1.0,) * width, (0.0,) * width, margin)
+    if not model.config.num_layers:
+        raise ModelError(
+            "int8 takes its scales from the LayerNorm that ends the last layer among dates, and "
+            "this network has no such layer (num_layers=0): pass dtype='bfloat16' or 'float32'"
+        )
+    last = f"layers.{model.config.num_layers - 1}.norm2"
+    weight, bias = (
+        model.get_parameter(f"{last}.{name}").detach().cpu().float() for name in ("weight", "bias")
+    )
+    step = (DEVIATIONS / MOST) * weight.abs()
+    step[step == 0] = 1.0  # a channel that is its bias
+    return Form(kind, tuple(step.tolist()), tuple(bias.tolist()), margin)
+
+
+class Rounding:
+    """A `Form` at work on a device."""
+
+    def __init__(self, form: Form, engine: Engine) -> None:
+        self.kind, self.dtype = form.kind, engine.dtype
+        self.scale, self.offset = (
+            torch.tensor(values, device=engine.device) for values in (form.scale, form.offset)
+        )
+
+    def keep(self, tokens: Tensor) -> Tensor:
+        """Round tokens (..., D)."""
+        if self.kind == "bfloat16":
+            return tokens.bfloat16().view(torch.int16)
+        if self.kind == "float32":
+            return tokens.float()
+        units = (tokens.float() - self.offset).div_(self.scale)
+        return units.round_().clamp_(-MOST, MOST).to(torch.int8)
+
+    def restore(self, kept: Tensor) -> Tensor:
+        """Return tokens (..., D) in the engine's type; not a number where none were made."""
+        if self.kind == "bfloat16":
+            return kept.view(torch.bfloat16).to(self.dtype)
+        if self.kind == "float32":
+            return kept.to(self.dtype)
+        tokens = kept.float().mul_(self.scale).add_(self.offset)
+        missing = kept[..., 0] == NOTHING[self.kind]  # all channels of a tile are
+        return tokens.masked_fill_(missing[..., None], torch.nan).to(self.dtype)
+
+
+def encode_tokens(
+    engine: Engine, features: Mapping[str, Tensor], days: Mapping[str, Sequence[float]], form: Form
+) -> Tensor:
+    """Let the dates of each pixel attend to each other, and keep what becomes of them.
+
+    Parameters
+    ----------
+    engine
+        The network.
+    features
+        Per sensor (``"lr"``, ``"hr"``), (T, H, W, L): what its encoder gave.
+    days
+        Per sensor, days of its dates from one origin.
+    form
+        How tokens are kept.
+
+    Returns
+    -------
+    Tensor
+        (N, D, H, W), dates of ``"lr"`` first, on the engine's device.
+    """
+    maps = [features[sensor] for sensor in ORDER if sensor in features]
+    given = {sensor: torch.as_tensor(days[sensor], dtype=torch.float64) for sensor in features}
+    _, height, width, _ = maps[0].shape
+    rounding = Rounding(form, engine)
+    with torch.inference_mode(), products(engine.precision):
+        pixels = engine.stages.pixels
+        asked = pixels.ask(given, torch.zeros(1, dtype=torch.float64))
+        dates = len(asked.constant)
+        shape = (dates, engine.config.width, height, width)
+        out = torch.empty(shape, dtype=KINDS[form.kind], device=engine.device)
+        for y, x in footprint.blocks(height, width, _block(engine, dates)):
+            tokens = pixels.transform(pixels.load([m[:, y, x] for m in maps], asked), asked)
+            block = out[:, :, y, x]
+            kept = rounding.keep(tokens).view(*block.shape[2:], *block.shape[:2])
+            block.copy_(kept.permute(2, 3, 0, 1))
+    return out
+
+
+def decode_tokens(
+    engine: Engine,
+    kept: Tensor,
+    query_days: Sequence[float],
+    form: Form,
+    *,
+    channels: Sequence[int] | None = None,
+) -> Tensor:
+    """Answer query dates from tokens that were kept.
+
+    Parameters
+    ----------
+    engine
+        The network that made them.
+    kept
+        (N, D, H, W), as of `encode_tokens`, any crop of it.
+    query_days
+        Days asked for, (Q,), from the same origin.
+    form
+        How they are kept.
+    channels
+        As for `Engine.decode`.
+
+    Returns
+    -------
+    Tensor
+        As of `Engine.decode`, (Q, channels, H, W); not a number within the decoder's reach of
+        tokens that were not made.
+    """
+    pixels, rounding = engine.stages.pixels, Rounding(form, engine)
+
+    def attend(first: int, out: Tensor) -> None:
+        for y, x in footprint.blocks(out.shape[1], out.shape[2], _block(engine, len(kept))):
+            at = slice(first + y.start, first + y.stop)
+            some = kept[:, :, at, x].permute(2, 3, 0, 1).flatten(0, 1)  # a copy, (P, N, D)
+            block = out[:, y, x]
+            block.copy_(pixels.answer(rounding.restore(some), asked).view(block.shape))
+
+    with torch.inference_mode(), products(engine.precision):
+        asked = pixels.ask(
+            {ORDER[0]: torch.zeros(1, dtype=torch.float64)},  # of no effect on what is answered
+            torch.as_tensor(query_days, dtype=torch.float64),
+        )
+        size = (len(query_days), kept.shape[2], kept.shape[3])
+        return by_strips(engine, attend, size, channels=channels)
+
+
+def _block(engine: Engine, dates: int) -> int:
+    return engine.pixels or footprint.block_pixels(dates, gpu=engine.device.type != "cpu")
