@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from tamrf_xr.fuser import Cost, Crop, Episode, FuserSpec, Pixels, Series
 from tamrf_xr.methods.registry import Bands
-from tamrf_xr.methods.tamrf import STREAMS, TamrfFuser
+from tamrf_xr.methods.standardising import STREAMS
+from tamrf_xr.methods.tamrf import TamrfFuser
 from tamrf_xr.model.form import Form
 
 if TYPE_CHECKING:
