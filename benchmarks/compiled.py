@@ -29,7 +29,7 @@ from tamrf_xr.model.config import NetworkConfig
 from tamrf_xr.model.fused import FusedDecoder, FusedEncoder, fused_ending
 from tamrf_xr.model.network import Tamrf
 from tamrf_xr.model.precision import DTYPES
-from tamrf_xr.model.stages import placed, scaling
+from tamrf_xr.model.stages import dense_encoders, placed, scaling
 
 
 def main(arguments: list[str] | None = None) -> list[Row]:
@@ -112,9 +112,8 @@ def _launch_all(precision: str) -> None:
     rounding = "tf32" if precision == "tf32" else "ieee"
     config = NetworkConfig()
     model = Tamrf(config)
-    for encoder, bands in (
-        (model.lr_encoder, config.lr_bands),
-        (model.hr_encoder, config.hr_bands),
+    for encoder, bands in zip(
+        dense_encoders(model), (config.lr_bands, config.hr_bands), strict=True
     ):
         FusedEncoder(encoder, place, rounding)(torch.zeros(1, bands, 5, 7))
     convs = model.out1, model.out2

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tamrf_xr.model.network import SLOPE, Tamrf, positional_encoding
+from tamrf_xr.model.encoders import SLOPE
+from tamrf_xr.model.network import Tamrf, positional_encoding
 
 Stage = Callable[[str], AbstractContextManager[None]]
 

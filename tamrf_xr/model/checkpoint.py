@@ -244,7 +244,7 @@ def _from_published(data: bytes, *, where: str, stated: Mapping[str, Any] | None
     state = {name: found[key] for name, key in names.items()}
     published.check_computed(stated or {}, where=where)
     sizes = _sizes_from_shapes(state, where) | published.unstated(stated)
-    model = _build(NetworkConfig(**sizes), state, where, called=names)
+    model = _build(NetworkConfig(**sizes), state, where, called=names)  # type: ignore[arg-type]
     if stated is not None:
         published.cross_check(stated, model.config, state, where=where)
     return model
@@ -267,7 +267,11 @@ def _from_safetensors(data: bytes, *, where: str, stated: Mapping[str, Any] | No
 
 
 def _header(config: NetworkConfig, metadata: Mapping[str, Any] | None) -> dict[str, Any]:
-    sizes = {name: value for name, value in asdict(config).items() if value is not None}
+    sizes = {
+        name: value
+        for name, value in asdict(config).items()
+        if value is not None and (name, value) != ("encoder", NetworkConfig().encoder)
+    }
     return {"format": _FORMAT, "config": sizes, "metadata": dict(metadata or {})}
 
 
@@ -291,7 +295,7 @@ def _header_config(data: bytes, where: str) -> NetworkConfig:
     if not isinstance(sizes, dict):
         raise ModelError(f"{where}: its config is {sizes!r:.80}, expected sizes by name")
     known = {item.name for item in fields(NetworkConfig)}
-    lacking = known - set(sizes) - {"lr_num_blocks"}  # written where it differs alone
+    lacking = known - set(sizes) - {"lr_num_blocks", "encoder"}  # written where they differ alone
     if lacking or set(sizes) - known:
         raise ModelError(
             f"{where}: its config lacks {sorted(lacking)} and has unknown "
@@ -343,9 +347,10 @@ def _sizes_from_shapes(state: Mapping[str, Tensor], where: str) -> dict[str, int
         sizes["feedforward"] = shape("layers.0.linear1.weight", 0)
     if lr_blocks != blocks:
         sizes["lr_num_blocks"] = lr_blocks
-    if blocks or lr_blocks:
-        deep = "hr" if blocks else "lr"
-        sizes["growth"] = shape(f"{deep}_encoder.blocks.0.dense.0.convs.0.weight", 0)
+    dense = "_encoder.blocks.0.dense."
+    if any(dense in key for key in state):
+        deep = "hr" if any(key.startswith(f"hr{dense}") for key in state) else "lr"
+        sizes["growth"] = shape(f"{deep}{dense}0.convs.0.weight", 0)
     return sizes
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Final
 
@@ -12,6 +13,16 @@ _MAY_BE_ZERO = ("sensor_token", "num_blocks", "lr_num_blocks", "num_layers")
 _MOST: Final = {"num_blocks": 64, "lr_num_blocks": 64, "num_layers": 256, "ratio": 64}
 _WIDEST: Final = 65_536
 """Sizes above these are of no network: they come of damaged or made-up headers."""
+
+
+ENCODERS: Final[dict[str, Callable[[int], int]]] = {
+    "esrgan": lambda blocks: 2 + 15 * blocks,
+    "carn": lambda blocks: 1 + 6 * blocks,
+    "unet": lambda blocks: 2**blocks + 2 ** max(blocks - 1, 0) - 1,
+    "mlp": lambda _: 0,
+    "linear": lambda _: 0,
+}
+"""Encoders of single dates by name, and how many pixels around one they see, by their blocks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +53,8 @@ class NetworkConfig:
     """G: channels that each convolution of a dense block adds."""
 
     num_blocks: int = 1
-    """Residual-in-residual dense blocks of each spatial encoder."""
+    """Blocks of each spatial encoder: residual-in-residual dense ones, or what they are of its
+    kind."""
 
     lr_num_blocks: int | None = None
     """Those of the low-resolution encoder where it has another number; None: `num_blocks`."""
@@ -71,9 +83,19 @@ class NetworkConfig:
     ratio: int = 3
     """Low-resolution pixel size over high-resolution pixel size."""
 
+    encoder: str = "esrgan"
+    """What turns the bands of one date into features: a key of `ENCODERS`."""
+
     def __post_init__(self) -> None:
+        if self.encoder not in ENCODERS:
+            raise ModelError(
+                f"NetworkConfig.encoder must be one of {', '.join(ENCODERS)}, got {self.encoder!r}"
+            )
+        if self.encoder == "linear" and (self.num_blocks or self.lr_num_blocks):
+            raise ModelError("NetworkConfig.encoder='linear' has no blocks; set num_blocks=0")
         for item in fields(self):
-            if item.name != "lr_num_blocks" or self.lr_num_blocks is not None:
+            optional = item.name == "lr_num_blocks" and self.lr_num_blocks is None
+            if item.name != "encoder" and not optional:
                 self._check_size(item.name)
         for name in ("num_heads", "decoder_heads"):
             if self.width % getattr(self, name):
@@ -110,12 +132,12 @@ class NetworkConfig:
     @property
     def encoder_reach(self) -> int:
         """High-resolution pixels that the convolutions of that sensor see around one pixel."""
-        return 2 + 15 * self.num_blocks
+        return ENCODERS[self.encoder](self.num_blocks)
 
     @property
     def lr_encoder_reach(self) -> int:
         """Low-resolution pixels that the convolutions of that sensor see around one pixel."""
-        return 2 + 15 * self.lr_blocks
+        return ENCODERS[self.encoder](self.lr_blocks)
 
     @property
     def decoder_reach(self) -> int:

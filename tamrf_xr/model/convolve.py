@@ -12,7 +12,7 @@ cores, 330 x 330 pixels): 250 GFLOP/s, against 176 for concatenating whole image
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from copy import copy
+from copy import copy, deepcopy
 from dataclasses import dataclass
 from typing import cast
 
@@ -22,7 +22,8 @@ from torch.nn import functional
 
 from tamrf_xr.keys import cubic
 from tamrf_xr.model import footprint
-from tamrf_xr.model.network import SLOPE, DenseBlock, ResidualBlock, SpatialEncoder
+from tamrf_xr.model.encoders import SLOPE, DateEncoder
+from tamrf_xr.model.network import DenseBlock, ResidualBlock, SpatialEncoder
 
 CUBIC = -0.75
 """Coefficient of the bicubic kernel (Keys 1981), as in `torch.nn.functional.interpolate`."""
@@ -132,7 +133,11 @@ class FastEncoder:
         for part in parts(T, batch):
             images_NhwC = x[part].to(out).permute(0, 2, 3, 1)
             features_NhwL = self._encode(images_NhwC, planes.first_images(len(images_NhwC)))
-            out[part] = features_NhwL if self.up is None else self._upsample(features_NhwL, self.up)
+            out[part] = (
+                features_NhwL
+                if self.up is None
+                else upsampled(features_NhwL, self.ratio, (self.up, place))
+            )
         return out
 
     def images_at_once(self, height: int, width: int) -> int:
@@ -167,12 +172,37 @@ class FastEncoder:
             torch.add(_inside(first)[:, a:b], self.last(y[:, a : b + 2]), out=out[:, a:b])
         return out
 
-    def _upsample(self, features: Tensor, conv: Convolution) -> Tensor:
-        fine = upsample(upsample(features, self.ratio, dim=1), self.ratio, dim=2)
-        out = torch.empty_like(fine)
-        for a, b in _strips(fine.shape[1], self.placement.rows):
-            out[:, a:b] = functional.leaky_relu_(_with_context(conv, fine, a, b), SLOPE)
+
+class GeneralEncoder:
+    """A `DateEncoder` as the network computes it, but for upsampling that any tile does alike."""
+
+    PLANES = 6
+    """Images of L channels that are held at once, at most about."""
+
+    def __init__(self, encoder: DateEncoder, placement: Placement) -> None:
+        self.placement, self.ratio = placement, encoder.ratio
+        self.latent = encoder.first.out_channels
+        ours = deepcopy(encoder).eval().to(placement.device, placement.dtype)
+        self.encoder = ours.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.up = None if encoder.up is None else Convolution(encoder.up, placement)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Encode standardised (T, C, h, w) into features (T, ratio h, ratio w, L)."""
+        T, _, h, w = x.shape
+        place = self.placement
+        shape_out = (T, h * self.ratio, w * self.ratio, self.latent)
+        out = torch.empty(shape_out, device=place.device, dtype=place.dtype)
+        for part in parts(T, self.images_at_once(h, w)):
+            images = x[part].to(out).contiguous(memory_format=torch.channels_last)
+            features = self.encoder.features(images).permute(0, 2, 3, 1)
+            out[part] = (
+                features if self.up is None else upsampled(features, self.ratio, (self.up, place))
+            )
         return out
+
+    def images_at_once(self, height: int, width: int) -> int:
+        """Return how many images (h, w) go through together."""
+        return self.placement.images_at_once(height, width, self.PLANES * self.latent)
 
 
 class _FastResidual:
@@ -252,6 +282,16 @@ class FastDecoder:
                 hidden = functional.leaky_relu_(self.conv1(maps[:, low:high], pad_rows=True), SLOPE)
                 bands = conv2(hidden, pad_rows=True)[:, a - low : b - low].permute(0, 3, 1, 2)
                 out[part, :, a:b].copy_(bands).mul_(std).add_(mean)
+
+
+def upsampled(features: Tensor, ratio: int, after: tuple[Convolution, Placement]) -> Tensor:
+    """Upsample (N, h, w, L) bicubically, and convolve and rectify that."""
+    conv, place = after
+    fine = upsample(upsample(features, ratio, dim=1), ratio, dim=2)
+    out = torch.empty_like(fine)
+    for a, b in _strips(fine.shape[1], place.rows):
+        out[:, a:b] = functional.leaky_relu_(_with_context(conv, fine, a, b), SLOPE)
+    return out
 
 
 def upsample(x: Tensor, ratio: int, *, dim: int) -> Tensor:

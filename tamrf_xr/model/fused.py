@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from tamrf_xr.model import attend
 from tamrf_xr.model.convolve import Placement, parts, upsample
+from tamrf_xr.model.encoders import SLOPE
 from tamrf_xr.model.kernels.convolution import Filters, convolve
 from tamrf_xr.model.kernels.ending import Ending, end
-from tamrf_xr.model.network import SLOPE, DenseBlock, ResidualBlock, SpatialEncoder
+from tamrf_xr.model.network import DenseBlock, ResidualBlock, SpatialEncoder
 
 
 class FusedEncoder:

@@ -17,12 +17,11 @@ from torch.nn import functional
 
 from tamrf_xr.errors import ModelError
 from tamrf_xr.model.config import STATISTICS, BandStatistics, NetworkConfig
+from tamrf_xr.model.encoders import KINDS, SLOPE, DateEncoder
 from tamrf_xr.model.uncertainty import ErrorHead
 
 __all__ = ["BandStatistics", "NetworkConfig", "Tamrf", "positional_encoding"]
 
-SLOPE = 0.2
-"""Of every LeakyReLU."""
 
 _YEAR = 365.0
 _SCALE = 0.2
@@ -68,10 +67,9 @@ class Tamrf(nn.Module):
         self.config = config = config or NetworkConfig()
         for name, values in _statistics_for(config, statistics).items():
             self.register_buffer(name, values)
-        self.lr_encoder = SpatialEncoder(
-            config, config.lr_bands, blocks=config.lr_blocks, ratio=config.ratio
-        )
-        self.hr_encoder = SpatialEncoder(config, config.hr_bands, blocks=config.num_blocks, ratio=1)
+        kind: type[SpatialEncoder] | type[DateEncoder] = KINDS.get(config.encoder, SpatialEncoder)
+        self.lr_encoder = kind(config, config.lr_bands, blocks=config.lr_blocks, ratio=config.ratio)
+        self.hr_encoder = kind(config, config.hr_bands, blocks=config.num_blocks, ratio=1)
         self.lr_token = nn.Parameter(torch.empty(config.sensor_token))
         self.hr_token = nn.Parameter(torch.empty(config.sensor_token))
         self.layers = nn.ModuleList(_transformer_layer(config) for _ in range(config.num_layers))
@@ -214,7 +212,7 @@ class Tamrf(nn.Module):
         return bands * std[:, None, None] + mean[:, None, None]
 
     def _sensor_tokens(
-        self, encoder: SpatialEncoder, token: Tensor, x: Tensor, days: Tensor
+        self, encoder: SpatialEncoder | DateEncoder, token: Tensor, x: Tensor, days: Tensor
     ) -> Tensor:
         maps_XLHW: Tensor = encoder(x.flatten(0, 1))
         maps_BTLHW = maps_XLHW.reshape(*x.shape[:2], *maps_XLHW.shape[1:])

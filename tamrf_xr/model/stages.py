@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -15,8 +15,9 @@ from torch import Tensor
 from tamrf_xr.errors import ModelError
 from tamrf_xr.model import footprint
 from tamrf_xr.model.attend import ORDER, PixelModel
-from tamrf_xr.model.convolve import FastDecoder, FastEncoder, Placement
-from tamrf_xr.model.network import Tamrf
+from tamrf_xr.model.convolve import FastDecoder, FastEncoder, GeneralEncoder, Placement
+from tamrf_xr.model.encoders import DateEncoder
+from tamrf_xr.model.network import SpatialEncoder, Tamrf
 from tamrf_xr.model.precision import Precision, products
 
 _log = logging.getLogger(__name__)
@@ -112,12 +113,17 @@ def _general(model: Tamrf, placement: Placement) -> Stages:
     std, mean = scaling(model)
     return Stages(
         {
-            "lr": FastEncoder(model.lr_encoder, placement),
-            "hr": FastEncoder(model.hr_encoder, placement),
+            "lr": _encoder(model.lr_encoder, placement),
+            "hr": _encoder(model.hr_encoder, placement),
         },
         PixelModel(model, placement, head_multiple=1 if placement.device.type == "cpu" else 8),
         FastDecoder((model.out1, model.out2), std, mean, placement),
     )
+
+
+def _encoder(encoder: SpatialEncoder | DateEncoder, placement: Placement) -> Encode:
+    kind = GeneralEncoder if isinstance(encoder, DateEncoder) else FastEncoder
+    return kind(encoder, placement)  # type: ignore[arg-type]
 
 
 def scaling(model: Tamrf) -> tuple[Tensor, Tensor]:
@@ -164,7 +170,8 @@ def _tell(message: str) -> None:
 def _agreeing(model: Tamrf, general: Stages, trial: _Trial, *, demanded: bool) -> Stages:
     """Replace each stage by the one on kernels, if that gives the same on random input."""
     stages = general
-    for name in ("encoders", "pixels", "decoder"):
+    dense = isinstance(model.hr_encoder, SpatialEncoder)  # of other encoders there are no kernels
+    for name in ("encoders", "pixels", "decoder")[0 if dense else 1 :]:
         try:
             fused = trial.fused(name, model, stages)
             off = trial.difference(name, model, (fused, general))
@@ -180,6 +187,11 @@ def _agreeing(model: Tamrf, general: Stages, trial: _Trial, *, demanded: bool) -
     return stages
 
 
+def dense_encoders(model: Tamrf) -> tuple[SpatialEncoder, SpatialEncoder]:
+    """Return the encoders ``"lr"`` and ``"hr"`` of a network whose encoder is ``"esrgan"``."""
+    return cast("tuple[SpatialEncoder, SpatialEncoder]", (model.lr_encoder, model.hr_encoder))
+
+
 @dataclass(frozen=True, slots=True)
 class _Trial:
     """Stages on kernels beside general ones, on random input of a few blocks and odd sizes."""
@@ -193,10 +205,8 @@ class _Trial:
 
         place, rounding = self.placement, "tf32" if self.precision == "tf32" else "ieee"
         if name == "encoders":
-            lr, hr = (
-                fused.FusedEncoder(encoder, place, rounding)
-                for encoder in (model.lr_encoder, model.hr_encoder)
-            )
+            dense = dense_encoders(model)
+            lr, hr = (fused.FusedEncoder(encoder, place, rounding) for encoder in dense)
             return replace(stages, encoders={"lr": lr, "hr": hr})
         if name == "pixels":
             remade = stages.pixels.with_endings(lambda end: fused.fused_ending(end, rounding))
