@@ -33,6 +33,7 @@ def run(module: str, *words: object) -> str:
         "studies.layers",
         "studies.learning",
         "studies.precision",
+        "studies.quality_biomes",
         "studies.simulation_noise",
         "studies.update",
     ],
