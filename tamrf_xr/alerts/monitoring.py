@@ -49,8 +49,8 @@ def alerts(
         Acquisitions of these days and between are compared. By default from 90 days and `latency`
         after the first one, to the last.
     bands
-        Bands compared: names, or a mapping of sensor to names; by default every reflectance that
-        the cube holds.
+        Bands compared: names, or a mapping of sensor to names; by default red, NIR and both SWIR,
+        of those that the cube holds.
     threshold
         Deviations.
     persistence
@@ -96,6 +96,7 @@ def alerts(
         "latency": str(latency),
         "monitored": f"{told['time'].values[0]:.10}/{told['time'].values[-1]:.10}",
         "acquisitions": told.sizes["time"],
+        "bands": told.attrs["bands"],
     }
     return alerts_of(told, threshold=threshold, persistence=persistence).assign_attrs(about)
 

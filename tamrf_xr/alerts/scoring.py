@@ -28,6 +28,9 @@ from tamrf_xr.sensors import SENSORS, THERMAL, Band
 
 Array = NDArray[Any]
 
+BANDS = ("red", "nir", "swir16", "swir22")
+"""Compared by default: seen by both sensors, and little by haze that masks missed."""
+
 
 def scores(
     cube: xr.DataTree,
@@ -61,8 +64,8 @@ def scores(
     check_monitored(cube)
     groups = groups_of(cube)
     times = {name: pd.DatetimeIndex(group["time"].values) for name, group in groups.items()}
-    span = span_of(times, since, until, latency)
     chosen = _bands(cube, bands)
+    span = span_of({name: times[name] for name in chosen}, since, until, latency)
     made = fuse(
         cube, span.queries, causal=True, latency=span.latency, uncertainty=True,
         sensors=list(chosen), bands=chosen, **options,
@@ -72,14 +75,18 @@ def scores(
         for name in chosen
         if len(span.positions[name])
     }
-    return _in_order(parts, times, span, made[next(iter(chosen))].to_dataset())
+    words = "; ".join(f"{name}: {' '.join(own)}" for name, own in chosen.items())
+    frame = made[next(iter(chosen))].to_dataset()
+    return _in_order(parts, times, span, frame).assign_attrs(bands=words)
 
 
 def _bands(cube: xr.DataTree, asked: Any) -> dict[str, tuple[str, ...]]:
     """Return the bands compared of each sensor: of those that were observed."""
     held = bands_of(cube)
     if asked is None:
-        return {name: tuple(b for b in own if b != THERMAL) for name, own in held.items()}
+        usual = parse_bands(BANDS, tuple(held))
+        kept = {name: tuple(b for b in usual[name] if b in own) for name, own in held.items()}
+        return _some({name: own for name, own in kept.items() if own}, held)
     chosen = {name: own for name, own in parse_bands(asked, tuple(held)).items() if own}
     for name, own in chosen.items():
         if absent := set(own) - set(held.get(name, ())):
@@ -89,6 +96,18 @@ def _bands(cube: xr.DataTree, asked: Any) -> dict[str, tuple[str, ...]]:
                 "observed cannot be compared; leave it out"
             )
     return chosen
+
+
+def _some(
+    kept: dict[str, tuple[str, ...]], held: Mapping[str, tuple[str, ...]]
+) -> dict[str, tuple[str, ...]]:
+    if not kept:
+        raise CubeError(
+            f"the cube holds none of {', '.join(BANDS)}, which are compared by default: name "
+            "bands= (--bands) of those it holds: "
+            + "; ".join(f"{name} {' '.join(own)}" for name, own in held.items())
+        )
+    return kept
 
 
 def _departures(group: xr.Dataset, made: xr.Dataset, span: Span, name: str) -> da.Array:
@@ -169,7 +188,10 @@ class _Order:
 
 
 def _in_order(
-    parts: Mapping[str, da.Array], times: Mapping[str, pd.DatetimeIndex], span: Span, frame: Any
+    parts: Mapping[str, da.Array],
+    times: Mapping[str, pd.DatetimeIndex],
+    span: Span,
+    frame: xr.Dataset,
 ) -> xr.Dataset:
     order = _order(parts, times, span)
     inputs = [word for pair in zip(parts.values(), ("ayx", "byx"), strict=False) for word in pair]
