@@ -30,7 +30,9 @@ from tamrf_xr.cube import groups_of
 from tamrf_xr.simulate import Event, Simulation, draw_config, simulate
 from tamrf_xr.simulate.changes import AFTERMATHS
 
-SEED, YEAR = 9_000_201, 2022
+SEEDS, YEAR = (9_000_205, 9_000_208, 9_000_201), 2022
+"""The first of those from 9,000,201 on that one orbit of Sentinel-2 sees, the cheapest first."""
+
 SPAN = (f"{YEAR}-05-15", f"{YEAR}-10-31")
 EVENTS = {"fire": 110.0, "harvest": 110.0, "building": 90.0, "flood": 110.0}
 """Mean radius in metres."""
@@ -44,14 +46,14 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Measure, print, draw, keep."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--figure", type=Path, help="where to draw")
-    parser.add_argument("--scenes", type=int, default=4)
-    parser.add_argument("--compared", type=int, default=2, help="scenes of other latencies")
+    parser.add_argument("--scenes", type=int, default=3)
+    parser.add_argument("--compared", type=int, default=1, help="scenes of other latencies")
     parser.add_argument("--size", type=int, default=48)
     parser.add_argument("--scores", type=Path, help="folder where scores are kept")
     parser.add_argument("--tiny", action="store_true", help="a test-sized run, kept nowhere")
     options = parser.parse_args(arguments)
     if options.tiny:
-        scene = scene_of(SEED, 30)
+        scene = scene_of(SEEDS[0], 30)
         told = scores(scene.cube, f"{YEAR}-08-01", f"{YEAR}-08-12", latency="1D").load()
         figures = tabulate([(scene, told)])
         print(figures)
@@ -59,7 +61,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     figures = {}
     for latency in LATENCIES:
         count = options.scenes if latency == LATENCIES[0] else options.compared
-        found = [scored(SEED + n, options.size, latency, options.scores) for n in range(count)]
+        found = [scored(seed, options.size, latency, options.scores) for seed in SEEDS[:count]]
         figures[latency] = tabulate(found)
         if count > options.compared:
             figures[f"{latency}, the same scenes"] = tabulate(found[: options.compared])
@@ -87,12 +89,12 @@ def scored(
 ) -> tuple[Simulation, xr.Dataset]:
     """Return a scene and its scores, in memory."""
     scene = scene_of(seed, size)
-    path = folder / f"{seed}-{size}-{latency}.zarr" if folder else None
+    path = folder / f"{seed}-{size}-{latency}.nc" if folder else None
     if path and path.exists():
-        return scene, xr.open_zarr(path).load()
+        return scene, xr.open_dataset(path, engine="scipy").load()
     told = scores(scene.cube, *SPAN, latency=latency, window=None).load()
     if path:
-        told.to_zarr(path)
+        told.to_netcdf(path, engine="scipy")
     print(f"scored {seed}, {latency}: {told.sizes['time']} acquisitions", flush=True)
     return scene, told
 
@@ -181,6 +183,7 @@ def draw(scene: Simulation, told: xr.Dataset, path: Path) -> None:
             np.where(np.isnat(found["confirmed"].values), np.datetime64("NaT"),
                      found["first_exceedance"].values),
     }  # fmt: skip
+    shown: Any = None
     for place, (title, days) in enumerate(maps.items()):
         axes = figure.add_subplot(grid[0, place])
         since = np.where(np.isnat(days), np.nan, (days - start) / np.timedelta64(1, "D"))
@@ -220,22 +223,22 @@ def draw_series(axes: Any, scene: Simulation, found: xr.Dataset, at: tuple[int, 
     made = scene.cube.tamrf.fuse(
         seen["time"].values, causal=True, latency="1D", uncertainty=True, window=None,
         sensors="sentinel2", bands=["B08"],
-    )["sentinel2"].to_dataset().isel(band=0, **pick).load()  # fmt: skip
+    )["sentinel2"].to_dataset().isel({"band": 0, **pick}).load()  # fmt: skip
     values, std = made["reflectance"].values, 1.2816 * made["reflectance_std"].values
     times = pd.DatetimeIndex(made["time"].values)
     axes.fill_between(times, values - std, values + std, alpha=0.3, label="predicted, 80 %")
     axes.plot(times, values, lw=1)
-    own = seen.isel(**pick)
+    own = seen.isel(pick)
     valid = own["valid"].values
     axes.plot(times[valid], own["reflectance"].values[valid], "ko", ms=5, label="observed, usable")
     axes.plot(times[~valid], own["reflectance"].values[~valid], "x", color="grey", ms=5,
               label="observed, not usable")  # fmt: skip
-    change = scene.changes.isel(**pick)
+    change = scene.changes.isel(pick)
     kind = list(AFTERMATHS)[int(change["kind"]) - 1]
     marks = {
         f"{kind} (truth)": (change["date"].values, "red", "-"),
-        "first exceedance": (found["first_exceedance"].isel(**pick).values, "C1", "--"),
-        "confirmed": (found["confirmed"].isel(**pick).values, "C2", "--"),
+        "first exceedance": (found["first_exceedance"].isel(pick).values, "C1", "--"),
+        "confirmed": (found["confirmed"].isel(pick).values, "C2", "--"),
     }
     for label, (day, colour, style) in marks.items():
         axes.axvline(day, color=colour, ls=style, label=label)

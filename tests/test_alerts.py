@@ -194,7 +194,7 @@ def steady(step=None, *, at="2022-05-01", where=np.s_[6:15, 9:18]):
 
 @pytest.mark.usefixtures("by_interpolation")
 def test_nothing_that_stays_is_an_alert():
-    found = steady().tamrf.alerts("2022-03-01").load()
+    found = steady().tamrf.alerts("2022-03-01", latency="30D").load()
     assert found["confirmed"].isnull().all()
     assert (found["persistence"] == 0).all()
     assert (found["observations"] > 10).all()
@@ -244,8 +244,10 @@ def test_acquisitions_of_one_sensor_and_day_are_one():
     groups["sentinel2"]["valid"][:, :, :15] = False  # two tiles that meet
     again = again.assign_coords(time=again["time"] + np.timedelta64(10, "s"))
     both = xr.concat([groups["sentinel2"], again], "time").sortby("time")
-    doubled = build_cube({**groups, "sentinel2": both}).tamrf.alerts("2022-03-01").load()
-    single = steady(0.1).tamrf.alerts("2022-03-01").load()
+    doubled = (
+        build_cube({**groups, "sentinel2": both}).tamrf.alerts("2022-03-01", latency="30D").load()
+    )
+    single = steady(0.1).tamrf.alerts("2022-03-01", latency="30D").load()
     for name in single.data_vars:
         np.testing.assert_allclose(
             doubled[name].values.astype(float), single[name].values.astype(float), rtol=1e-4

@@ -16,7 +16,7 @@ from tamrf_xr.days import ONE_DAY
 from tamrf_xr.errors import CubeError, DateError, OptionError
 from tamrf_xr.iso8601 import read_length
 
-LATENCY = "30D"
+LATENCY = "1D"
 """How old the newest acquisition is that a prediction sees, by default."""
 
 FIRST_PAST = pd.Timedelta("90D")

@@ -56,8 +56,8 @@ def alerts(
     persistence
         Acquisitions.
     latency
-        How old the newest acquisition is that a prediction sees: a day or more. A change is seen
-        as one until it is that old: then predictions know it.
+        How old the newest acquisition is that a prediction sees: a day or more. A longer one keeps
+        a change out of predictions for longer, and makes them worse; see docs/alerts.md.
     **options
         ``model``, ``device``, ``precision``, ``tile``, ``window``, ``origin``, ``method_options``:
         as of `tamrf_xr.fuse`; weights must tell their errors.

@@ -163,7 +163,7 @@ def _stacked(group: xr.Dataset, end: str) -> da.Array:
 
 
 def _blurred(images: Array, *, mtfs: list[float], gsds: list[float]) -> Array:
-    blurred: Array = blur(images, mtfs, gsds)
+    blurred: Array = np.asarray(blur(images, mtfs, gsds))
     return blurred
 
 

@@ -35,7 +35,7 @@ def _add_request(parser: argparse.ArgumentParser) -> None:
     about = "usable acquisitions in a row beyond it that make an alert"
     defaulted(parser, "--persistence", 3, about)
     about = "how old what a prediction sees is, at least"
-    defaulted(parser, "--latency", "30D", about, metavar="TIME")
+    defaulted(parser, "--latency", "1D", about, metavar="TIME")
     shared(parser, "--model")
     shared(parser, "--device")
     shared(parser, "--window")
