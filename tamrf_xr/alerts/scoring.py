@@ -159,11 +159,12 @@ def _stacked(group: xr.Dataset, end: str) -> da.Array:
         parts.append(group[f"reflectance{end}"].transpose("time", "band", "y", "x").data)
     if f"surface_temperature{end}" in group:
         parts.append(group[f"surface_temperature{end}"].transpose("time", "y", "x").data[:, None])
-    return da.concatenate(parts, axis=1).rechunk({0: -1, 1: -1})
+    stacked: da.Array = da.concatenate(parts, axis=1).rechunk({0: -1, 1: -1})
+    return stacked
 
 
 def _blurred(images: Array, *, mtfs: list[float], gsds: list[float]) -> Array:
-    blurred: Array = np.asarray(blur(images, mtfs, gsds))
+    blurred: Array = blur(images, mtfs, gsds)
     return blurred
 
 
