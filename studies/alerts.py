@@ -38,7 +38,7 @@ SPAN = (f"{YEAR}-05-15", f"{YEAR}-10-31")
 EVENTS = {"fire": 110.0, "harvest": 110.0, "building": 90.0, "flood": 110.0}
 """Mean radius in metres."""
 
-SCENES = {"1D": SEEDS, "10D": SEEDS, "30D": SEEDS[:1]}
+SCENES = {"1D": SEEDS, "10D": SEEDS, "30D": SEEDS[1:]}
 """Per latency."""
 
 THRESHOLDS, PERSISTENCES = (1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0), (3, 4, 5)
