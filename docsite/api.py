@@ -16,7 +16,7 @@ ACCESSORS: Final = ("TamrfTree", "TamrfDataset", "TamrfArray")
 """Classes of `tamrf_xr.accessor`: what ``.tamrf`` is on a DataTree, a Dataset, a DataArray."""
 
 MODULES: Final = (
-    "tamrf_xr.causal", "tamrf_xr.coregistration",
+    "tamrf_xr.alerts", "tamrf_xr.causal", "tamrf_xr.coregistration",
     "tamrf_xr.cube", "tamrf_xr.dates", "tamrf_xr.doctor", "tamrf_xr.evaluation",
     "tamrf_xr.export.catalog", "tamrf_xr.export.cogs", "tamrf_xr.export.overviews",
     "tamrf_xr.indices",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import xarray as xr
 
+from tamrf_xr.alerts import alerts
 from tamrf_xr.coregistration import coregister, shifts
 from tamrf_xr.cube import clip
 from tamrf_xr.export.raster import write_raster
@@ -97,6 +98,11 @@ class TamrfTree:
     def coregister(self, **options: Any) -> xr.DataTree:
         """Co-register."""
         return coregister(self._tree, **options)
+
+    @_documented_by(alerts)
+    def alerts(self, since: Any = None, until: Any = None, **options: Any) -> xr.Dataset:
+        """Find alerts."""
+        return alerts(self._tree, since, until, **options)
 
     @property
     def plot(self) -> Plots:

@@ -27,6 +27,7 @@ def run(module: str, *words: object) -> str:
             "scaling", "scheduling", "stores", "training_border", "training_step",
             "update",
         )),
+        "studies.alerts",
         "studies.causal",
         "studies.coregistration",
         "studies.coverage",

@@ -14,8 +14,8 @@ from tamrf_xr.interrupt import INTERRUPTED, stoppable
 
 FAILED = 1
 COMMANDS = (
-    "get", "ingest", "info", "verify", "simulate", "coregister", "fuse", "update", "encode",
-    "decode", "view", "export", "quicklook", "adapt", "weights", "evaluate", "doctor",
+    "get", "ingest", "info", "verify", "simulate", "coregister", "fuse", "update", "alerts",
+    "encode", "decode", "view", "export", "quicklook", "adapt", "weights", "evaluate", "doctor",
 )  # fmt: skip
 """Files beside this one, in the order of the help; what they call is imported when they run."""
 

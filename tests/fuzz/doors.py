@@ -120,6 +120,7 @@ def command_line() -> Iterator[Case]:
     """Every option of every command."""
     yield from _of_fuse()
     yield from _of_coregister()
+    yield from _of_alerts()
     yield from _inputs()
     yield from _outputs()
     yield from _of_simulate()
@@ -167,11 +168,30 @@ def _of_coregister() -> Iterator[Case]:
             yield _cli(("coregister", "BASE/scene.zarr", "out.zarr", f"{option}={value}"))
 
 
+def _of_alerts() -> Iterator[Case]:
+    for option, values in (
+        ("--since", (*DATES[:11], "1999-01-01", "2099-01-01")),
+        ("--until", (*DATES[:11], "1999-01-01")),
+        ("--threshold", ("", "abc", "-1", "0", "nan", "inf", "9" * 400, "☃")),
+        ("--persistence", (*NUMBERS, "0")),
+        ("--latency", (*TIMES, "1h")),
+        ("--window", TIMES[:8]),
+        ("--bands", NAMES),
+        ("--model", PATHS),
+        ("--device", DEVICES),
+    ):
+        more = () if option == "--since" else ("--since=2022-02-12",)
+        more += () if option == "--latency" else ("--latency=5D",)
+        for value in values:
+            yield _cli(("alerts", "BASE/scene.zarr", "out.zarr", *more, f"{option}={value}"))
+
+
 def _inputs() -> Iterator[Case]:
     for path in PATHS:
         yield _cli(("fuse", path, *FUSE[1:], *LINEAR))
         yield _cli(("info", path))
         yield _cli(("coregister", path, "out.zarr"))
+        yield _cli(("alerts", path, "out.zarr", "--quiet"))
         yield _cli(("update", path, "--input", "BASE/scene.zarr", "--quiet"))
         yield _cli(("update", "BASE/scene.zarr", "--input", path, "--quiet"))
         yield _cli(("ingest", "ls2s2", path, "out.zarr", "--quiet"))
@@ -190,6 +210,7 @@ def _outputs() -> Iterator[Case]:
             yield _cli(("ingest", "ls2s2", "BASE/area", path, "--quiet"))
         yield _cli(("simulate", path, "--size", "30"))
         yield _cli(("coregister", "BASE/scene.zarr", path))
+        yield _cli(("alerts", "BASE/scene.zarr", path, "--quiet"))
         yield _cli(("quicklook", "BASE/scene.zarr", "BASE/scene.zarr", path))
         yield _cli(("weights", "convert", "BASE/small.ckpt", path))
         yield _cli(("adapt", "BASE/scene.zarr", path, "--quiet"))
