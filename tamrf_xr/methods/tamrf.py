@@ -7,7 +7,6 @@ import os
 from collections.abc import Mapping, Sequence
 from copy import copy
 from functools import lru_cache
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,9 +48,6 @@ MOST_PIXELS, FEWEST_PIXELS = 16384, 1024
 """Pixels of a block on a GPU, and the least to which `TamrfFuser.relieve` goes."""
 
 PRECISIONS = ("auto", "float32", "tf32", "bfloat16")
-DEFAULT_WEIGHTS = "weights/default.safetensors"
-"""What ``model="default"`` stands for; its model card lies beside it."""
-
 OPTIONS = {"border": "auto", "missing": "auto"}
 """``border``: beyond the scene the network sees the mean of each band (``"zeros"``, as published)
 or the scene mirrored (``"mirror"``). ``missing``: of a band that was not seen where others were, it
@@ -171,8 +167,8 @@ def resolve(source: Any) -> tuple[str | bytes, str, Tamrf]:
         If `source` is neither a path, a network, ``"default"`` nor ``"published"``, or cannot be
         read.
     """
-    from tamrf_xr.model.authors import published_weights
-    from tamrf_xr.model.checkpoint import PUBLISHED, content_hash, load_model, model_bytes
+    from tamrf_xr.model.checkpoint import content_hash, load_model, model_bytes
+    from tamrf_xr.model.named import named_weights
     from tamrf_xr.model.network import Tamrf
 
     if isinstance(source, Tamrf):
@@ -183,12 +179,7 @@ def resolve(source: Any) -> tuple[str | bytes, str, Tamrf]:
             "model must be a path, a loaded model, 'default' or 'published', got "
             f"{type(source).__name__}"
         )
-    if source == PUBLISHED:
-        path = published_weights()
-    elif source == "default":
-        path = Path(str(files("tamrf_xr"))) / DEFAULT_WEIGHTS
-    else:
-        path = local_path(source, "model")
+    path = named_weights(source) or local_path(source, "model")
     model = _checked(load_model(path))
     return str(path.resolve()), content_hash(path), model
 

@@ -24,6 +24,7 @@ from tamrf_xr.model import published
 from tamrf_xr.model.composing import ConfigSource, read_config
 from tamrf_xr.model.config import NetworkConfig
 from tamrf_xr.model.files import existing, staged
+from tamrf_xr.model.named import named_weights
 from tamrf_xr.model.network import Tamrf
 from tamrf_xr.model.scrutiny import (
     UNREADABLE,
@@ -34,9 +35,6 @@ from tamrf_xr.model.scrutiny import (
 from tamrf_xr.model.uncertainty import head_of
 from tamrf_xr.paths import local_path
 from tamrf_xr.replaceable import check_file
-
-PUBLISHED: Final = "published"
-"""Name of the network of the authors."""
 
 _HEADER: Final = "tamrf_xr"
 _FORMAT: Final = 1
@@ -49,8 +47,9 @@ def load_model(source: str | os.PathLike[str], config: ConfigSource = None) -> T
     Parameters
     ----------
     source
-        A published Lightning checkpoint (``.ckpt``), our own ``.safetensors``, or
-        ``"published"``: the network of the authors, fetched from Zenodo when first asked for.
+        A published Lightning checkpoint (``.ckpt``), our own ``.safetensors``; ``"default"``: the
+        weights that ship; or ``"published"``: the network of the authors, fetched from Zenodo when
+        first asked for.
     config
         Composed YAML of the published run, as a path or a mapping, or the folder as published
         (``config.yaml`` in it, composed or with Hydra's defaults list): it gives the number of
@@ -73,11 +72,7 @@ def load_model(source: str | os.PathLike[str], config: ConfigSource = None) -> T
         that are not finite, has shapes that contradict each other, contradicts `config`, or is
         not that of the SHA-256 beside it (``NAME.sha256``, or the JSON of `save_model`).
     """
-    if source == PUBLISHED:
-        from tamrf_xr.model.authors import published_weights
-
-        source = published_weights()
-    path = existing(source, "checkpoint")
+    path = named_weights(source) or existing(source, "checkpoint")
     stated, folder = read_config(config)
     data = path.read_bytes()
     check_digest(path, lambda: content_hash(data))

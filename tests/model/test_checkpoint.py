@@ -19,6 +19,7 @@ from networks import SMALL, network, series, shared
 from safetensors.torch import save, save_file
 from torch import Tensor
 
+import tamrf_xr
 from tamrf_xr.cli import main
 from tamrf_xr.errors import ModelError, OutputExistsError, SourceNotFoundError
 from tamrf_xr.model import files
@@ -576,3 +577,10 @@ def test_yaml_that_harms_is_refused(tmp_path: Path, text: str, match: str) -> No
     path.write_text(text)
     with pytest.raises(ModelError, match=match):
         load_model(CKPT, path)
+
+
+def test_the_weights_that_ship_are_loaded_by_name():
+    path = Path(tamrf_xr.__file__).parent / "weights" / "default.safetensors"
+    named, there = load_model("default").state_dict(), load_model(path).state_dict()
+    assert named.keys() == there.keys()
+    assert all(torch.equal(value, there[name]) for name, value in named.items())
