@@ -145,7 +145,8 @@ def test_weights_keep_their_head_and_training_drops_it(tmp_path, cube):
         tamrf_xr.save_model(network(told=False), tmp_path / "n.safetensors")
     ).errors is None  # fmt: skip
     large = random_cube((24, 24), hr=8, lr=7, seed=1)
-    adapted = large.tamrf.adapt(model=loaded, steps=1, progress=False)
+    how = {"steps": 1, "held_back": 0.0, "simulated": 0.0, "progress": False}
+    adapted = large.tamrf.adapt(model=loaded, **how)
     assert adapted.errors is None
 
 
