@@ -152,14 +152,13 @@ def filled(images: Tensor, missing: Tensor, spectra: Spectra | None) -> Tensor:
     import torch
 
     images.masked_fill_(missing, 0.0)
-    if spectra is None:
+    partly = missing.any(dim=1) & ~missing.all(dim=1)
+    if spectra is None or not partly.any():
         return images
     bits = _a_band_each([2**band for band in range(images.shape[1])], images).to(torch.int32)
     codes = (missing * bits).sum(dim=1)
-    nothing = 2 ** images.shape[1] - 1
-    for code in codes.unique().tolist():
-        if 0 < code < nothing:
-            _regress(images, codes == code, code, spectra)
+    for code in codes[partly].unique().tolist():
+        _regress(images, codes == code, code, spectra)
     return images
 
 

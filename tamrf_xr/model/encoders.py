@@ -7,6 +7,7 @@ configuration says. None pools: what a pixel becomes must not hang on where a ti
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Final
 
 import torch
@@ -25,7 +26,7 @@ def conv(inputs: int, outputs: int, *, size: int = 3, dilation: int = 1) -> nn.C
     return nn.Conv2d(inputs, outputs, size, padding=padding, dilation=dilation)
 
 
-class DateEncoder(nn.Module):
+class DateEncoder(nn.Module, ABC):
     """Bands of single dates to features; what is between is of the kinds below."""
 
     up: nn.Conv2d | None
@@ -41,11 +42,11 @@ class DateEncoder(nn.Module):
         self.build(config.latent, blocks)
 
     def build(self, latent: int, blocks: int) -> None:
-        """Add what lies between."""
+        """Add what lies between; nothing, unless a kind says so."""
 
+    @abstractmethod
     def features(self, x: Tensor) -> Tensor:
         """Return what one date is on its own grid, (X, L, h, w), of bands (X, C, h, w)."""
-        raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
         """Encode (X, C, h, w) into (X, L, ratio h, ratio w)."""

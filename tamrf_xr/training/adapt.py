@@ -33,7 +33,7 @@ from tamrf_xr.training.config import (
 from tamrf_xr.training.judging import Judge, ratio
 from tamrf_xr.training.recipes import recipe
 from tamrf_xr.training.run import StepBar, own_device, placed, step_bar
-from tamrf_xr.training.sites import sites_of
+from tamrf_xr.training.sites import check_trainable, sites_of
 from tamrf_xr.training.trainer import Trainer, World
 
 _SMALLEST_M = 240
@@ -151,8 +151,9 @@ def adapt_and_judge(
 ) -> tuple[Tamrf, Verdict]:
     """As `adapt`, and tell what it brought."""
     cubes = [cubes] if isinstance(cubes, xr.DataTree) else list(cubes)
-    for cube in cubes:
+    for number, cube in enumerate(cubes):
         validate(cube)
+        check_trainable(cube, number)
     device = own_device(how.device)
     data, _, loaded = resolve(model)
     network = model_from_bytes(data) if isinstance(data, bytes) else loaded

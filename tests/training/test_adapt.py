@@ -148,6 +148,9 @@ def test_what_cannot_be_adapted_to_is_refused(model, cube):
         random_cube((18, 18)).tamrf.adapt(model=model, progress=False)
     with pytest.raises(CubeError, match="has 6 dates of each sensor"):
         random_cube((48, 48), lr=2).tamrf.adapt(model=model, progress=False)
+    maskless = {name: group.drop_vars("valid") for name, group in groups_of(cube).items()}
+    with pytest.raises(CubeError, match="has no 'valid'"):
+        build_cube(maskless).tamrf.adapt(model=model, progress=False)
     with pytest.raises(OptionError, match="patch_m is 150"):
         cube.tamrf.adapt(model=model, patch_m=150, progress=False)
     with pytest.raises(OptionError, match=r"held_back is 0.7; expected at least 0, at most 0.5"):
