@@ -11,9 +11,10 @@ import rasterio
 import xarray as xr
 
 import tamrf_xr
-from tamrf_xr.cube import build_backscatter, build_cube, groups_of
+from tamrf_xr.cube import build_backscatter, build_cube, grid_of, groups_of
 from tamrf_xr.describe import describe
 from tamrf_xr.errors import CubeError
+from tamrf_xr.simulate import SceneConfig, simulate
 from tests.scenes import days, grid, random_cube
 
 SHAPE = (24, 30)
@@ -278,12 +279,13 @@ def test_nobody_fuses_it_and_the_product_says_so(tmp_path, caplog):
 
 
 def test_co_registration_leaves_it_as_it_is():
-    cube = carrying(
-        cube=random_cube((90, 90)), source=xr.Dataset({"vv": layer(power(1, shape=(90, 90)))})
-    )
-    shifts = cube.tamrf.shifts(block=450)
-    straight = cube.tamrf.coregister(shifts=shifts)
-    assert decibels_of(straight).tobytes() == decibels_of(cube).tobytes()
+    optical = simulate(
+        SceneConfig(size_px=96, seed=11, sentinel2_revisit_days=15, landsat_revisit_days=24)
+    ).cube
+    place = grid_of(optical["sentinel2"].to_dataset())
+    given = xr.Dataset({"vv": layer(power(1, shape=place.shape), where=place)})
+    cube = carrying(given, optical)
+    assert decibels_of(cube.tamrf.coregister()).tobytes() == decibels_of(cube).tobytes()
 
 
 def test_a_cube_of_two_sensors_is_stored_as_before(tmp_path):
