@@ -34,6 +34,7 @@ def run(module: str, *words: object) -> str:
         "studies.layers",
         "studies.learning",
         "studies.precision",
+        "studies.sentinel1",
         "studies.simulation_noise",
         "studies.update",
     ],

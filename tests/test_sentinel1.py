@@ -11,10 +11,9 @@ import rasterio
 import xarray as xr
 
 import tamrf_xr
-from tamrf_xr.cube import build_backscatter, build_cube, grid_of, groups_of
+from tamrf_xr.cube import build_backscatter, build_cube, groups_of
 from tamrf_xr.describe import describe
 from tamrf_xr.errors import CubeError
-from tamrf_xr.simulate import SceneConfig, simulate
 from tests.scenes import days, grid, random_cube
 
 SHAPE = (24, 30)
@@ -276,16 +275,6 @@ def test_nobody_fuses_it_and_the_product_says_so(tmp_path, caplog):
     job = tamrf_xr.open_cube(tmp_path / "job.zarr")
     np.testing.assert_allclose(job["landsat/reflectance"], plain["landsat/reflectance"], atol=1e-4)
     assert "sentinel1" not in job.children
-
-
-def test_co_registration_leaves_it_as_it_is():
-    optical = simulate(
-        SceneConfig(size_px=96, seed=11, sentinel2_revisit_days=15, landsat_revisit_days=24)
-    ).cube
-    place = grid_of(optical["sentinel2"].to_dataset())
-    given = xr.Dataset({"vv": layer(power(1, shape=place.shape), where=place)})
-    cube = carrying(given, optical)
-    assert decibels_of(cube.tamrf.coregister()).tobytes() == decibels_of(cube).tobytes()
 
 
 def test_a_cube_of_two_sensors_is_stored_as_before(tmp_path):
