@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -119,8 +119,10 @@ def _general(model: Tamrf, placement: Placement) -> Stages:
 
 
 def _encoders_of(model: Tamrf) -> dict[str, SpatialEncoder]:
-    found = {name: model.get_submodule(f"{name}_encoder") for name in model.config.streams}
-    return {name: one for name, one in found.items() if isinstance(one, SpatialEncoder)}
+    return {
+        name: cast("SpatialEncoder", model.get_submodule(f"{name}_encoder"))
+        for name in model.config.streams
+    }
 
 
 def scaling(model: Tamrf) -> tuple[Tensor, Tensor]:
