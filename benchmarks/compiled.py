@@ -112,9 +112,8 @@ def _launch_all(precision: str) -> None:
     rounding = "tf32" if precision == "tf32" else "ieee"
     config = NetworkConfig()
     model = Tamrf(config)
-    for encoder, bands in zip(
-        dense_encoders(model), (config.lr_bands, config.hr_bands), strict=True
-    ):
+    for stream, encoder in dense_encoders(model).items():
+        bands = getattr(config, f"{stream}_bands")
         FusedEncoder(encoder, place, rounding)(torch.zeros(1, bands, 5, 7))
     convs = model.out1, model.out2
     out = torch.zeros(1, config.bands, 5, 7)

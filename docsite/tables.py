@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from docsite.settings import attribute_docs
 from tamrf_xr import errors
 from tamrf_xr.methods.registry import METHODS
-from tamrf_xr.sensors import SENSORS, Band
+from tamrf_xr.sensors import CARRIED, SENSORS, Band
 
 
 def pages() -> dict[str, str]:
@@ -37,7 +37,7 @@ def _method(name: str, path: str) -> str:
 def _sensors() -> str:
     head = "| band | common name | wavelength (um) | resolution (m) | MTF | also known as |\n"
     parts = ["# Table of sensors"]
-    for sensor in SENSORS.values():
+    for sensor in (*SENSORS.values(), *CARRIED.values()):
         rows = "".join(_band(band) for band in sensor.all_bands)
         about = f"Group `{sensor.name}`, grid of {sensor.gsd:g} m."
         parts.append(f"## {sensor.title}\n\n{about}\n\n{head}|---|---|---|---|---|---|\n{rows}")

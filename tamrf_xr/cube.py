@@ -16,19 +16,22 @@ from tamrf_xr.encoding import floating
 from tamrf_xr.encoding import packing as packing
 from tamrf_xr.errors import CubeError
 from tamrf_xr.grid import Grid as Grid
-from tamrf_xr.schema import check_groups, finest
+from tamrf_xr.schema import check_carried, check_groups, finest
 from tamrf_xr.schema import check_nested as check_nested
 from tamrf_xr.schema import grid_of as grid_of
 from tamrf_xr.schema import grids_of as grids_of
 from tamrf_xr.schema import is_product as is_product
-from tamrf_xr.sensors import SENSORS, Sensor, get_sensor
+from tamrf_xr.sensors import CARRIED, SENSORS, SENTINEL1, Sensor, get_sensor
 from tamrf_xr.spatial_ref import placed, with_spatial_ref
 from tamrf_xr.storable import ABOUT, described
 
 CUBE_VERSION = "1"
 
-BESIDE = ("provenance",)
+OF_NO_SENSOR = ("provenance",)
 """Groups of products that are of no sensor: pixels and times are those of the others."""
+
+BESIDE = (*OF_NO_SENSOR, *CARRIED)
+"""Groups that no method sees: opened, saved and cut with the others."""
 
 
 def build_group(
@@ -83,6 +86,40 @@ def build_group(
     return _describe(frame.assign_attrs(sensor=sensor.title, **(attrs or {})).assign(arrays))
 
 
+def build_backscatter(
+    backscatter: Any,
+    *,
+    times: Any,
+    grid: Grid,
+    bands: tuple[str, ...] = SENTINEL1.band_names,
+    valid: Any | None = None,
+    attrs: Mapping[str, Any] | None = None,
+) -> xr.Dataset:
+    """Put arrays of Sentinel-1 together as the group that a cube carries.
+
+    Parameters
+    ----------
+    backscatter
+        ``(time, band, y, x)`` numpy or dask array, in dB, NaN where there is no data.
+    times, grid, attrs
+        As of `build_group`; the grid has pixels of 10 m.
+    bands
+        Polarisations, of ``VV`` and ``VH``.
+    valid
+        ``(time, y, x)`` bool, True where usable; by default wherever backscatter is finite.
+
+    Returns
+    -------
+    xarray.Dataset
+        The group, for `build_cube`'s ``beside={"sentinel1": ...}``.
+    """
+    arrays: dict[str, Any] = {"backscatter": (("time", "band", "y", "x"), backscatter)}
+    arrays |= {} if valid is None else {"valid": (("time", "y", "x"), valid)}
+    frame = located_group(times, grid, coords=band_coords(SENTINEL1, bands))
+    told = {"sensor": SENTINEL1.title, **(attrs or {})}
+    return _describe(frame.assign_attrs(told).assign(arrays))
+
+
 def located_group(times: Any, grid: Grid, *, coords: Mapping[str, Any] | None = None) -> xr.Dataset:
     """Return a group without variables: times, pixels and CRS, and more coordinates."""
     index = pd.DatetimeIndex(times)
@@ -128,7 +165,7 @@ def build_cube(
     title, history
         Attributes of the cube.
     beside
-        Groups that are of no sensor.
+        Groups that no method sees, of `BESIDE`.
 
     Returns
     -------
@@ -147,7 +184,9 @@ def build_cube(
         "history": history,
     }
     check_groups(groups)
-    return xr.DataTree.from_dict({"/": xr.Dataset(attrs=attrs), **groups, **(beside or {})})
+    beside = beside or {}
+    check_carried({name: beside[name] for name in CARRIED if name in beside}, groups)
+    return xr.DataTree.from_dict({"/": xr.Dataset(attrs=attrs), **groups, **beside})
 
 
 def groups_of(cube: xr.DataTree) -> dict[str, xr.Dataset]:
@@ -168,9 +207,16 @@ def groups_of(cube: xr.DataTree) -> dict[str, xr.Dataset]:
 
 
 def beside_of(cube: xr.DataTree) -> dict[str, xr.Dataset]:
-    """Return the groups of a product that are of no sensor, by name."""
+    """Return the groups that no method sees, by name."""
     found = {name: cube[name].to_dataset() for name in BESIDE if name in cube.children}
-    return {name: with_spatial_ref(group, cube.to_dataset()) for name, group in found.items()}
+    return {
+        name: _in_utc(with_spatial_ref(group, cube.to_dataset())) for name, group in found.items()
+    }
+
+
+def carried_of(cube: xr.DataTree) -> dict[str, xr.Dataset]:
+    """Return the groups of sensors that a cube carries and that are not fused, by name."""
+    return {name: group for name, group in beside_of(cube).items() if name in CARRIED}
 
 
 def _in_utc(group: xr.Dataset) -> xr.Dataset:
@@ -202,6 +248,7 @@ def validate(cube: xr.DataTree) -> None:
             "tamrf_xr.as_cube makes cubes from other data"
         )
     check_groups(groups)
+    check_carried(carried_of(cube), groups)
 
 
 def fine_grid(cube: xr.DataTree) -> Grid:
@@ -245,6 +292,7 @@ def clip(cube: xr.DataTree, bounds: tuple[float, float, float, float] | None = N
     grids = {name: grid_of(group) for name, group in groups.items()}
     step = max(grid.gsd for grid in grids.values())
     boxes = [grid.bounds for grid in grids.values()] + ([] if bounds is None else [bounds])
+    boxes += [grid_of(group).bounds for group in carried_of(cube).values()]
     anchor = max(grids.values(), key=lambda grid: grid.gsd).bounds
     left, bottom = (_snap(max(b[i] for b in boxes), anchor[i], step, np.ceil) for i in (0, 1))
     right, top = (_snap(min(b[i] for b in boxes), anchor[i - 2], step, np.floor) for i in (2, 3))

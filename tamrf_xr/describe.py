@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import xarray as xr
 
-from tamrf_xr.cube import Grid, beside_of, grid_of, groups_of
+from tamrf_xr.cube import Grid, beside_of, carried_of, grid_of, groups_of
 from tamrf_xr.panchromatic import NAME
-from tamrf_xr.sensors import SENSORS
+from tamrf_xr.sensors import CARRIED, SENSORS
 from tamrf_xr.storable import ABOUT
 
 
@@ -26,7 +26,10 @@ def describe(cube: xr.DataTree) -> str:
     lines = [cube.attrs.get("title", "")]
     for name, group in groups_of(cube).items():
         lines += [f"/{name}: {SENSORS[name].title}", *_describe_group(group)]
-    for name, group in beside_of(cube).items():
+    for name, group in carried_of(cube).items():
+        lines += [f"/{name}: {CARRIED[name].title}, not fused", *_describe_group(group)]
+    others = {name: group for name, group in beside_of(cube).items() if name not in CARRIED}
+    for name, group in others.items():
         lines.append(f"/{name}: {', '.join(map(str, group.data_vars))}")
     lines += [f"{key}: {value}" for key, value in cube.attrs.items() if key != "title" and value]
     return "\n".join(lines)

@@ -9,7 +9,12 @@ import numpy as np
 from tamrf_xr import panchromatic
 
 FILL = -32768
-SCALES = {"reflectance": 1e-4, "surface_temperature": 0.1, panchromatic.NAME: 1e-4}
+SCALES = {
+    "reflectance": 1e-4,
+    "surface_temperature": 0.1,
+    panchromatic.NAME: 1e-4,
+    "backscatter": 0.01,
+}
 """Physical units per stored unit, by variable."""
 
 

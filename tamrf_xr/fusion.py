@@ -12,13 +12,13 @@ import pandas as pd
 import xarray as xr
 
 from tamrf_xr import panchromatic
-from tamrf_xr.cube import grids_of, groups_of
+from tamrf_xr.cube import carried_of, grids_of, groups_of
 from tamrf_xr.dates import parse_dates
 from tamrf_xr.days import SAME_DAY, count_days
 from tamrf_xr.errors import CubeError, OptionError
 from tamrf_xr.fuser import FuserSpec
 from tamrf_xr.harmonize.door import read_cube
-from tamrf_xr.layering import plan_layers
+from tamrf_xr.layering import plan_layers, without
 from tamrf_xr.methods.registry import Request, check_sensors, listed, parse_bands
 from tamrf_xr.model.device import resolve_device
 from tamrf_xr.scale.job import Execution, run_tiles
@@ -310,6 +310,7 @@ def prepare(cube: Any, query_dates: Any, **options: Unpack[FuseOptions]) -> Job:
     queries, tile = parse_dates(query_dates), parse_tile(asked["tile"])
     days = _days_of(groups, timing, queries)
     spec, layers = plan_layers(asked, _request(groups, asked, days), groups)
+    spec = without(carried_of(cube), spec)
     told = _options_asked(options)
     return Job(cube, read_by(spec, groups), grids, spec, queries, timing, tile, layers, told)
 

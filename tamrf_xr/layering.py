@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,8 @@ from tamrf_xr.fuser import FuserSpec
 from tamrf_xr.indices import Index, find_indices
 from tamrf_xr.methods.registry import Bands, Request, check_sensors, listed, plan_method
 from tamrf_xr.scale.layers import Layers, read_statistics
+
+_log = logging.getLogger(__name__)
 
 Indices = dict[str, tuple[Index, ...]]
 """Per sensor."""
@@ -67,6 +70,16 @@ def plan_layers(
     )
     more = spec.cost.per_query + layers.bytes_per_query
     return replace(spec, cost=replace(spec.cost, per_query=more)), layers
+
+
+def without(carried: Collection[str], spec: FuserSpec) -> FuserSpec:
+    """Say, in the log and in the product's attributes, which groups a method does not use."""
+    if not carried:
+        return spec
+    names = ", ".join(f"/{name}" for name in carried)
+    _log.info("method %r does not use %s", spec.method, names)
+    told = (*spec.provenance, ("not_used", names))
+    return replace(spec, uses=f"{spec.uses}; not {names}", provenance=told)
 
 
 def check_provenance(asked: Any, groups: Mapping[str, xr.Dataset], *, statistics: Any) -> None:

@@ -17,7 +17,7 @@ from tamrf_xr.encoding import SCALES as SCALES
 from tamrf_xr.encoding import packing as packing
 from tamrf_xr.errors import CubeError
 from tamrf_xr.grid import Grid as Grid
-from tamrf_xr.sensors import FINE_GSD, SENSORS
+from tamrf_xr.sensors import CARRIED, FINE_GSD, SENSORS, Sensor
 
 
 def grid_of(group: xr.Dataset) -> Grid:
@@ -92,9 +92,84 @@ def _check_group(name: str, group: xr.Dataset) -> None:
                 "tamrf_xr.as_cube puts them in order"
             )
     if "reflectance" in group:
-        _check_bands(name, group)
+        _check_bands(name, group, SENSORS[name])
     _check_times(name, group)
     panchromatic.check_nested(group)
+
+
+def check_carried(carried: Mapping[str, xr.Dataset], groups: Mapping[str, xr.Dataset]) -> None:
+    """Check what a cube carries beside the groups that are fused.
+
+    Parameters
+    ----------
+    carried
+        Per name of `tamrf_xr.sensors.CARRIED`, its group: ``backscatter`` (time, band, y, x) in dB.
+    groups
+        Groups that are fused: what is carried covers their ground, with pixels of 10 m.
+
+    Raises
+    ------
+    CubeError
+        Naming the group, what was found, what was expected and the way out.
+    """
+    for name, group in carried.items():
+        _check_backscatter(name, group)
+        _check_bands(name, group, CARRIED[name])
+        _check_times(name, group)
+        if any(abs(step) > 1e-3 for step in check_phase(name, grid_of(group), groups)):
+            raise CubeError(
+                f"/{name} covers other ground than /{next(iter(groups))}: bounds "
+                f"{grid_of(group).bounds}; cut both with tamrf_xr.clip(cube)"
+            )
+
+
+def _check_backscatter(name: str, group: xr.Dataset) -> None:
+    """Check a group of radar: a variable in dB, whatever else may be there."""
+    found = {str(key): array.dims for key, array in group.data_vars.items()}
+    expected = {"backscatter": ("time", "band", "y", "x"), "valid": ("time", "y", "x")}
+    if "backscatter" not in found:
+        raise CubeError(
+            f"/{name} has no 'backscatter'; found {list(found)}: give it to "
+            f"tamrf_xr.as_cube({name}=...), or leave the group out"
+        )
+    for variable in expected.keys() & found.keys():
+        if found[variable] != expected[variable]:
+            raise CubeError(
+                f"/{name}/{variable} has dimensions {found[variable]}, expected "
+                f"{expected[variable]}; tamrf_xr.as_cube puts them in order"
+            )
+    if (units := group["backscatter"].attrs.get("units")) != "dB":
+        raise CubeError(
+            f"/{name}/backscatter has units {units!r}, expected 'dB'; tamrf_xr.as_cube brings "
+            "linear power there"
+        )
+
+
+def check_phase(name: str, grid: Grid, groups: Mapping[str, xr.Dataset]) -> list[float]:
+    """Return how many pixels of 10 m the bounds of a grid lie off those of groups: whole ones.
+
+    Raises
+    ------
+    CubeError
+        If its CRS or its pixels are not those of the products of the groups.
+    """
+    fine = grid_of(next(iter(groups.values())))
+    if grid.crs != fine.crs:
+        raise CubeError(
+            f"/{name} is in {_crs_name(grid.crs)}, the cube in {_crs_name(fine.crs)}; bring it "
+            "there with .rio.reproject_match, in linear power, before it goes into the cube"
+        )
+    steps = [(a - b) / FINE_GSD for a, b in zip(grid.bounds, fine.bounds, strict=True)]
+    if not np.isclose(grid.gsd, FINE_GSD, rtol=1e-5) or any(
+        abs(step - round(step)) > 1e-3 for step in steps
+    ):
+        raise CubeError(
+            f"/{name} has pixels of {grid.gsd:.10g} m whose corners lie {steps[0]:g}, "
+            f"{steps[3]:g} pixels (x, y) off the cube's, expected whole pixels of {FINE_GSD:g} m; "
+            "load it onto the grid of Sentinel-2 (odc-stac: like=), or bring it there with "
+            ".rio.reproject_match, in linear power"
+        )
+    return steps
 
 
 def _check_times(name: str, group: xr.Dataset) -> None:
@@ -124,8 +199,8 @@ def _check_pixel_size(name: str, grid: Grid, *, fused: bool) -> None:
         )
 
 
-def _check_bands(name: str, group: xr.Dataset) -> None:
-    known = SENSORS[name].band_names
+def _check_bands(name: str, group: xr.Dataset, sensor: Sensor) -> None:
+    known = sensor.band_names
     found = [str(band) for band in group["band"].values]
     if unknown := [band for band in found if band not in known]:
         raise CubeError(

@@ -54,7 +54,7 @@ class Sensor:
     """Grid of its group, in metres."""
 
     bands: tuple[Band, ...]
-    """Reflectance bands, in the order of the network."""
+    """Reflectance bands, in the order of the network; of a radar, its polarisations."""
 
     thermal: Band | None = None
     """Band kept apart as ``surface_temperature``, in kelvin."""
@@ -90,6 +90,9 @@ def _landsat(name: str, common_name: str, wavelength: float, *others: str) -> Ba
     aliases = (short, f"sr_{short}", f"sr_{name.lower()}", f"oli_{short}", *others)
     return Band(name, common_name, 30.0, wavelength, 0.3, aliases)
 
+
+_RADAR = ("gamma0_{}", "{}_gamma0", "gamma0{}", "sigma0_{}", "{}_sigma0", "sigma0{}", "s1_{}")
+"""What users call the backscatter of a polarisation."""
 
 SENTINEL2 = Sensor(
     name="sentinel2",
@@ -130,6 +133,20 @@ LANDSAT = Sensor(
 
 SENSORS: dict[str, Sensor] = {sensor.name: sensor for sensor in (SENTINEL2, LANDSAT)}
 """Every sensor, by the name of its group."""
+
+SENTINEL1 = Sensor(
+    name="sentinel1",
+    title="Sentinel-1",
+    gsd=10.0,
+    # C band, 5.405 GHz. Pixels of 10 m; IW GRD resolves about 20 m, which no MTF here describes.
+    bands=tuple(
+        Band(name, name.lower(), 10.0, 55_465.8, 1.0, tuple(f.format(name.lower()) for f in _RADAR))
+        for name in ("VV", "VH")
+    ),
+)
+
+CARRIED: dict[str, Sensor] = {SENTINEL1.name: SENTINEL1}
+"""Sensors whose group a cube may carry beside those that are fused: no method sees them yet."""
 
 
 def get_sensor(name: str) -> Sensor:

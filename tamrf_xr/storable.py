@@ -18,6 +18,7 @@ from tamrf_xr.panchromatic import AXES
 ABOUT: dict[str, dict[str, Any]] = {
     "reflectance": {"long_name": "surface reflectance", "units": "1"},
     "surface_temperature": {"long_name": "land surface temperature", "units": "K"},
+    "backscatter": {"long_name": "radar backscatter coefficient", "units": "dB"},
     "valid": {
         "long_name": "usable observation",
         "flag_values": [0, 1],

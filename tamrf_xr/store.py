@@ -16,7 +16,15 @@ from zarr.abc.store import Store
 
 from tamrf_xr import panchromatic
 from tamrf_xr.commits import Commits, Target
-from tamrf_xr.cube import BESIDE, CUBE_VERSION, beside_of, grid_of, groups_of, located, validate
+from tamrf_xr.cube import (
+    CUBE_VERSION,
+    OF_NO_SENSOR,
+    beside_of,
+    grid_of,
+    groups_of,
+    located,
+    validate,
+)
 from tamrf_xr.encoding import SCALES, floating, limit_of, packing
 from tamrf_xr.errors import CubeError, OptionError, OutputExistsError, SourceNotFoundError
 from tamrf_xr.geozarr import LAYOUTS, PLAIN_CODEC, for_gdal, georeferenced, unplaced
@@ -84,7 +92,7 @@ def open_cube(
             raise SourceNotFoundError(f"no store at {path}; found nothing there") from error
         raise CubeError(f"{path} is not a Zarr store that holds a cube: {error}") from error
     groups = {
-        node.path: _unpack(node.to_dataset(inherit=False), plain=node.name in BESIDE)
+        node.path: _unpack(node.to_dataset(inherit=False), plain=node.name in OF_NO_SENSOR)
         for node in raw.subtree
     }
     root = groups["/"]

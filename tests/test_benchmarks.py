@@ -35,6 +35,7 @@ def run(module: str, *words: object) -> str:
         "studies.learning",
         "studies.precision",
         "studies.quality_biomes",
+        "studies.sentinel1",
         "studies.simulation_noise",
         "studies.update",
     ],

@@ -11,7 +11,7 @@ import numpy as np
 from tamrf_xr.errors import CubeError
 from tamrf_xr.harmonize.layers import Place
 from tamrf_xr.harmonize.numbers import Said
-from tamrf_xr.sensors import SENSORS
+from tamrf_xr.sensors import CARRIED, SENSORS
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +36,13 @@ class Asked:
         """
         for name in ("time", "offset", "scaling"):
             option = getattr(self, name)
+            known = SENSORS if name == "offset" else {**SENSORS, **CARRIED}
             if isinstance(option, Mapping) and (
-                strange := sorted(option.keys() - SENSORS.keys(), key=str)
+                strange := sorted(option.keys() - known.keys(), key=str)
             ):
                 raise CubeError(
                     f"{name}= names {', '.join(map(str, strange))}; the sensors are "
-                    f"{', '.join(SENSORS)}: rename the keys"
+                    f"{', '.join(known)}: rename the keys"
                 )
         if "sentinel2" in sensors:
             return

@@ -21,6 +21,7 @@ from tamrf_xr.cube import Grid, build_cube, build_group, clip, grid_of, groups_o
 from tamrf_xr.dates import DateLike
 from tamrf_xr.errors import CubeError
 from tamrf_xr.harmonize.asked import Asked
+from tamrf_xr.harmonize.carrying import may_pass, taken_apart, with_carried
 from tamrf_xr.harmonize.declared import declared
 from tamrf_xr.harmonize.georeference import deferred
 from tamrf_xr.harmonize.grids import Placed, bring, bring_mask, kernel, moves, place, told
@@ -43,6 +44,7 @@ def as_cube(
     *,
     sentinel2: Any = None,
     landsat: Any = None,
+    sentinel1: Any = None,
     sensor: str | None = None,
     crs: Any = None,
     time: DateLike | Mapping[str, DateLike] | None = None,
@@ -77,6 +79,9 @@ def as_cube(
         names in a band dimension or in a mapping are an error.
         Bands may lie on grids of different resolution: they are brought to the finest by cubic
         convolution, masks by the nearest pixel, block by block.
+    sentinel1
+        Backscatter that the cube carries and no method uses yet: ``vv``, ``vh`` as linear power or
+        dB, calibrated, corrected for terrain, on pixels of 10 m; see docs/sentinel1.md.
     sensor
         Name of the sensor of `data`, where that is not plain.
     crs
@@ -93,11 +98,11 @@ def as_cube(
         ``"dn"``: numbers of the Level-2 product, whatever their type; ``"ls2s2"``: reflectance
         x 10000 and kelvin x 10; ``"physical"``: reflectance 0..1 and kelvin as they are;
         ``"stated"``: what ``scale_factor`` and ``add_offset`` say, of floats too; per sensor if a
-        mapping. By default the statements of the data count (attributes, encoding, STAC
-        ``raster:bands``, units), held against the values; without any, floats are physical, int16
-        is ``"ls2s2"`` for Landsat (asked for where it may be ``"dn"``); other integers are
-        ``"dn"``. Declared nodata, and 0, 65535, -9999, -999, -10000, -32768 where they can be no
-        pixel, become NaN.
+        mapping (of Sentinel-1 ``"power"`` or ``"dB"``). By default the statements of the data count
+        (attributes, encoding, STAC ``raster:bands``, units), held against the values; without any,
+        floats are physical, int16 is ``"ls2s2"`` for Landsat (asked for where it may be ``"dn"``);
+        other integers are ``"dn"``. Declared nodata, and 0, 65535, -9999, -999, -10000, -32768
+        where they can be no pixel, become NaN.
     regrid
         None: pixels must be 10 m (Sentinel-2) and 30 m (Landsat). ``"nested"``: any pixels are
         brought onto a nested pair, in phase: Sentinel-2 keeps its own where they are 10 m; Landsat
@@ -142,9 +147,11 @@ def as_cube(
     """
     check_option(check)
     asked = Asked(crs, time, harmonized, offset, scaling, regrid, check)
+    data, carried = taken_apart(data, sentinel1)
     given = {"sentinel2": sentinel2, "landsat": landsat}
     given = {name: source for name, source in given.items() if source is not None}
-    if not given and isinstance(data, xr.DataTree) and _passes(data, groups_of(data), asked):
+    plain = not given and sentinel1 is None
+    if plain and isinstance(data, xr.DataTree) and _passes(data, groups_of(data), asked):
         if report:
             print("a cube already: taken as it is")  # noqa: T201 (asked for)
         return data
@@ -153,12 +160,16 @@ def as_cube(
         raise CubeError(f"/{twice[0]} is in data and in {twice[0]}=; give it once")
     sources = sources | given
     if not sources:
-        raise CubeError("no data: give data, or sentinel2= and landsat=")
+        raise CubeError("no data: give data, or sentinel2= and landsat=, which carry sentinel1=")
     asked.check_for(sources)
     groups, texts = _made(sources, asked)
+    cube = _joined(groups, data.attrs if isinstance(data, xr.DataTree) else {})
+    if carried is not None:
+        cube, understood = with_carried(cube, carried, asked)
+        texts.append(partial(str, understood))
     if report:
         print("\n".join(text() for text in texts))  # noqa: T201 (asked for)
-    return _joined(groups, data.attrs if isinstance(data, xr.DataTree) else {})
+    return cube
 
 
 def read_cube(data: Any) -> tuple[xr.DataTree, dict[str, xr.Dataset]]:
@@ -172,7 +183,8 @@ def read_cube(data: Any) -> tuple[xr.DataTree, dict[str, xr.Dataset]]:
 
 
 def _passes(tree: xr.DataTree, groups: Mapping[str, xr.Dataset], asked: Asked) -> bool:
-    return is_cube(groups, asked, ours="tamrf_cube_version" in tree.attrs)
+    ours = "tamrf_cube_version" in tree.attrs
+    return is_cube(groups, asked, ours=ours) and may_pass(tree, asked)
 
 
 def _made(

@@ -1,6 +1,6 @@
 """The pixel-wise part of the fast path: tokens, transformer layers, decoder attention.
 
-P pixels of a block, N dates of both sensors, Q query dates, D token width, L latent, h heads of
+P pixels of a block, N dates of all sensors, Q query dates, D token width, L latent, h heads of
 d channels, M = P N rows. Pixels are independent here, so blocks of them go through the whole
 chain while they are in cache. What is known beforehand is not computed per pixel:
 
@@ -30,9 +30,6 @@ from tamrf_xr.model.network import Tamrf, positional_encoding
 EPS = 1e-5
 """Of every LayerNorm."""
 
-ORDER = ("lr", "hr")
-"""Order of the sensors in the sequence of tokens."""
-
 Finish = Callable[[Tensor, Tensor], Tensor]
 """The end of a block: see `Ending`."""
 
@@ -57,6 +54,22 @@ class Asked:
     """(Q, 1, D): queries, with the bias of the attention's last projection."""
 
 
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Features of the sensors that have dates, and what dates and queries fix."""
+
+    maps: list[Tensor]
+    """Per sensor, (T, H, W, L)."""
+
+    asked: Asked
+    """What is the same for every pixel."""
+
+    @property
+    def queries(self) -> int:
+        """Q."""
+        return len(self.asked.query)
+
+
 class PixelModel:
     """Transformer and decoder attention of a `Tamrf`, over blocks of pixels.
 
@@ -73,7 +86,8 @@ class PixelModel:
 
     def __init__(self, model: Tamrf, placement: Placement, *, head_multiple: int) -> None:
         self.config, self.placement = model.config, placement
-        self.tokens = {sensor: _exact(model.get_parameter(f"{sensor}_token")) for sensor in ORDER}
+        self.streams = model.config.streams
+        self.tokens = {name: _exact(model.get_parameter(f"{name}_token")) for name in self.streams}
         heads = _Heads(model.config.num_heads, model.config.width, head_multiple)
         carried = [_exact(layer.get_parameter("self_attn.out_proj.bias")) for layer in model.layers]
         carried.append(torch.zeros(model.config.width, dtype=torch.float64))
@@ -96,7 +110,7 @@ class PixelModel:
     def ask(self, days: Mapping[str, Tensor], query_days: Tensor) -> Asked:
         """Prepare days (T,) of each sensor that has dates, and query days (Q,)."""
         L, place = self.config.latent, self.placement.weights
-        constant = torch.cat([self._constant(s, days[s]) for s in ORDER if s in days])
+        constant = torch.cat([self._constant(s, days[s]) for s in self.streams if s in days])
         constant = constant + self.carried[L:]
         projected = None
         if self.layers:

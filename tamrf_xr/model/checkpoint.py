@@ -22,7 +22,7 @@ from torch import Tensor
 from tamrf_xr.errors import ModelError, OutputExistsError, SourceNotFoundError
 from tamrf_xr.model import published
 from tamrf_xr.model.composing import ConfigSource, read_config
-from tamrf_xr.model.config import NetworkConfig
+from tamrf_xr.model.config import OPTICAL, SAR, NetworkConfig
 from tamrf_xr.model.files import existing, staged
 from tamrf_xr.model.named import named_weights
 from tamrf_xr.model.network import Tamrf
@@ -239,7 +239,7 @@ def _from_published(data: bytes, *, where: str, stated: Mapping[str, Any] | None
     state = {name: found[key] for name, key in names.items()}
     published.check_computed(stated or {}, where=where)
     sizes = _sizes_from_shapes(state, where) | published.unstated(stated)
-    model = _build(NetworkConfig(**sizes), state, where, called=names)  # type: ignore[arg-type]
+    model = _build(NetworkConfig(**sizes), state, where, called=names)
     if stated is not None:
         published.cross_check(stated, model.config, state, where=where)
     return model
@@ -267,6 +267,8 @@ def _header(config: NetworkConfig, metadata: Mapping[str, Any] | None) -> dict[s
         for name, value in asdict(config).items()
         if value is not None and (name, value) != ("encoder", NetworkConfig().encoder)
     }
+    if config.streams == OPTICAL:  # as files were before there was another stream
+        del sizes["streams"], sizes["sar_bands"]
     return {"format": _FORMAT, "config": sizes, "metadata": dict(metadata or {})}
 
 
@@ -290,16 +292,19 @@ def _header_config(data: bytes, where: str) -> NetworkConfig:
     if not isinstance(sizes, dict):
         raise ModelError(f"{where}: its config is {sizes!r:.80}, expected sizes by name")
     known = {item.name for item in fields(NetworkConfig)}
-    lacking = known - set(sizes) - {"lr_num_blocks", "encoder"}  # written where they differ alone
+    # Written where they differ alone.
+    lacking = known - set(sizes) - {"lr_num_blocks", "encoder", "streams", "sar_bands"}
     if lacking or set(sizes) - known:
         raise ModelError(
             f"{where}: its config lacks {sorted(lacking)} and has unknown "
             f"{sorted(set(sizes) - known)}; write it again with save_model"
         )
+    if isinstance(streams := sizes.get("streams"), list):
+        sizes["streams"] = tuple(map(str, streams))
     return NetworkConfig(**sizes)
 
 
-def _check_header(config: NetworkConfig, found: Mapping[str, int], where: str) -> None:
+def _check_header(config: NetworkConfig, found: Mapping[str, Any], where: str) -> None:
     """Compare sizes stated with those of the tensors, before a network of them is built."""
     stated = asdict(config) | {"lr_num_blocks": config.lr_blocks}
     measured = {"lr_num_blocks": found["num_blocks"], **found}
@@ -312,7 +317,7 @@ def _check_header(config: NetworkConfig, found: Mapping[str, int], where: str) -
             )
 
 
-def _sizes_from_shapes(state: Mapping[str, Tensor], where: str) -> dict[str, int]:
+def _sizes_from_shapes(state: Mapping[str, Tensor], where: str) -> dict[str, Any]:
     def shape(key: str, axis: int) -> int:
         if key not in state:
             raise _missing(where, [key])
@@ -327,7 +332,7 @@ def _sizes_from_shapes(state: Mapping[str, Tensor], where: str) -> dict[str, int
     blocks, lr_blocks = (_count(state, f"{sensor}_encoder.blocks.") for sensor in ("hr", "lr"))
     latent = shape("hr_encoder.first.weight", 0)
     token = shape("hr_token", 0) if "hr_token" in state else 0
-    sizes = {
+    sizes: dict[str, Any] = {
         "hr_bands": shape("hr_encoder.first.weight", 1),
         "lr_bands": shape("lr_encoder.first.weight", 1),
         "latent": latent,
@@ -338,6 +343,9 @@ def _sizes_from_shapes(state: Mapping[str, Tensor], where: str) -> dict[str, int
         "decoder_feedforward": shape("decoder.linear1.weight", 0),
         "ratio": NetworkConfig().ratio if "lr_encoder.up.weight" in state else 1,
     }
+    if f"{SAR}_encoder.first.weight" in state:
+        sizes["streams"] = (*OPTICAL, SAR)
+        sizes["sar_bands"] = shape(f"{SAR}_encoder.first.weight", 1)
     if layers:
         sizes["feedforward"] = shape("layers.0.linear1.weight", 0)
     if lr_blocks != blocks:
@@ -363,7 +371,7 @@ def _build(
         model = Tamrf(config)
         model.errors = head_of(state, config.width, config.bands, where=where)
     expected = model.state_dict()
-    for token in ("lr_token", "hr_token", "query_token"):
+    for token in (*(f"{stream}_token" for stream in config.streams), "query_token"):
         if not config.sensor_token:
             state.setdefault(token, torch.empty(0))
     missing = sorted(set(expected) - set(state))

@@ -10,6 +10,12 @@ from typing import Final
 from tamrf_xr.errors import ModelError
 
 _MAY_BE_ZERO = ("sensor_token", "num_blocks", "lr_num_blocks", "num_layers")
+OPTICAL: Final = ("lr", "hr")
+"""Streams of every network: what it makes bands of, in the order of its outputs."""
+
+SAR: Final = "sar"
+"""Stream of radar at the high resolution: it is attended to, and no band of it is made."""
+
 _MOST: Final = {"num_blocks": 64, "lr_num_blocks": 64, "num_layers": 256, "ratio": 64}
 _WIDEST: Final = 65_536
 """Sizes above these are of no network: they come of damaged or made-up headers."""
@@ -86,16 +92,17 @@ class NetworkConfig:
     encoder: str = "esrgan"
     """What turns the bands of one date into features: a key of `ENCODERS`."""
 
+    streams: tuple[str, ...] = OPTICAL
+    """Series that the network takes: ``("lr", "hr")``, or these and ``"sar"``. Not trained here."""
+
+    sar_bands: int = 2
+    """Bands of the stream ``"sar"``: polarisations, entering only."""
+
     def __post_init__(self) -> None:
-        if self.encoder not in ENCODERS:
-            raise ModelError(
-                f"NetworkConfig.encoder must be one of {', '.join(ENCODERS)}, got {self.encoder!r}"
-            )
-        if self.encoder == "linear" and (self.num_blocks or self.lr_num_blocks):
-            raise ModelError("NetworkConfig.encoder='linear' has no blocks; set num_blocks=0")
+        self._check_kinds()
         for item in fields(self):
-            optional = item.name == "lr_num_blocks" and self.lr_num_blocks is None
-            if item.name != "encoder" and not optional:
+            absent = item.name == "lr_num_blocks" and self.lr_num_blocks is None
+            if item.name not in ("encoder", "streams") and not absent:
                 self._check_size(item.name)
         for name in ("num_heads", "decoder_heads"):
             if self.width % getattr(self, name):
@@ -104,6 +111,19 @@ class NetworkConfig:
                     f"{self.width} (latent {self.latent} + positional {self.positional} + "
                     f"sensor_token {self.sensor_token}); choose a divisor of {self.width}"
                 )
+
+    def _check_kinds(self) -> None:
+        if self.streams not in (OPTICAL, (*OPTICAL, SAR)):
+            raise ModelError(
+                f"NetworkConfig.streams is {self.streams!r:.80}; expected ('lr', 'hr') or "
+                "('lr', 'hr', 'sar')"
+            )
+        if self.encoder not in ENCODERS:
+            raise ModelError(
+                f"NetworkConfig.encoder must be one of {', '.join(ENCODERS)}, got {self.encoder!r}"
+            )
+        if self.encoder == "linear" and (self.num_blocks or self.lr_num_blocks):
+            raise ModelError("NetworkConfig.encoder='linear' has no blocks; set num_blocks=0")
 
     def _check_size(self, name: str) -> None:
         value, least = getattr(self, name), 0 if name in _MAY_BE_ZERO else 1
@@ -148,6 +168,11 @@ class NetworkConfig:
     def hr_halo(self) -> int:
         """High-resolution input pixels that one output pixel needs around it."""
         return self.encoder_reach + self.decoder_reach
+
+    @property
+    def sar_halo(self) -> int:
+        """Pixels of the stream ``"sar"`` that one output pixel needs around it."""
+        return self.hr_halo
 
     @property
     def lr_halo(self) -> int:
@@ -207,7 +232,18 @@ class BandStatistics:
     lr_resolution: tuple[float, ...] = (30,) * 7 + (90,)
     """Native resolution of each LR band, metres."""
 
+    sar_mean: tuple[float, ...] = ()
+    """Mean of each band of the stream ``"sar"``, dB; empty where it is not known: 0."""
+
+    sar_std: tuple[float, ...] = ()
+    """Standard deviation of each, dB; empty where it is not known: 1."""
+
     def __post_init__(self) -> None:
+        if len(self.sar_mean) != len(self.sar_std) or min(self.sar_std, default=1.0) <= 0:
+            raise ModelError(
+                f"BandStatistics: sar_mean {self.sar_mean} and sar_std {self.sar_std} must have "
+                "one value a band each, deviations above 0"
+            )
         for sensor in ("hr", "lr"):
             counts = {
                 name: len(getattr(self, name)) for name in self.names() if name.startswith(sensor)

@@ -1,13 +1,12 @@
 """The fast path: encode once, attend and decode as many dates as asked, exactly the network.
 
-Shapes: T dates of one sensor, N of both, Q query dates, C bands, L latent, D token width,
+Shapes: T dates of one sensor, N of all, Q query dates, C bands, L latent, D token width,
 h w low-resolution grid, H W high-resolution grid, P pixels of a block.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial, wraps
 from typing import Any, TypeVar, cast
 
@@ -17,10 +16,11 @@ from torch import Tensor
 
 from tamrf_xr.errors import ModelError
 from tamrf_xr.model import footprint
-from tamrf_xr.model.attend import ORDER, Asked, check_maps
+from tamrf_xr.model.attend import Task, check_maps
 from tamrf_xr.model.network import Tamrf
 from tamrf_xr.model.precision import DTYPES, Precision, check_card, products
 from tamrf_xr.model.stages import build, placed
+from tamrf_xr.model.standards import check_stream
 from tamrf_xr.model.strips import by_strips
 from tamrf_xr.model.uncertainty import telling
 
@@ -30,7 +30,7 @@ Days = Tensor | Sequence[float]
 """Days from one origin, (T,)."""
 
 Features = Mapping[str, tuple[Tensor, Days]]
-"""Per sensor (``"lr"``, ``"hr"``): features (T, H, W, L) and the days of their dates."""
+"""Per stream (``"lr"``, ``"hr"``, ``"sar"``): features (T, H, W, L) and the days of their dates."""
 
 
 def _computing(stage: Stage) -> Stage:
@@ -102,7 +102,7 @@ class Engine:
         self._most = self.config.bands * (1 if model.errors is None else 2)
 
     def dates_at_once(self, sensor: str, height: int, width: int) -> int:
-        """Return how many dates of ``"lr"`` or ``"hr"`` a GPU encodes together; 0 on a CPU."""
+        """Return how many dates of a stream a GPU encodes together; 0 on a CPU."""
         if not self.placement.memory:
             return 0
         return self._encoders[sensor].images_at_once(height, width)
@@ -188,6 +188,11 @@ class Engine:
             If `x` does not have the sensor's bands.
         """
         return self._encode("lr", x, self.config.lr_bands)
+
+    @_computing
+    def encode_sar(self, x: Tensor) -> Tensor:
+        """Encode radar at the high resolution; as `encode_hr`, of a network with that stream."""
+        return self._encode("sar", x, self.config.sar_bands)
 
     @_computing
     def attend(self, features: Features, query_days: Days) -> Tensor:
@@ -282,6 +287,8 @@ class Engine:
         hr_days: Days | None,
         *,
         query_days: Days,
+        sar: Tensor | None = None,
+        sar_days: Days | None = None,
     ) -> Tensor:
         """Encode, attend and decode.
 
@@ -293,6 +300,8 @@ class Engine:
             Days of their dates, (T,).
         query_days
             Days asked for, (Q,).
+        sar, sar_days
+            As `hr` and `hr_days`, of a network with that stream.
 
         Returns
         -------
@@ -309,9 +318,12 @@ class Engine:
             features["lr"] = self.encode_lr(lr), lr_days
         if hr is not None and hr_days is not None:
             features["hr"] = self.encode_hr(hr), hr_days
+        if sar is not None and sar_days is not None:
+            features["sar"] = self.encode_sar(sar), sar_days
         return self.reconstruct(features, query_days)
 
     def _encode(self, sensor: str, x: Tensor, bands: int) -> Tensor:
+        check_stream(self.config, sensor)
         if x.dim() != 4 or x.shape[1] != bands:
             raise ModelError(
                 f"encode_{sensor} needs (dates, {bands} bands, y, x), got {tuple(x.shape)}; "
@@ -319,10 +331,12 @@ class Engine:
             )
         return self._encoders[sensor](x)
 
-    def _task(self, features: Features, query_days: Days) -> _Task:
-        given = {sensor: features[sensor] for sensor in ORDER if sensor in features}
+    def _task(self, features: Features, query_days: Days) -> Task:
+        given = {sensor: features[sensor] for sensor in self.config.streams if sensor in features}
         if set(features) - set(given):
-            raise ModelError(f"features of {sorted(features)}: the sensors are {list(ORDER)}")
+            raise ModelError(
+                f"features of {sorted(features)}: the sensors are {list(self.config.streams)}"
+            )
         days = {s: torch.as_tensor(d, dtype=torch.float64) for s, (_, d) in given.items()}
         for sensor, (maps, _) in given.items():
             check_maps(sensor, maps, days[sensor], self.config.latent)
@@ -337,9 +351,9 @@ class Engine:
             raise ModelError(f"features must be on one grid, got {sizes} pixels (y, x); crop them")
         asked_days = torch.as_tensor(query_days, dtype=torch.float64)
         asked = self._pixels.ask({sensor: days[sensor] for sensor in kept}, asked_days)
-        return _Task([given[sensor][0] for sensor in kept], asked)
+        return Task([given[sensor][0] for sensor in kept], asked)
 
-    def _attend_rows(self, task: _Task, first: int, out: Tensor) -> None:
+    def _attend_rows(self, task: Task, first: int, out: Tensor) -> None:
         """Fill `out` (Q, rows, W, D) from row `first` of the features on."""
         dates = len(task.asked.constant)
         pixels = self.pixels or footprint.block_pixels(dates, gpu=self.device.type != "cpu")
@@ -363,22 +377,6 @@ class Engine:
 
     def _empty(self, *shape: int) -> Tensor:
         return torch.empty(shape, device=self.device, dtype=self.dtype)
-
-
-@dataclass(frozen=True, slots=True)
-class _Task:
-    """Features of the sensors that have dates, and what dates and queries fix."""
-
-    maps: list[Tensor]
-    """Per sensor, (T, H, W, L)."""
-
-    asked: Asked
-    """What is the same for every pixel."""
-
-    @property
-    def queries(self) -> int:
-        """Q."""
-        return len(self.asked.query)
 
 
 def _stream(device: torch.device) -> torch.cuda.Stream | None:

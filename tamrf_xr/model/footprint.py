@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from tamrf_xr.model.config import NetworkConfig
+from tamrf_xr.model.config import SAR, NetworkConfig
 
 CPU_ROWS: Final = 32
 """Rows of a strip of convolutions on a CPU."""
@@ -42,6 +42,9 @@ class Needs:
     query: float
     """Likewise, per query date."""
 
+    sar_date: float = 0.0
+    """Likewise, per date of radar, of a network with that stream."""
+
 
 def needs(config: NetworkConfig) -> Needs:
     """Tell what tiles need: input and features of each date, bands out of each query, twice.
@@ -52,7 +55,7 @@ def needs(config: NetworkConfig) -> Needs:
     Examples
     --------
     >>> needs(NetworkConfig())
-    Needs(fixed=600000000.0, hr_date=296, lr_date=260, query=144)
+    Needs(fixed=600000000.0, hr_date=296, lr_date=260, query=144, sar_date=0.0)
     """
     features = 4 * config.latent
     return Needs(
@@ -60,6 +63,7 @@ def needs(config: NetworkConfig) -> Needs:
         hr_date=features + 4 * config.hr_bands,
         lr_date=features + 4 * -(-config.lr_bands // config.ratio**2),
         query=2 * 4 * config.bands,
+        sar_date=features + 4.0 * config.sar_bands if SAR in config.streams else 0.0,
     )
 
 

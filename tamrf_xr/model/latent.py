@@ -17,7 +17,7 @@ from torch import Tensor
 
 from tamrf_xr.errors import ModelError
 from tamrf_xr.model import footprint
-from tamrf_xr.model.attend import ORDER
+from tamrf_xr.model.config import OPTICAL
 from tamrf_xr.model.engine import Engine
 from tamrf_xr.model.form import NOTHING, Form
 from tamrf_xr.model.network import Tamrf
@@ -108,7 +108,7 @@ def encode_tokens(
     Tensor
         (N, D, H, W), dates of ``"lr"`` first, on the engine's device.
     """
-    maps = [features[sensor] for sensor in ORDER if sensor in features]
+    maps = [features[name] for name in engine.config.streams if name in features]
     given = {sensor: torch.as_tensor(days[sensor], dtype=torch.float64) for sensor in features}
     _, height, width, _ = maps[0].shape
     rounding = Rounding(form, engine)
@@ -166,7 +166,7 @@ def decode_tokens(
 
     with torch.inference_mode(), products(engine.precision):
         asked = pixels.ask(
-            {ORDER[0]: torch.zeros(1, dtype=torch.float64)},  # of no effect on what is answered
+            {OPTICAL[0]: torch.zeros(1, dtype=torch.float64)},  # of no effect on what is answered
             torch.as_tensor(query_days, dtype=torch.float64),
         )
         size = (len(query_days), kept.shape[2], kept.shape[3])

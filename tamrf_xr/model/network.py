@@ -1,9 +1,10 @@
 """The network, top to bottom: the plain, differentiable path that every fast path must equal.
 
 Shapes, as suffixes of tensors:
-B batch, T dates of one sensor, N dates of both, Q query dates, P pixels (batch included),
+B batch, T dates of one sensor, N dates of all, Q query dates, P pixels (batch included),
 C bands, L latent, D token width, h w low-resolution grid, H W high-resolution grid.
-Everything inside is standardised; low resolution (lr) comes before high resolution (hr).
+Everything inside is standardised; low resolution (lr) comes before high resolution (hr), and radar
+(sar), where a network has that stream, last: its dates are attended to, no band of it is made.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tamrf_xr.errors import ModelError
-from tamrf_xr.model.config import STATISTICS, BandStatistics, NetworkConfig
+from tamrf_xr.model.config import SAR, BandStatistics, NetworkConfig
 from tamrf_xr.model.encoders import KINDS, SLOPE, DateEncoder
+from tamrf_xr.model.standards import check_stream, statistics_for
 from tamrf_xr.model.uncertainty import ErrorHead
 
 __all__ = ["BandStatistics", "NetworkConfig", "Tamrf", "positional_encoding"]
@@ -65,7 +67,7 @@ class Tamrf(nn.Module):
     ) -> None:
         super().__init__()
         self.config = config = config or NetworkConfig()
-        for name, values in _statistics_for(config, statistics).items():
+        for name, values in statistics_for(config, statistics).items():
             self.register_buffer(name, values)
         kind: type[SpatialEncoder] | type[DateEncoder] = KINDS.get(config.encoder, SpatialEncoder)
         self.lr_encoder = kind(config, config.lr_bands, blocks=config.lr_blocks, ratio=config.ratio)
@@ -79,6 +81,9 @@ class Tamrf(nn.Module):
         self.out1 = _conv3(config.width, config.width)
         self.out2 = _conv3(config.width, config.bands)
         self.errors: ErrorHead | None = None
+        if SAR in config.streams:
+            self.sar_encoder = kind(config, config.sar_bands, blocks=config.num_blocks, ratio=1)
+            self.sar_token = nn.Parameter(torch.empty(config.sensor_token))
         self._initialise(generator)
 
     def forward(
@@ -89,6 +94,8 @@ class Tamrf(nn.Module):
         hr_days: Tensor | None,
         *,
         query_days: Tensor,
+        sar: Tensor | None = None,
+        sar_days: Tensor | None = None,
     ) -> Tensor:
         """Predict every band at every query day.
 
@@ -100,6 +107,8 @@ class Tamrf(nn.Module):
             Days of their dates (B, T), from an origin of the caller's choice.
         query_days
             Days asked for (B, Q).
+        sar, sar_days
+            As `hr` and `hr_days`, of a network that has that stream.
 
         Returns
         -------
@@ -109,9 +118,10 @@ class Tamrf(nn.Module):
         Raises
         ------
         ModelError
-            If there is no date at all, or the two grids are not nested.
+            If there is no date at all, the grids are not nested, or the network lacks a stream.
         """
-        return self.decode(self.encode(lr, lr_days, hr, hr_days), query_days)
+        encoded = self.encode(lr, lr_days, hr, hr_days, sar=sar, sar_days=sar_days)
+        return self.decode(encoded, query_days)
 
     def encode(
         self,
@@ -121,9 +131,12 @@ class Tamrf(nn.Module):
         hr_days: Tensor | None,
         *,
         margin: int = 0,
+        sar: Tensor | None = None,
+        sar_days: Tensor | None = None,
     ) -> Tensor:
         """Return what `decode` asks, (B, H, W, N, D); `margin` fine pixels are seen, then cut."""
-        return self.attend(crop(self.tokens(lr, lr_days, hr, hr_days), margin))
+        tokens = self.tokens(lr, lr_days, hr, hr_days, sar=sar, sar_days=sar_days)
+        return self.attend(crop(tokens, margin))
 
     def attend(self, tokens: Tensor, absent: Tensor | None = None) -> Tensor:
         """Let the dates of each pixel attend to each other: (B, N, D, H, W) to (B, H, W, N, D).
@@ -155,14 +168,21 @@ class Tamrf(nn.Module):
         lr_days: Tensor | None,
         hr: Tensor | None,
         hr_days: Tensor | None,
+        *,
+        sar: Tensor | None = None,
+        sar_days: Tensor | None = None,
     ) -> Tensor:
         """Return the tokens (B, N, D, H, W) of every date: features, date, sensor."""
+        given = [
+            (self.lr_encoder, self.lr_token, lr, lr_days),
+            (self.hr_encoder, self.hr_token, hr, hr_days),
+        ]
+        if sar is not None:
+            check_stream(self.config, SAR)
+            given.append((self.sar_encoder, self.sar_token, sar, sar_days))
         parts = [
             self._sensor_tokens(encoder, token, x, days)
-            for encoder, token, x, days in (
-                (self.lr_encoder, self.lr_token, lr, lr_days),
-                (self.hr_encoder, self.hr_token, hr, hr_days),
-            )
+            for encoder, token, x, days in given
             if x is not None and days is not None and x.shape[1]
         ]
         if not parts:
@@ -201,7 +221,7 @@ class Tamrf(nn.Module):
         return bands_XCHW.reshape(*attended.shape[:2], *bands_XCHW.shape[1:])
 
     def standardise(self, x: Tensor, sensor: str) -> Tensor:
-        """Standardise pixels (..., C, y, x) of sensor ``"lr"`` or ``"hr"``."""
+        """Standardise pixels (..., C, y, x) of one of the network's streams."""
         mean, std = self.get_buffer(f"{sensor}_mean"), self.get_buffer(f"{sensor}_std")
         return (x - mean[:, None, None]) / std[:, None, None]
 
@@ -377,21 +397,3 @@ def _transformer_layer(config: NetworkConfig) -> nn.TransformerEncoderLayer:
         layer_norm_eps=1e-5,
         batch_first=True,
     )
-
-
-def _statistics_for(config: NetworkConfig, statistics: BandStatistics | None) -> dict[str, Tensor]:
-    if statistics is None:
-        published = STATISTICS["all"]
-        fits = (len(published.hr_mean), len(published.lr_mean)) == (
-            config.hr_bands,
-            config.lr_bands,
-        )
-        statistics = published if fits else BandStatistics.unit(config)
-    found = (len(statistics.hr_mean), len(statistics.lr_mean))
-    if found != (config.hr_bands, config.lr_bands):
-        raise ModelError(
-            f"the statistics have {found[0]} HR and {found[1]} LR bands, the network has "
-            f"{config.hr_bands} and {config.lr_bands}; give BandStatistics of the same bands"
-        )
-    names = BandStatistics.names()
-    return {name: torch.tensor(getattr(statistics, name), dtype=torch.float32) for name in names}

@@ -85,7 +85,7 @@ def check_statistics(state: Mapping[str, Tensor], *, where: str) -> None:
     ModelError
         Naming the tensor and its values.
     """
-    for name in BandStatistics.names():
+    for name in (*BandStatistics.names(), "sar_std"):
         if not name.endswith("mean") and name in state and bool((state[name] <= 0).any()):
             raise ModelError(
                 f"{where}: {name} is {[round(v, 6) for v in state[name].tolist()]}; expected "

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from tamrf_xr.errors import ModelError
 from tamrf_xr.model import footprint
-from tamrf_xr.model.attend import ORDER, PixelModel
+from tamrf_xr.model.attend import PixelModel
+from tamrf_xr.model.config import OPTICAL
 from tamrf_xr.model.convolve import FastDecoder, FastEncoder, GeneralEncoder, Placement
 from tamrf_xr.model.encoders import DateEncoder
 from tamrf_xr.model.network import SpatialEncoder, Tamrf
@@ -56,7 +57,7 @@ class Stages:
     """What an `Engine` goes through."""
 
     encoders: dict[str, Encode]
-    """Per sensor, ``"lr"`` and ``"hr"``."""
+    """Per stream of the network."""
 
     pixels: PixelModel
     """Transformer and attention."""
@@ -112,10 +113,7 @@ def build(
 def _general(model: Tamrf, placement: Placement) -> Stages:
     std, mean = scaling(model)
     return Stages(
-        {
-            "lr": _encoder(model.lr_encoder, placement),
-            "hr": _encoder(model.hr_encoder, placement),
-        },
+        {name: _encoder(one, placement) for name, one in encoders_of(model).items()},
         PixelModel(model, placement, head_multiple=1 if placement.device.type == "cpu" else 8),
         FastDecoder((model.out1, model.out2), std, mean, placement),
     )
@@ -126,10 +124,18 @@ def _encoder(encoder: SpatialEncoder | DateEncoder, placement: Placement) -> Enc
     return kind(encoder, placement)  # type: ignore[arg-type]
 
 
+def encoders_of(model: Tamrf) -> dict[str, SpatialEncoder | DateEncoder]:
+    """Return what encodes the dates of each stream of a network."""
+    return {
+        name: cast("SpatialEncoder | DateEncoder", model.get_submodule(f"{name}_encoder"))
+        for name in model.config.streams
+    }
+
+
 def scaling(model: Tamrf) -> tuple[Tensor, Tensor]:
     """Return deviation and mean of all output channels, (C,) each."""
     std, mean = (
-        torch.cat([model.get_buffer(f"{sensor}_{kind}") for sensor in ORDER])
+        torch.cat([model.get_buffer(f"{sensor}_{kind}") for sensor in OPTICAL])
         for kind in ("std", "mean")
     )
     return std, mean
@@ -187,9 +193,9 @@ def _agreeing(model: Tamrf, general: Stages, trial: _Trial, *, demanded: bool) -
     return stages
 
 
-def dense_encoders(model: Tamrf) -> tuple[SpatialEncoder, SpatialEncoder]:
-    """Return the encoders ``"lr"`` and ``"hr"`` of a network whose encoder is ``"esrgan"``."""
-    return cast("tuple[SpatialEncoder, SpatialEncoder]", (model.lr_encoder, model.hr_encoder))
+def dense_encoders(model: Tamrf) -> dict[str, SpatialEncoder]:
+    """Return the encoders of each stream of a network whose encoder is ``"esrgan"``."""
+    return cast("dict[str, SpatialEncoder]", encoders_of(model))
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,9 +211,11 @@ class _Trial:
 
         place, rounding = self.placement, "tf32" if self.precision == "tf32" else "ieee"
         if name == "encoders":
-            dense = dense_encoders(model)
-            lr, hr = (fused.FusedEncoder(encoder, place, rounding) for encoder in dense)
-            return replace(stages, encoders={"lr": lr, "hr": hr})
+            encoders: dict[str, Encode] = {
+                stream: fused.FusedEncoder(encoder, place, rounding)
+                for stream, encoder in dense_encoders(model).items()
+            }
+            return replace(stages, encoders=encoders)
         if name == "pixels":
             remade = stages.pixels.with_endings(lambda end: fused.fused_ending(end, rounding))
             return replace(stages, pixels=remade)
@@ -222,7 +230,7 @@ class _Trial:
         return float((found - expected).abs().max() / expected.abs().max())
 
     def _encoders(self, model: Tamrf, stages: Stages) -> Tensor:
-        bands = {"lr": model.config.lr_bands, "hr": model.config.hr_bands}
+        bands = {name: getattr(model.config, f"{name}_bands") for name in model.config.streams}
         y, x = self._size
         maps = (
             stages.encoders[sensor](self._draw(2, count, y, x)) for sensor, count in bands.items()
@@ -231,9 +239,11 @@ class _Trial:
 
     def _pixels(self, model: Tamrf, stages: Stages) -> Tensor:
         days = torch.arange(3.0)
-        asked = stages.pixels.ask({"lr": days, "hr": days}, days)
+        asked = stages.pixels.ask(dict.fromkeys(model.config.streams, days), days)
         pixels = self._size[0] * self._size[1]
-        tokens = self._draw(pixels, 6, model.config.width).to(self.placement.dtype)
+        tokens = self._draw(pixels, 3 * len(model.config.streams), model.config.width).to(
+            self.placement.dtype
+        )
         return stages.pixels.answer(stages.pixels.transform(tokens, asked), asked).float()
 
     def _decoder(self, model: Tamrf, stages: Stages) -> Tensor:

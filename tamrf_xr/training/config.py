@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 import yaml
 
 from tamrf_xr.errors import OptionError
-from tamrf_xr.model.config import NetworkConfig
+from tamrf_xr.model.config import OPTICAL, NetworkConfig
 from tamrf_xr.paths import local_path
 from tamrf_xr.plain_yaml import load_yaml, one_line
 from tamrf_xr.replacing import fresh_file
@@ -257,6 +257,11 @@ class TrainConfig:
     def __post_init__(self) -> None:
         """Refuse patches that do not fit the grids, or are all margin."""
         _check_mix(self.data)
+        if self.model.streams != OPTICAL:
+            raise OptionError(
+                f"model.streams is {self.model.streams}; training reads no radar yet, so that its "
+                f"weights would stay as drawn: leave {OPTICAL} (docs/decisions/020-sentinel1.md)"
+            )
         patch, stride, margin = self.data.patch_m, self.data.stride_m, self.loss.margin
         if patch % COARSE_M or patch // FINE_M <= 2 * margin:
             raise OptionError(
@@ -358,6 +363,7 @@ def merge(config: Section, tree: Mapping[str, Any], *, where: str = "") -> Secti
 def as_tree(config: TrainConfig) -> dict[str, Any]:
     """Return a configuration as plain values, for YAML and JSON."""
     tree = dataclasses.asdict(config)
+    del tree["model"]["streams"], tree["model"]["sar_bands"]  # no other stream is trained
     tree["data"] |= {name: list(tree["data"][name]) for name in ("cubes", "mix", "leave_out")}
     return tree
 

@@ -11,7 +11,7 @@ from tamrf_xr.cli import main
 from tamrf_xr.coregistration.correcting import LEAST_PX
 from tamrf_xr.coregistration.moving import moved, moved_mask, reach
 from tamrf_xr.coregistration.table import tabulate
-from tamrf_xr.cube import build_cube, groups_of
+from tamrf_xr.cube import build_backscatter, build_cube, grid_of, groups_of
 from tamrf_xr.errors import CubeError, OptionError
 from tamrf_xr.sensors import SENSORS
 from tests.coregistration.test_finding import still, waves
@@ -259,3 +259,14 @@ def test_without_a_name_the_table_is_printed_and_nothing_written(capsys, tmp_pat
     assert shown[0].split()[:4] == ["sensor", "time", "dx_m", "dy_m"]
     assert len(shown) == 5
     assert [path.name for path in tmp_path.iterdir()] == ["still.zarr"]
+
+
+def test_what_a_cube_carries_of_sentinel1_is_left_as_it_is(scene, table):
+    grid = grid_of(scene.cube["sentinel2"].to_dataset())
+    decibels = np.random.default_rng(0).normal(-11, 2, (2, 1, *grid.shape)).astype("float32")
+    times = scene.cube["sentinel2"]["time"].values[:2]
+    group = build_backscatter(decibels, times=times, grid=grid, bands=("VV",))
+    cube = build_cube(groups_of(scene.cube), beside={"sentinel1": group})
+    straight = cube.tamrf.coregister(shifts=table)
+    assert "coregistration" in straight["sentinel2"].attrs
+    assert straight["sentinel1"].to_dataset().identical(group)
