@@ -20,7 +20,7 @@ GPU_BATCH: Final = 4
 _MOST_IMAGES: Final = 16
 _SHARE_OF_IMAGES: Final = 1 / 8
 
-_TOKENS: Final = 6144
+_TOKENS: Final = 2048
 _GPU_PIXELS: Final = 16384
 _STRIP_BYTES: Final = 256 << 20
 _LEAST_ROWS: Final = 16
