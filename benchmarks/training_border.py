@@ -19,11 +19,11 @@ import tamrf_xr
 from benchmarks.harness import Row, finish, parse
 from benchmarks.scenes import cloudless_cube
 from tamrf_xr.training import trainer as loop
-from tamrf_xr.training.config import override
 from tamrf_xr.training.data import Sample
 from tamrf_xr.training.losses import spare_border
 from tamrf_xr.training.recipes import recipe
 from tamrf_xr.training.run import build
+from tamrf_xr.training.setting import override
 
 
 def main(arguments: list[str] | None = None) -> Row:

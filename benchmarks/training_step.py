@@ -19,10 +19,11 @@ import tamrf_xr
 from benchmarks.harness import Row, finish, in_turns, parse, show
 from benchmarks.scenes import cloudless_cube
 from tamrf_xr.model.device import resolve_device
-from tamrf_xr.training.config import TrainConfig, override
+from tamrf_xr.training.config import TrainConfig
 from tamrf_xr.training.data import Sample
 from tamrf_xr.training.recipes import recipe
 from tamrf_xr.training.run import build, placed
+from tamrf_xr.training.setting import override
 from tamrf_xr.training.trainer import Trainer, World
 
 CASES = {

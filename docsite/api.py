@@ -27,7 +27,8 @@ MODULES: Final = (
     "tamrf_xr.model.foreign", "tamrf_xr.model.precision", "tamrf_xr.places",
     "tamrf_xr.psf", "tamrf_xr.scale.progress", "tamrf_xr.sensors", "tamrf_xr.shards",
     "tamrf_xr.simulate", "tamrf_xr.store", "tamrf_xr.train", "tamrf_xr.training.adapt",
-    "tamrf_xr.training.config", "tamrf_xr.training.recipes", "tamrf_xr.training.uncertainty",
+    "tamrf_xr.training.config", "tamrf_xr.training.recipes", "tamrf_xr.training.setting",
+    "tamrf_xr.training.uncertainty",
     "tamrf_xr.view",
 )  # fmt: skip
 """Public modules beyond the names of `tamrf_xr` itself."""

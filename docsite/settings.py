@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_typ
 
 from sphinx.pycode import ModuleAnalyzer
 
-from tamrf_xr.fusion import DEFAULTS
+from tamrf_xr.options import DEFAULTS
 
 CLASSES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "training": (

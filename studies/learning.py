@@ -14,9 +14,9 @@ from pathlib import Path
 from benchmarks.harness import HERE, Row, finish, parse
 from studies import RESULTS
 from tamrf_xr.simulate import write_scenes
-from tamrf_xr.training.config import override
 from tamrf_xr.training.recipes import recipe
 from tamrf_xr.training.run import train
+from tamrf_xr.training.setting import override
 
 PICTURE = HERE / "docs" / "learning.png"
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Unpack
 
 import pandas as pd
 import xarray as xr
@@ -14,13 +12,14 @@ import xarray as xr
 from tamrf_xr import panchromatic
 from tamrf_xr.cube import carried_of, grids_of, groups_of
 from tamrf_xr.dates import parse_dates
-from tamrf_xr.days import SAME_DAY, count_days
-from tamrf_xr.errors import CubeError, OptionError
+from tamrf_xr.days import count_days
+from tamrf_xr.errors import CubeError
 from tamrf_xr.fuser import FuserSpec
 from tamrf_xr.harmonize.door import read_cube
 from tamrf_xr.layering import plan_layers, without
 from tamrf_xr.methods.registry import Request, check_sensors, listed, parse_bands
 from tamrf_xr.model.device import resolve_device
+from tamrf_xr.options import DEFAULTS, HERE, FuseOptions, check_workers, options_asked, parse_tile
 from tamrf_xr.scale.job import Execution, run_tiles
 from tamrf_xr.scale.lazy import fuse_lazily
 from tamrf_xr.scale.persisting import fuse_in_memory
@@ -32,60 +31,7 @@ from tamrf_xr.signatures import with_options
 if TYPE_CHECKING:
     from distributed import Client
 
-LARGEST_TILE = 1_000_000
-"""10 m pixels: more than any scene has."""
-
 _TIMING = ("origin", "window", "same_day", "causal", "latency")
-
-HERE = (None, "local", "dask-cuda")
-"""Clusters whose workers run on this machine."""
-
-MOST_WORKERS = 10_000
-
-
-class FuseOptions(TypedDict, total=False):
-    """Options of `fuse`, which says what they mean; `DEFAULTS` has those not given."""
-
-    model: Any
-    method: str
-    sensors: str | Sequence[str] | None
-    bands: Any
-    origin: Any
-    window: Any
-    same_day: Any
-    causal: bool
-    latency: Any
-    device: str
-    precision: str
-    tile: int | str
-    method_options: Mapping[str, Any] | None
-    uncertainty: bool
-    provenance: bool
-    indices: Any
-    statistics: Any
-    period: str
-
-
-DEFAULTS: Mapping[str, Any] = {
-    "model": "default",
-    "method": "tamrf",
-    "sensors": None,
-    "bands": None,
-    "origin": None,
-    "window": "365D",
-    "same_day": SAME_DAY,
-    "causal": False,
-    "latency": None,
-    "device": "auto",
-    "precision": "auto",
-    "tile": "auto",
-    "method_options": None,
-    "uncertainty": False,
-    "provenance": False,
-    "indices": None,
-    "statistics": None,
-    "period": "month",
-}
 
 
 @with_options(FuseOptions, DEFAULTS)
@@ -311,30 +257,8 @@ def prepare(cube: Any, query_dates: Any, **options: Unpack[FuseOptions]) -> Job:
     days = _days_of(groups, timing, queries)
     spec, layers = plan_layers(asked, _request(groups, asked, days), groups)
     spec = without(carried_of(cube), spec)
-    told = _options_asked(options)
+    told = options_asked(options)
     return Job(cube, read_by(spec, groups), grids, spec, queries, timing, tile, layers, told)
-
-
-def _options_asked(options: Mapping[str, Any]) -> str:
-    """Return as JSON the options that were asked, but for those that have no text.
-
-    Such as a model in memory: `tamrf_xr.updating` is then given it again.
-    """
-    kept = {}
-    for name, value in options.items():
-        if name not in {"device", "tile"} and value is not DEFAULTS[name]:
-            with contextlib.suppress(TypeError):
-                kept[name] = json.loads(json.dumps(_plain(name, value)))
-    return json.dumps(kept) if kept else ""
-
-
-def _plain(name: str, value: Any) -> Any:
-    """Return a date or a length as text, and the path of a model as it is from everywhere."""
-    if isinstance(value, pd.Timestamp | pd.Timedelta):
-        return value.isoformat()
-    if name == "model" and isinstance(value, str | os.PathLike):
-        return os.path.abspath(value) if os.path.exists(value) else value
-    return value
 
 
 def _request(
@@ -390,34 +314,3 @@ def _days_of(
     times = {name: pd.DatetimeIndex(group["time"].values) for name, group in groups.items()}
     counted = count_days(timing.seen_first(times, queries), same_day=timing.same_day)
     return {name: tuple((days - pd.Timestamp(0)).days) for name, days in counted.items()}
-
-
-def check_workers(workers: Any) -> None:
-    """Refuse a number of workers that is none.
-
-    Raises
-    ------
-    OptionError
-        If it is.
-    """
-    whole = isinstance(workers, int) and not isinstance(workers, bool)
-    if workers is not None and (not whole or not 1 <= workers <= MOST_WORKERS):
-        raise OptionError(f"workers must be from 1 to {MOST_WORKERS}, got {workers!r:.40}")
-
-
-def parse_tile(tile: int | str) -> int | None:
-    """Read the edge of a tile; None where that is the planner's choice.
-
-    Raises
-    ------
-    OptionError
-        If it is neither ``"auto"`` nor a number of pixels.
-    """
-    if tile == "auto":
-        return None
-    whole = isinstance(tile, int) and not isinstance(tile, bool)
-    if not whole or not 1 <= int(tile) <= LARGEST_TILE:
-        raise OptionError(
-            f"tile must be 'auto' or a number of pixels from 1 to {LARGEST_TILE}, got {tile!r:.40}"
-        )
-    return int(tile)

@@ -12,9 +12,9 @@ import sys
 from collections.abc import Sequence
 
 from tamrf_xr.errors import TamrfError
-from tamrf_xr.training.config import override, read_config
 from tamrf_xr.training.recipes import RECIPES, recipe
 from tamrf_xr.training.run import Stopped, train, try_out
+from tamrf_xr.training.setting import override, read_config
 
 AGAIN = 75
 """Exit code of a run that can go on: EX_TEMPFAIL of sysexits.h."""

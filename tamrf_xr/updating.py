@@ -16,7 +16,8 @@ import xarray as xr
 from tamrf_xr.cube import groups_of
 from tamrf_xr.dates import DateLike, DatePlan, parse_dates
 from tamrf_xr.errors import InputChangedError, JobError, OptionError, TimingWarning
-from tamrf_xr.fusion import FuseOptions, prepare
+from tamrf_xr.fusion import prepare
+from tamrf_xr.options import FuseOptions
 from tamrf_xr.origins import places_of
 from tamrf_xr.replaceable import check_place
 from tamrf_xr.replacing import remove, remove_abandoned

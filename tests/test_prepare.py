@@ -11,8 +11,9 @@ import tamrf_xr
 from tamrf_xr import cube as cubes
 from tamrf_xr.evaluation.protocol import evaluate
 from tamrf_xr.evaluation.score import Scoring
-from tamrf_xr.fusion import DEFAULTS, FuseOptions, fuse, prepare, run_job
+from tamrf_xr.fusion import fuse, prepare, run_job
 from tamrf_xr.methods import registry
+from tamrf_xr.options import DEFAULTS, FuseOptions
 from tests.scenes import random_cube
 
 DATES = ["2022-01-15", "2022-02-10"]

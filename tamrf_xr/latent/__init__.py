@@ -8,7 +8,7 @@ from typing import Any, Unpack
 import xarray as xr
 
 from tamrf_xr.errors import LatentError
-from tamrf_xr.fusion import HERE, check_device, check_workers
+from tamrf_xr.fusion import check_device
 from tamrf_xr.latent.planning import (
     DECODES,
     ENCODES,
@@ -21,6 +21,7 @@ from tamrf_xr.latent.planning import (
     prepare_decoding,
     prepare_encoding,
 )
+from tamrf_xr.options import HERE, check_workers
 from tamrf_xr.places import StorageOptions, unreadable
 from tamrf_xr.scale.job import Execution, run_tiles
 from tamrf_xr.scale.lazy import fuse_lazily

@@ -11,13 +11,14 @@ import pandas as pd
 
 from tamrf_xr.dates import DateLike, parse_dates
 from tamrf_xr.errors import ModelError, OptionError
-from tamrf_xr.fusion import DEFAULTS, bands_of, parse_tile
+from tamrf_xr.fusion import bands_of
 from tamrf_xr.harmonize.door import read_cube
 from tamrf_xr.iso8601 import Length
 from tamrf_xr.layering import plan_layers
 from tamrf_xr.methods.registry import Request, check_sensors, listed, parse_bands, plan_method
 from tamrf_xr.methods.tamrf import resolve
 from tamrf_xr.methods.tokens import BYTES, decoding, encoding
+from tamrf_xr.options import DEFAULTS, parse_tile
 from tamrf_xr.places import StorageOptions
 from tamrf_xr.scale.layers import Layers
 from tamrf_xr.scale.prepared import Job, Timing

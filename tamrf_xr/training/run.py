@@ -28,7 +28,8 @@ from tamrf_xr.model.scrutiny import UNREADABLE, why_unreadable
 from tamrf_xr.paths import local_path
 from tamrf_xr.replacing import fresh_file
 from tamrf_xr.store import open_cube
-from tamrf_xr.training.config import TrainConfig, as_tree, read_config, write_config
+from tamrf_xr.training.config import TrainConfig
+from tamrf_xr.training.setting import as_tree, read_config, write_config
 from tamrf_xr.training.statistics import statistics_of
 from tamrf_xr.training.trainer import Partials, Trainer, World
 

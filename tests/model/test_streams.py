@@ -177,7 +177,8 @@ def test_what_does_not_fit_is_refused(pair) -> None:
 
 
 def test_training_says_that_it_reads_no_radar() -> None:
-    from tamrf_xr.training.config import TrainConfig, override
+    from tamrf_xr.training.config import TrainConfig
+    from tamrf_xr.training.setting import override
 
     with pytest.raises(OptionError, match="training reads no radar yet"):
         override(TrainConfig(), ["model.streams=[lr, hr, sar]"])

@@ -10,8 +10,9 @@ from typing import Annotated, get_origin, get_type_hints
 import pytest
 
 from tamrf_xr.errors import OptionError
-from tamrf_xr.training.config import TrainConfig, as_tree, override, read_config, write_config
+from tamrf_xr.training.config import TrainConfig
 from tamrf_xr.training.recipes import RECIPES, recipe
+from tamrf_xr.training.setting import as_tree, override, read_config, write_config
 
 
 def test_overrides_reach_every_section():

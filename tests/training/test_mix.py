@@ -11,11 +11,12 @@ import pytest
 import tamrf_xr
 from tamrf_xr.cube import build_cube, fine_grid, groups_of
 from tamrf_xr.errors import CubeError, OptionError
-from tamrf_xr.training.config import DataConfig, TrainConfig, as_tree, merge, override
+from tamrf_xr.training.config import DataConfig, TrainConfig
 from tamrf_xr.training.data import Patches
 from tamrf_xr.training.leaving import LeftOut
 from tamrf_xr.training.recipes import recipe
 from tamrf_xr.training.run import train
+from tamrf_xr.training.setting import as_tree, merge, override
 from tamrf_xr.training.sites import sites_of
 from tests.scenes import random_cube
 

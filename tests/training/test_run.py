@@ -23,7 +23,7 @@ from tamrf_xr.model.network import Tamrf
 from tamrf_xr.train import main
 from tamrf_xr.training import run as run_module
 from tamrf_xr.training import trainer as trainer_module
-from tamrf_xr.training.config import OptimConfig, override
+from tamrf_xr.training.config import OptimConfig
 from tamrf_xr.training.data import Sample
 from tamrf_xr.training.losses import loss_tools, spare_border
 from tamrf_xr.training.recipes import RECIPES, recipe
@@ -38,6 +38,7 @@ from tamrf_xr.training.run import (
     train,
     try_out,
 )
+from tamrf_xr.training.setting import override
 from tamrf_xr.training.trainer import Trainer, World, learning_rate
 from tests.scenes import random_cube
 

@@ -17,11 +17,11 @@ import tamrf_xr
 from tamrf_xr.training import optics
 from tamrf_xr.training import trainer as trainer_module
 from tamrf_xr.training.compiling import compile_parts
-from tamrf_xr.training.config import override
 from tamrf_xr.training.data import Sample
 from tamrf_xr.training.lpips import MaskedLpips
 from tamrf_xr.training.recipes import recipe
 from tamrf_xr.training.run import build
+from tamrf_xr.training.setting import override
 from tamrf_xr.training.together import Together
 from tamrf_xr.training.trainer import Trainer, World, automatic_stack, stacks
 from tests.scenes import random_cube
