@@ -31,6 +31,7 @@ def run(module: str, *words: object) -> str:
         "studies.causal",
         "studies.coregistration",
         "studies.coverage",
+        "studies.default_weights",
         "studies.layers",
         "studies.learning",
         "studies.precision",
