@@ -17,7 +17,7 @@ from tamrf_xr.errors import OptionError
 
 Array = NDArray[Any]
 
-THRESHOLD = 2.0
+THRESHOLD = 2.5
 PERSISTENCE = 3
 MOST_PERSISTENCE = 1000
 

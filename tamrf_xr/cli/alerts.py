@@ -31,7 +31,7 @@ def _add_request(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--until", metavar="DATE", help="last day (default: that of the series)")
     about = "compared: names or common names (default: every reflectance)"
     parser.add_argument("--bands", nargs="+", metavar="BAND", help=about)
-    defaulted(parser, "--threshold", 2.0, "deviations beyond which a score exceeds")
+    defaulted(parser, "--threshold", 2.5, "deviations beyond which a score exceeds")
     about = "usable acquisitions in a row beyond it that make an alert"
     defaulted(parser, "--persistence", 3, about)
     about = "how old what a prediction sees is, at least"

@@ -220,6 +220,7 @@ class TrainConfig:
 
     Examples
     --------
+    >>> from tamrf_xr.training.setting import override
     >>> override(TrainConfig(), ["model.num_layers=2", "loss.perceptual=off"]).model.num_layers
     2
     """
