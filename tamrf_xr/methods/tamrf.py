@@ -282,6 +282,7 @@ class TamrfFuser:
                 crop.within(sensor, margin=self._margin), beyond, strict=True
             )
         )
+        row = crop.corner(sensor)[0] // SENSORS[sensor].ratio - beyond[0][0]
         at_once = engine.dates_at_once(STREAMS[sensor], *seen.pixels.shape[-2:]) or DATES_AT_ONCE
         parts = []
         for first in range(0, len(seen.pixels), at_once):
@@ -290,7 +291,7 @@ class TamrfFuser:
                 self._model, sensor, pixels, seen.packing, bands=seen.bands
             )
             images = filled(images, missing, self._spectra[sensor])
-            parts.append(encode(images)[:, rows, cols].clone())
+            parts.append(encode(images, row=row)[:, rows, cols].clone())
         return torch.cat(parts)
 
     def _beyond(self, sensor: str, size: tuple[int, ...], crop: Crop) -> Beyond:

@@ -121,7 +121,7 @@ class FastEncoder:
         self.growths = self.blocks[0].dense[0].growths if self.blocks else []
         self.spare = min(len(self.blocks) + 1, 3) if self.blocks else 0
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, row: int = 0) -> Tensor:  # noqa: ARG002  (rows are not grouped)
         """Encode standardised (T, C, h, w) into features (T, ratio h, ratio w, L)."""
         T, C, h, w = x.shape
         place = self.placement
@@ -186,7 +186,7 @@ class GeneralEncoder:
         self.encoder = ours.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.up = None if encoder.up is None else Convolution(encoder.up, placement)
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, row: int = 0) -> Tensor:  # noqa: ARG002  (rows are not grouped)
         """Encode standardised (T, C, h, w) into features (T, ratio h, ratio w, L)."""
         T, _, h, w = x.shape
         place = self.placement

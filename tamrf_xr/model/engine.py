@@ -22,6 +22,7 @@ from tamrf_xr.model.precision import DTYPES, Precision, check_card, products
 from tamrf_xr.model.stages import build, placed
 from tamrf_xr.model.standards import check_stream
 from tamrf_xr.model.strips import by_strips
+from tamrf_xr.model.threads import over_blocks
 from tamrf_xr.model.uncertainty import telling
 
 Stage = TypeVar("Stage", bound=Callable[..., Tensor])
@@ -148,13 +149,15 @@ class Engine:
         return here.copy_(bands)
 
     @_computing
-    def encode_hr(self, x: Tensor) -> Tensor:
+    def encode_hr(self, x: Tensor, *, row: int = 0) -> Tensor:
         """Encode the high-resolution sensor.
 
         Parameters
         ----------
         x
             Standardised float32 (T, C, H, W).
+        row
+            Which row of the scene its first one is: tiles that tell it round alike.
 
         Returns
         -------
@@ -166,16 +169,18 @@ class Engine:
         ModelError
             If `x` does not have the sensor's bands.
         """
-        return self._encode("hr", x, self.config.hr_bands)
+        return self._encode("hr", x, self.config.hr_bands, row)
 
     @_computing
-    def encode_lr(self, x: Tensor) -> Tensor:
+    def encode_lr(self, x: Tensor, *, row: int = 0) -> Tensor:
         """Encode the low-resolution sensor onto the high-resolution grid.
 
         Parameters
         ----------
         x
             Standardised float32 (T, C, h, w).
+        row
+            As of `encode_hr`, in rows of the sensor.
 
         Returns
         -------
@@ -187,12 +192,12 @@ class Engine:
         ModelError
             If `x` does not have the sensor's bands.
         """
-        return self._encode("lr", x, self.config.lr_bands)
+        return self._encode("lr", x, self.config.lr_bands, row)
 
     @_computing
-    def encode_sar(self, x: Tensor) -> Tensor:
+    def encode_sar(self, x: Tensor, *, row: int = 0) -> Tensor:
         """Encode radar at the high resolution; as `encode_hr`, of a network with that stream."""
-        return self._encode("sar", x, self.config.sar_bands)
+        return self._encode("sar", x, self.config.sar_bands, row)
 
     @_computing
     def attend(self, features: Features, query_days: Days) -> Tensor:
@@ -322,14 +327,14 @@ class Engine:
             features["sar"] = self.encode_sar(sar), sar_days
         return self.reconstruct(features, query_days)
 
-    def _encode(self, sensor: str, x: Tensor, bands: int) -> Tensor:
+    def _encode(self, sensor: str, x: Tensor, bands: int, row: int) -> Tensor:
         check_stream(self.config, sensor)
         if x.dim() != 4 or x.shape[1] != bands:
             raise ModelError(
                 f"encode_{sensor} needs (dates, {bands} bands, y, x), got {tuple(x.shape)}; "
                 "give the bands of the network, in its order"
             )
-        return self._encoders[sensor](x)
+        return self._encoders[sensor](x, row)
 
     def _task(self, features: Features, query_days: Days) -> Task:
         given = {sensor: features[sensor] for sensor in self.config.streams if sensor in features}
@@ -357,13 +362,17 @@ class Engine:
         """Fill `out` (Q, rows, W, D) from row `first` of the features on."""
         dates = len(task.asked.constant)
         pixels = self.pixels or footprint.block_pixels(dates, gpu=self.device.type != "cpu")
-        for y, x in footprint.blocks(out.shape[1], out.shape[2], pixels):
+
+        def attend(y: slice, x: slice) -> None:
             at = slice(first + y.start, first + y.stop)
             tokens = self._pixels.load([maps[:, at, x] for maps in task.maps], task.asked)
             encoded = self._pixels.transform(tokens, task.asked)
             answer = self._pixels.answer(encoded, task.asked)
             block = out[:, y, x]
             block.copy_(answer.view(block.shape))
+
+        blocks = footprint.blocks(out.shape[1], out.shape[2], pixels)
+        over_blocks(attend, blocks, self.device)
 
     def _channels(self, channels: Sequence[int] | None) -> Tensor | None:
         if channels is None:

@@ -20,7 +20,9 @@ GPU_BATCH: Final = 4
 _MOST_IMAGES: Final = 16
 _SHARE_OF_IMAGES: Final = 1 / 8
 
-_TOKENS: Final = 2048
+_SIDE_BY_SIDE: Final = 512 << 20
+
+_TOKENS: Final = 3072
 _GPU_PIXELS: Final = 16384
 _STRIP_BYTES: Final = 256 << 20
 _LEAST_ROWS: Final = 16
@@ -87,6 +89,17 @@ def images_at_once(bytes_each: int, memory: int) -> int:
     (16, 4, 1)
     """
     return max(min(int(memory * _SHARE_OF_IMAGES) // max(bytes_each, 1), _MOST_IMAGES), 1)
+
+
+def images_side_by_side(bytes_each: int) -> int:
+    """Return how many images a CPU encodes at the same time: what fits 512 MiB, or one.
+
+    Examples
+    --------
+    >>> images_side_by_side(120 << 20), images_side_by_side(1 << 30)
+    (4, 1)
+    """
+    return max(_SIDE_BY_SIDE // max(bytes_each, 1), 1)
 
 
 def strip_rows(config: NetworkConfig, width: int, queries: int, *, itemsize: int) -> int:

@@ -44,7 +44,7 @@ class FusedEncoder:
         self.wide = self.blocks[0].dense[0].wide if blocks else self.latent
         self.count = min(2 + len(blocks), 4) if blocks else 1
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, row: int = 0) -> Tensor:  # noqa: ARG002  (rows are not grouped)
         """Encode standardised (T, C, h, w) into features (T, ratio h, ratio w, L)."""
         T, _, h, w = x.shape
         place = self.placement

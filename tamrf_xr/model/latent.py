@@ -23,6 +23,7 @@ from tamrf_xr.model.form import NOTHING, Form
 from tamrf_xr.model.network import Tamrf
 from tamrf_xr.model.precision import products
 from tamrf_xr.model.strips import by_strips
+from tamrf_xr.model.threads import over_blocks
 
 KINDS: Final = {"int8": torch.int8, "bfloat16": torch.int16, "float32": torch.float32}
 """How tokens are kept; bfloat16 as its bits."""
@@ -118,11 +119,14 @@ def encode_tokens(
         dates = len(asked.constant)
         shape = (dates, engine.config.width, height, width)
         out = torch.empty(shape, dtype=KINDS[form.kind], device=engine.device)
-        for y, x in footprint.blocks(height, width, _block(engine, dates)):
+
+        def keep(y: slice, x: slice) -> None:
             tokens = pixels.transform(pixels.load([m[:, y, x] for m in maps], asked), asked)
             block = out[:, :, y, x]
             kept = rounding.keep(tokens).view(*block.shape[2:], *block.shape[:2])
             block.copy_(kept.permute(2, 3, 0, 1))
+
+        over_blocks(keep, footprint.blocks(height, width, _block(engine, dates)), engine.device)
     return out
 
 
@@ -158,11 +162,14 @@ def decode_tokens(
     pixels, rounding = engine.stages.pixels, Rounding(form, engine)
 
     def attend(first: int, out: Tensor) -> None:
-        for y, x in footprint.blocks(out.shape[1], out.shape[2], _block(engine, len(kept))):
+        def answer(y: slice, x: slice) -> None:
             at = slice(first + y.start, first + y.stop)
             some = kept[:, :, at, x].permute(2, 3, 0, 1).flatten(0, 1)  # a copy, (P, N, D)
             block = out[:, y, x]
             block.copy_(pixels.answer(rounding.restore(some), asked).view(block.shape))
+
+        blocks = footprint.blocks(out.shape[1], out.shape[2], _block(engine, len(kept)))
+        over_blocks(answer, blocks, engine.device)
 
     with torch.inference_mode(), products(engine.precision):
         asked = pixels.ask(

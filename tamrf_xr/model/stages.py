@@ -20,6 +20,7 @@ from tamrf_xr.model.convolve import FastDecoder, FastEncoder, GeneralEncoder, Pl
 from tamrf_xr.model.encoders import DateEncoder
 from tamrf_xr.model.network import SpatialEncoder, Tamrf
 from tamrf_xr.model.precision import Precision, products
+from tamrf_xr.model.waves import WinogradEncoder
 
 _log = logging.getLogger(__name__)
 
@@ -35,8 +36,12 @@ times what rounding gives; an index that is wrong gives ten times as much and mo
 class Encode(Protocol):
     """An encoder of one sensor."""
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """Encode standardised (T, C, h, w) into features (T, ratio h, ratio w, L)."""
+    def __call__(self, x: Tensor, row: int = 0) -> Tensor:
+        """Encode standardised (T, C, h, w) into features (T, ratio h, ratio w, L).
+
+        Its first row is `row` of the scene: rows that are computed in groups are grouped alike in
+        every tile, so that all round alike.
+        """
         ...
 
     def images_at_once(self, height: int, width: int) -> int:
@@ -120,8 +125,10 @@ def _general(model: Tamrf, placement: Placement) -> Stages:
 
 
 def _encoder(encoder: SpatialEncoder | DateEncoder, placement: Placement) -> Encode:
-    kind = GeneralEncoder if isinstance(encoder, DateEncoder) else FastEncoder
-    return kind(encoder, placement)  # type: ignore[arg-type]
+    if isinstance(encoder, DateEncoder):
+        return GeneralEncoder(encoder, placement)
+    exact = placement.device.type == "cpu" and placement.dtype == torch.float32
+    return (WinogradEncoder if exact else FastEncoder)(encoder, placement)
 
 
 def encoders_of(model: Tamrf) -> dict[str, SpatialEncoder | DateEncoder]:
