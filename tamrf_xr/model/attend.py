@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tamrf_xr.errors import ModelError
+from tamrf_xr.model.affine import Affine
 from tamrf_xr.model.convolve import Placement
 from tamrf_xr.model.network import Tamrf, positional_encoding
 
@@ -164,7 +165,7 @@ class _Layer:
         into, out = weights["self_attn.in_proj_weight"], weights["self_attn.out_proj.weight"]
         bias = weights["self_attn.in_proj_bias"] - into @ weights["self_attn.out_proj.bias"]
         self.exact_into, self.exact_bias = heads.pad(into).t(), heads.pad(bias[:, None])[:, 0]
-        self.into, self.into_bias = map(placement.weights, (self.exact_into, self.exact_bias))
+        self.into = Affine(self.exact_into, self.exact_bias, placement)
         self.end: Finish = Ending(heads.pad(out.t()), weights, carried_after, placement)
 
     def __call__(self, x: Tensor, projected: Tensor | None, latent: int) -> Tensor:
@@ -172,9 +173,9 @@ class _Layer:
         P, N, D = x.shape
         x_MD = x.view(P * N, D)
         if projected is None:
-            qkv = torch.addmm(self.into_bias, x_MD, self.into)
+            qkv = self.into(x_MD)
         else:
-            qkv = projected.repeat(P, 1).addmm_(x_MD[:, :latent], self.into[:latent])
+            qkv = projected.repeat(P, 1).addmm_(x_MD[:, :latent], self.into.weight[:latent])
         return self.end(x_MD, self._attend(qkv.view(P, N, -1))).view(P, N, D)
 
     def _attend(self, qkv: Tensor) -> Tensor:
@@ -196,7 +197,7 @@ class _Decoder:
         self.query, self.key, value = into.chunk(3)
         self.query_bias, self.key_bias, value_bias = bias.chunk(3)
         self.out_bias = weights["attention.out_proj.bias"]
-        self.value, self.value_bias = placement.weights(value.t()), placement.weights(value_bias)
+        self.value = Affine(value.t(), value_bias, placement)
         out, nothing = weights["attention.out_proj.weight"].t(), torch.zeros_like(self.out_bias)
         self.end: Finish = Ending(out, weights, nothing, placement)
 
@@ -218,7 +219,7 @@ class _Decoder:
         x_MD = x.reshape(P * N, D)
         logits = torch.addmm(asked.keys_bias, asked.keys, x_MD.t())
         weights_hQPN = _softmax_beside_zero(logits.view(self.heads.count, -1, P, N))
-        value_PND = torch.addmm(self.value_bias, x_MD, self.value).view(P, N, D)
+        value_PND = self.value(x_MD).view(P, N, D)
         found_QPD = x.new_empty((weights_hQPN.shape[1], P, D))
         for head in range(self.heads.count):
             at = slice(head * self.heads.channels, (head + 1) * self.heads.channels)
@@ -252,8 +253,8 @@ class Ending:
         self.out = place(out)
         self.norm1 = place(weights["norm1.weight"]), place(weights["norm1.bias"] + narrow_bias)
         self.norm2 = place(weights["norm2.weight"]), place(weights["norm2.bias"] + after)
-        self.wide = place(wide.t())
-        self.wide_bias = place(weights["linear1.bias"] - wide @ narrow_bias)
+        wide_bias = weights["linear1.bias"] - wide @ narrow_bias
+        self.wide = Affine(wide.t(), wide_bias, placement, rectified=True)
         self.narrow = place(weights["linear2.weight"].t())
 
     def __call__(self, x: Tensor, found: Tensor) -> Tensor:
@@ -265,8 +266,7 @@ class Ending:
             x = x.repeat_interleave(len(found) // len(x), dim=0)
         x.addmm_(found, self.out)
         y_MD = functional.layer_norm(x, self.width, *self.norm1, EPS)
-        hidden_MF = torch.addmm(self.wide_bias, y_MD, self.wide).relu_()
-        y_MD.addmm_(hidden_MF, self.narrow)
+        y_MD.addmm_(self.wide(y_MD), self.narrow)
         return functional.layer_norm(y_MD, self.width, *self.norm2, EPS)
 
 

@@ -27,6 +27,9 @@ from tamrf_xr.model.network import DenseBlock, ResidualBlock, SpatialEncoder
 CUBIC = -0.75
 """Coefficient of the bicubic kernel (Keys 1981), as in `torch.nn.functional.interpolate`."""
 
+_REACH = 2
+"""Pixels to either side that it looks at."""
+
 
 @dataclass(frozen=True, slots=True)
 class Placement:
@@ -302,11 +305,13 @@ def upsample(x: Tensor, ratio: int, *, dim: int) -> Tensor:
     shape = list(x.shape)
     shape[dim : dim + 1] = [size, ratio]
     out = x.new_empty(shape)
-    at = torch.arange(size, device=x.device)
+    edge = [*x.shape[:dim], _REACH, *x.shape[dim + 1 :]]
+    first, last = (x.narrow(dim, at, 1).expand(edge) for at in (0, size - 1))
+    beyond = torch.cat([first, x, last], dim)
     for phase in range(ratio):
         target = out.select(dim + 1, phase)
         for index, (offset, weight) in enumerate(_taps((phase + 0.5) / ratio - 0.5)):
-            source = x.index_select(dim, (at + offset).clamp_(0, size - 1))
+            source = beyond.narrow(dim, _REACH + offset, size)
             torch.mul(source, weight, out=target) if index == 0 else target.add_(
                 source, alpha=weight
             )

@@ -144,8 +144,8 @@ class FusedDecoder:
 def fused_ending(ending: attend.Ending, products: str) -> attend.Finish:
     """Return what does the same as `ending`, in one kernel."""
     weights = Ending(
-        ending.out.contiguous(), ending.norm1, ending.wide.contiguous(),
-        ending.wide_bias, ending.narrow.contiguous(), ending.norm2, attend.EPS,
+        ending.out.contiguous(), ending.norm1, ending.wide.weight.contiguous(),
+        ending.wide.bias, ending.narrow.contiguous(), ending.norm2, attend.EPS,
     )  # fmt: skip
 
     def finish(x: Tensor, found: Tensor) -> Tensor:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from contextlib import contextmanager
+from typing import Final, TypeVar
 
 import torch
+
+Thing = TypeVar("Thing")
 
 _MOST: Final = 8
 """Threads beyond which Python, which starts operations one at a time, holds them up."""
@@ -52,6 +55,19 @@ def side_by_side(call: Callable[[int], None], count: int, *, at_once: int = _MOS
         torch.set_num_threads(threads)  # of those yet to start, as before
         for done in calls:
             done.result()
+
+
+@contextmanager
+def lent(free: list[Thing], make: Callable[[], Thing]) -> Iterator[Thing]:
+    """Lend one of what is free, or another that is made: as many are made as threads want one."""
+    try:
+        thing = free.pop()
+    except IndexError:
+        thing = make()
+    try:
+        yield thing
+    finally:
+        free.append(thing)
 
 
 def over_blocks(

@@ -6,7 +6,6 @@ first, so that what a stage reads was written just before. Images run side by si
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import cast
 
@@ -16,12 +15,13 @@ from torch import Tensor, nn
 from tamrf_xr.model import footprint
 from tamrf_xr.model.convolve import Convolution, Placement, upsampled
 from tamrf_xr.model.network import DenseBlock, ResidualBlock, SpatialEncoder
-from tamrf_xr.model.threads import side_by_side
+from tamrf_xr.model.threads import lent, side_by_side
 from tamrf_xr.model.winograd import (
     FLOATS,
     LENGTH,
     POINTS,
     ROWS,
+    Alone,
     Grid,
     RowConvolution,
     Scratch,
@@ -49,12 +49,8 @@ class WinogradEncoder:
         free: list[_Memory] = []
 
         def encode(image: int) -> None:
-            try:
-                memory = free.pop()
-            except IndexError:  # each thread makes its own, once
-                memory = self._memory(grid)
-            self._encode(x[image].to(out), out[image], memory)
-            free.append(memory)
+            with lent(free, lambda: self._memory(grid)) as memory:
+                self._encode(x[image].to(out), out[image], memory)
 
         side_by_side(encode, T, at_once=footprint.images_side_by_side(self._bytes(h, w)))
         return out
@@ -68,7 +64,7 @@ class WinogradEncoder:
         latent, grown = self.last.outputs, sum(self.growths)
         seen = (2 + len(self.growths) + LENGTH * self.strip) * (width + 1)  # of a window
         window = POINTS * (latent + grown) + ROWS * grown
-        strip = (POINTS * latent + 3 * POINTS * latent + ROWS * latent) * self.strip * (width + 1)
+        strip = (7 * POINTS + 2 * ROWS) * latent * self.strip * (width + 1)
         planes = self.first.inputs + latent * (1 + self._spare)
         fine = 3 * latent * self.ratio**2 if self.up else 0
         return 4 * (window * seen + strip + height * width * (planes + fine))
@@ -85,7 +81,7 @@ class WinogradEncoder:
             grid.plane(self.first.inputs),
             grid.plane(latent),
             [grid.plane(latent) for _ in range(self._spare)],
-            Window(grid, strip, (max(self.first.inputs, latent), [])),
+            Alone(grid, strip, max(self.first.inputs, latent)),
             Window(grid, strip, (latent, self.growths)),
             Scratch.of(max([latent, *self.growths]), strip * grid.columns),
         )
@@ -93,14 +89,14 @@ class WinogradEncoder:
     def _encode(self, image: Tensor, out: Tensor, memory: _Memory) -> None:
         grid, first = memory.grid, memory.first
         grid.fill(memory.bands, image)
-        for at, rows in memory.convolved(self.first, memory.bands):
+        for at, rows in memory.alone(self.first, memory.bands):
             first[:, :, grid.at(*at)] = rows
             grid.pad(first[:, :, grid.at(*at)], at)
         y = first
         for block in self.blocks:
             y = block(y, next(plane for plane in memory.spare if plane is not y), memory)
         coarse = out if self.up is None else out.new_empty(grid.height, grid.width, out.shape[-1])
-        for at, rows in memory.convolved(self.last, y):
+        for at, rows in memory.alone(self.last, y):
             grid.spread(rows.add_(first[:, :, grid.at(*at)]), at, coarse)
         if self.up is not None:
             out.copy_(upsampled(coarse[None], self.ratio, (self.up, self.placement))[0])
@@ -116,24 +112,13 @@ class _Memory:
     spare: list[Tensor]
     """Planes of what blocks give: one, or two that take turns."""
 
-    single: Window
-    """Of a convolution alone."""
+    alone: Alone
+    """Of the first and the last convolution."""
 
     wave: Window
     """Of a dense block."""
 
     scratch: Scratch
-
-    def convolved(
-        self, conv: RowConvolution, plane: Tensor
-    ) -> Iterator[tuple[tuple[int, int], Tensor]]:
-        """Convolve a plane: groups, and rows (4, C', n) that are good until the next."""
-        window = self.single
-        window.begin()
-        for at in self.grid.strips(window.strip):
-            window.reach(at[1])
-            window.transform(plane, at, 0)
-            yield at, conv(window.seen(conv.inputs, at), self.scratch)
 
 
 class _Residual:

@@ -269,3 +269,22 @@ class Window:
 
     def _at(self, a: int, b: int) -> slice:
         return slice((a - self.first) * self.grid.columns, (b - self.first) * self.grid.columns)
+
+
+class Alone:
+    """Memory of convolutions one by one, of at most so many channels in and out."""
+
+    def __init__(self, grid: Grid, strip: int, channels: int) -> None:
+        self.grid, self.window = grid, Window(grid, strip, (channels, []))
+        self.scratch = Scratch.of(channels, strip * grid.columns)
+
+    def __call__(
+        self, conv: RowConvolution, plane: Tensor
+    ) -> Iterator[tuple[tuple[int, int], Tensor]]:
+        """Convolve a plane: groups, and rows (4, C', n) that are good until the next."""
+        window = self.window
+        window.begin()
+        for at in self.grid.strips(window.strip):
+            window.reach(at[1])
+            window.transform(plane, at, 0)
+            yield at, conv(window.seen(conv.inputs, at), self.scratch)

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import configs, network, series
 
+from tamrf_xr.model.affine import Affine
 from tamrf_xr.model.config import NetworkConfig
 from tamrf_xr.model.convolve import FastEncoder, Placement
 from tamrf_xr.model.engine import Engine
@@ -140,3 +141,16 @@ def test_blocks_are_each_gone_over_once(device: str) -> None:
     seen: list[tuple[slice, slice]] = []
     over_blocks(lambda *block: seen.append(block), blocks, torch.device(device))
     assert sorted(seen, key=lambda block: block[0].start) == blocks
+
+
+@pytest.mark.parametrize("rectified", [False, True])
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_a_product_in_one_pass_is_that_in_three(kind: torch.dtype, *, rectified: bool) -> None:
+    x, weight, bias = draw(37, 20).to(kind), draw(20, 33), draw(33)
+    affine = Affine(weight, bias, Placement(CPU, kind, 32, 1), rectified=rectified)
+    expected = torch.addmm(bias.to(kind), x, weight.to(kind))
+    with torch.inference_mode():
+        found = affine(x)
+    assert found.dtype == kind
+    torch.testing.assert_close(found, expected.relu() if rectified else expected, atol=1e-6, rtol=0)
+    assert (affine.rows is None) == (kind == torch.bfloat16 or not torch.backends.mkldnn.enabled)
