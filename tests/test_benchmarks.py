@@ -23,7 +23,7 @@ def run(module: str, *words: object) -> str:
     "module",
     [
         *(f"benchmarks.{name}" for name in (
-            "checksums", "door", "io", "latent", "laziness", "loader", "memory", "overlap",
+            "checksums", "door", "engine", "io", "latent", "laziness", "loader", "memory", "overlap",
             "scaling", "scheduling", "stores", "training_border", "training_step",
             "update",
         )),
