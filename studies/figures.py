@@ -53,6 +53,18 @@ def parameters() -> int:
         return sum(file.get_tensor(name).size for name in names)
 
 
+def _engine_table() -> str:
+    """Write the stages of two checkouts, and the ratio."""
+    seconds = result("engine-cpu")["seconds"]
+    head = "\n| | 23 November | now | |\n|---|---|---|---|\n"
+    rows = [
+        f"| {name} | {seconds['other'][name]:.1f} s | {took:.1f} s | "
+        f"{seconds['other / this'][name]:.2f} x |\n"
+        for name, took in seconds["this"].items()
+    ]
+    return head + "".join(rows)
+
+
 def _scaling_table() -> str:
     """Write the rows of the benchmark: first of query dates, then of acquisitions."""
     kept = result("scaling-cpu")
@@ -180,6 +192,7 @@ FIGURES: Mapping[str, Callable[[], str]] = {
     "checksums.verify": lambda: f"{result('checksums')['verify']['seconds']:.1f}",
     "door.seconds": lambda: f"{result('door')['lazy']['seconds']:.1f}",
     "door.megabytes": lambda: f"{result('door')['lazy']['peak_megabytes']:.0f}",
+    "engine.table": _engine_table,
     "inference.speedup": _speedup,
     "inference.stages": _stages_table,
     "install.cpu": _cpu_install,
