@@ -23,8 +23,8 @@ def run(module: str, *words: object) -> str:
     "module",
     [
         *(f"benchmarks.{name}" for name in (
-            "checksums", "door", "engine", "io", "latent", "laziness", "loader", "memory", "overlap",
-            "scaling", "scheduling", "stores", "training_border", "training_step",
+            "checksums", "door", "engine", "io", "latent", "laziness", "loader", "memory",
+            "overlap", "scaling", "scheduling", "stores", "training_border", "training_step",
             "update",
         )),
         "studies.alerts",

@@ -50,11 +50,17 @@ def side_by_side(call: Callable[[int], None], count: int, *, at_once: int = _MOS
             call(index)
 
     with ThreadPoolExecutor(workers, "tamrf", start) as pool:
-        calls = [pool.submit(without_gradients, index) for index in range(count)]
-        started.wait()
-        torch.set_num_threads(threads)  # of those yet to start, as before
-        for done in calls:
-            done.result()
+        try:
+            calls = [pool.submit(without_gradients, index) for index in range(count)]
+            started.wait()
+            torch.set_num_threads(threads)  # of those yet to start, as before
+            for done in calls:
+                done.result()
+        except BaseException:
+            started.abort()  # where a thread could not be started, the others wait for it
+            pool.shutdown(wait=False, cancel_futures=True)
+            torch.set_num_threads(threads)
+            raise
 
 
 @contextmanager

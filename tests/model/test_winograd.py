@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
+from unittest import mock
 
 import pytest
 import torch
@@ -124,14 +126,37 @@ def test_every_call_is_made_once_and_cores_are_shared(at_once: int) -> None:
 
 
 @pytest.mark.usefixtures("three_threads")
-def test_no_gradients_in_any_thread_and_errors_come_out() -> None:
+def test_no_gradients_in_any_thread_and_errors_come_out_and_end_it() -> None:
+    seen = []
+
     def call(index: int) -> None:
         assert torch.is_inference_mode_enabled()
         if index == 5:
             raise ValueError("five")
+        seen.append(index)
+        time.sleep(0.01)
 
     with torch.inference_mode(), pytest.raises(ValueError, match="five"):
-        side_by_side(call, 9)
+        side_by_side(call, 1000)
+    assert len(seen) < 500
+    assert torch.get_num_threads() == 3
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_where_a_thread_cannot_be_started_it_is_an_error_and_no_wait() -> None:
+    start, started = threading.Thread.start, []
+
+    def some(thread: threading.Thread) -> None:
+        if started:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    with (
+        mock.patch.object(threading.Thread, "start", some),
+        pytest.raises(RuntimeError, match="start new thread"),
+    ):
+        side_by_side(lambda _: None, 9)
     assert torch.get_num_threads() == 3
 
 
