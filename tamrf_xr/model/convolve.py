@@ -1,9 +1,9 @@
 """The convolutions of the fast path: encoders and decoder, on rows that fit the cache.
 
 Arrays here are channels last: N images, H rows, W columns, then channels; L latent, G growth,
-D token width, C bands. On a CPU a dense block runs as a wave: strip after strip of rows, stage i
-lagging i rows behind the first, so that what a stage reads was written just before, and every
-pixel is computed once. What a stage sees of the ones before it is concatenated a strip at a time,
+D token width, C bands. On a CPU a dense block runs as a wave (in bfloat16; `waves` has float32):
+strip after strip of rows, stage i lagging i rows behind the first, so that what a stage reads was
+written just before, and every pixel is computed once. What a stage sees is concatenated by strips
 in cache: faster than writing each stage's channels into the inputs of the later ones, whose planes
 leave it. Planes have a row of zeros above and below, which is the network's own padding.
 """

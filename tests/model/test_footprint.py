@@ -15,8 +15,8 @@ _MEASURE = """
 import sys, threading, torch, psutil
 from tamrf_xr.model.engine import Engine
 from tamrf_xr.model.network import Tamrf
-size, hr, lr, queries = map(int, sys.argv[1:])
-torch.set_num_threads(1)
+*work, threads = map(int, sys.argv[1:])
+torch.set_num_threads(threads)
 model = Tamrf().eval()
 engine = Engine(model)
 def run(size, hr, lr, queries):
@@ -31,15 +31,15 @@ def watch():
 before = process.memory_info().rss
 watcher = threading.Thread(target=watch)
 watcher.start()
-run(size, hr, lr, queries)
+run(*work)
 stop.set()
 watcher.join()
 print(peak[0] - before)
 """
 
 
-def measured(size: int, hr: int, lr: int, queries: int) -> int:
-    arguments = [str(n) for n in (size, hr, lr, queries)]
+def measured(size: int, hr: int, lr: int, queries: int, *, threads: int = 1) -> int:
+    arguments = [str(n) for n in (size, hr, lr, queries, threads)]
     done = subprocess.run(
         [sys.executable, "-c", _MEASURE, *arguments], capture_output=True, text=True, check=True
     )
@@ -57,6 +57,7 @@ def test_tiles_need_no_more_than_is_told_and_dates_add_what_is_told() -> None:
     found = {work: measured(*work) for work in (few, many, asked)}
     for work, used in found.items():
         assert 0.1 * estimated(*work) < used < estimated(*work)
+    assert measured(*many, threads=4) < estimated(*many)  # four dates are encoded side by side
     told = estimated(*many) - estimated(*few)
     assert told / 1.5 < found[many] - found[few] < 1.5 * told
 

@@ -47,16 +47,17 @@ def test_the_matrices_convolve_three_rows_exactly() -> None:
     stream=st.sampled_from(["lr", "hr"]),
     size=st.tuples(st.integers(1, 70), st.integers(1, 9)),
     rows=st.integers(1, 24),
+    row=st.integers(-5, 5),
 )
 def test_an_encoder_is_that_of_the_network(
-    config: NetworkConfig, stream: str, size: tuple[int, int], rows: int
+    config: NetworkConfig, stream: str, size: tuple[int, int], rows: int, row: int
 ) -> None:
-    """Any sizes of network, image and strip; in float64 what is exact."""
+    """Any sizes of network, image and strip, wherever it begins; in float64 what is exact."""
     encoder = dense_encoders(network(config))[stream]
     x = draw(2, encoder.first.in_channels, *size)
     with torch.inference_mode():
         expected = encoder.double()(x.double()).permute(0, 2, 3, 1)
-        found = WinogradEncoder(encoder.float(), place(rows))(x)
+        found = WinogradEncoder(encoder.float(), place(rows))(x, row)
     bound = 3e-6 * max(float(expected.abs().max()), 1.0)
     torch.testing.assert_close(found.double(), expected, atol=bound, rtol=0)
 
@@ -178,4 +179,6 @@ def test_a_product_in_one_pass_is_that_in_three(kind: torch.dtype, *, rectified:
         found = affine(x)
     assert found.dtype == kind
     torch.testing.assert_close(found, expected.relu() if rectified else expected, atol=1e-6, rtol=0)
-    assert (affine.rows is None) == (kind == torch.bfloat16 or not torch.backends.mkldnn.enabled)
+    assert (affine.rows is None) == (
+        kind == torch.bfloat16 or not torch.backends.mkldnn.is_available()
+    )
