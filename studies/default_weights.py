@@ -5,7 +5,8 @@
 For whoever has a GPU for ten minutes, and nothing to think about. Scenes of all kinds of land are
 simulated by the CPU's cores from the first second on. As soon as some are there the network is
 trained on them, then on all that there are, each time for as many steps as its speed allows; last,
-errors are fitted. ``FOLDER/weights.safetensors`` is what comes of it. A CPU does the same in hours.
+temperatures of days are fitted on all, and errors on some that no training saw.
+``FOLDER/weights.safetensors`` is what comes of it. A CPU does the same in hours.
 
 What the weights are worth: ``python -m studies.quality_table --model new=FOLDER/weights...`` and
 ``python -m studies.quality_biomes`` likewise.
@@ -33,6 +34,8 @@ from tamrf_xr.store import open_cube
 from tamrf_xr.training.config import TrainConfig
 from tamrf_xr.training.recipes import recipe
 from tamrf_xr.training.run import LOG, train
+from tamrf_xr.training.temperature import Fit as TemperatureFit
+from tamrf_xr.training.temperature import fit_temperature
 from tamrf_xr.training.uncertainty import Fit, fit_errors
 
 SIZES = NetworkConfig(
@@ -53,7 +56,10 @@ PROBE = 10
 FOR_STEPS = 0.9
 """Part of a training's time that goes into steps; the rest into validations."""
 
-ENDS = {"begin": 0.15, "first": 0.45, "last": 0.88}
+DAYS = TemperatureFit(samples=200, checked=20, steps=600)
+"""Weather is what temperatures are learnt from, and every scene has its own: all are taken."""
+
+ENDS = {"begin": 0.15, "first": 0.42, "last": 0.78}
 """Parts of the time by which to begin at the latest, and by which each training ends."""
 
 
@@ -65,6 +71,7 @@ class Plan:
     seconds: float
     config: TrainConfig
     fit: Fit
+    days: TemperatureFit
     scene: Mapping[str, Any]
     first: int = 24
     """Scenes that are waited for."""
@@ -102,7 +109,7 @@ def main(arguments: list[str] | None = None) -> Path:
     if options.folder is None:
         parser.error("name the folder to keep it in")
     scene = {"size_px": options.size}
-    return made(Plan(options.folder, 60 * options.minutes, _config(options), Fit(), scene))
+    return made(Plan(options.folder, 60 * options.minutes, _config(options), Fit(), DAYS, scene))
 
 
 def _config(options: argparse.Namespace) -> TrainConfig:
@@ -129,7 +136,8 @@ def _tiny(folder: Path) -> Plan:
     )
     fit = Fit(samples=6, calibration=6, dates=20, steps=20)
     scene = {"size_px": 48, "sentinel2_revisit_days": 20}
-    return Plan(folder, 600.0, config, fit, scene, first=2, others=1, calibrated=0.0, most=12)
+    days = replace(DAYS, samples=6, checked=2, steps=5)
+    return Plan(folder, 600.0, config, fit, days, scene, first=2, others=1, calibrated=0.0, most=12)
 
 
 def made(plan: Plan) -> Path:
@@ -142,7 +150,8 @@ def made(plan: Plan) -> Path:
     weights = trained(plan, "last", replace(plan.config, run=run))
     cubes = [open_cube(path) for path in found(scenes)]
     data = replace(recipe("small").data, validation_share=plan.calibrated)
-    model = fit_errors(load_model(weights), cubes[-plan.others :], plan.fit, data=data)
+    model, _ = fit_temperature(load_model(weights), cubes, plan.days, data=plan.config.data)
+    model = fit_errors(model, cubes[-plan.others :], plan.fit, data=data)
     out = plan.folder / "weights.safetensors"
     kept = metadata_of(weights.read_bytes())
     save_model(model, out, overwrite=True, metadata={**kept, "scenes": len(cubes)})

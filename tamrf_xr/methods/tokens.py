@@ -11,6 +11,7 @@ from tamrf_xr.methods.registry import Bands
 from tamrf_xr.methods.standardising import STREAMS
 from tamrf_xr.methods.tamrf import TamrfFuser
 from tamrf_xr.model.form import Form
+from tamrf_xr.sensors import LANDSAT
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -90,5 +91,7 @@ class TokenDecoder(TamrfFuser):
     ) -> Tensor:
         from tamrf_xr.model.latent import decode_tokens
 
-        days = list(episode.query_days)
-        return decode_tokens(self._engine, features[LATENT], days, self._form, channels=channels)
+        return decode_tokens(
+            self._engine, features[LATENT], list(episode.query_days), self._form,
+            lr_days=list(episode.days[LANDSAT.name]), channels=channels,
+        )  # fmt: skip

@@ -65,6 +65,9 @@ class Task:
     asked: Asked
     """What is the same for every pixel."""
 
+    moments: tuple[Tensor, Tensor] | None = None
+    """Of `tamrf_xr.model.temperature.TemperatureHead`, where the first sensor is LR."""
+
     @property
     def queries(self) -> int:
         """Q."""

@@ -20,7 +20,7 @@ from safetensors.torch import save as _save_safetensors
 from torch import Tensor
 
 from tamrf_xr.errors import ModelError, OutputExistsError, SourceNotFoundError
-from tamrf_xr.model import published
+from tamrf_xr.model import published, temperature, uncertainty
 from tamrf_xr.model.composing import ConfigSource, read_config
 from tamrf_xr.model.config import OPTICAL, SAR, NetworkConfig
 from tamrf_xr.model.files import existing, staged
@@ -32,7 +32,6 @@ from tamrf_xr.model.scrutiny import (
     check_statistics,
     check_values,
 )
-from tamrf_xr.model.uncertainty import head_of
 from tamrf_xr.paths import local_path
 from tamrf_xr.replaceable import check_file
 
@@ -369,7 +368,8 @@ def _build(
 ) -> Tamrf:
     with torch.device("meta"):
         model = Tamrf(config)
-        model.errors = head_of(state, config.width, config.bands, where=where)
+        model.errors = uncertainty.head_of(state, config.width, config.bands, where=where)
+        model.temperature = temperature.head_of(state, config.width, config.latent, where=where)
     expected = model.state_dict()
     for token in (*(f"{stream}_token" for stream in config.streams), "query_token"):
         if not config.sensor_token:

@@ -6,6 +6,7 @@ h w low-resolution grid, H W high-resolution grid, P pixels of a block.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial, wraps
 from typing import Any, TypeVar, cast
@@ -22,6 +23,7 @@ from tamrf_xr.model.precision import DTYPES, Precision, check_card, products
 from tamrf_xr.model.stages import build, placed
 from tamrf_xr.model.standards import check_stream
 from tamrf_xr.model.strips import by_strips
+from tamrf_xr.model.temperature import CHANNELS, TemperatureHead, drawn
 from tamrf_xr.model.threads import over_blocks
 from tamrf_xr.model.uncertainty import telling
 
@@ -99,7 +101,10 @@ class Engine:
         self.placement = placed(device, self.dtype, rows)
         self.stages = build(model, self.placement, precision, kernels=kernels)
         self._encoders, self._pixels = self.stages.encoders, self.stages.pixels
-        self._decoder = telling(self.stages.decoder, model, device)
+        decoder = drawn(self.stages.decoder, model, device, self.placement.batch)
+        self._decoder = telling(decoder, model, device)
+        self.temperature = model.temperature and copy.deepcopy(model.temperature).to(device).eval()
+        self.attended = self.config.width + (0 if model.temperature is None else CHANNELS)
         self._most = self.config.bands * (1 if model.errors is None else 2)
 
     def dates_at_once(self, sensor: str, height: int, width: int) -> int:
@@ -214,7 +219,8 @@ class Engine:
         Returns
         -------
         Tensor
-            Attended (Q, H, W, D), contiguous, on the engine's device and in its type.
+            Attended (Q, H, W, D), contiguous, on the engine's device and in its type; of weights
+            with a `tamrf_xr.model.temperature.TemperatureHead`, its channels more.
 
         Raises
         ------
@@ -223,7 +229,7 @@ class Engine:
         """
         task = self._task(features, query_days)
         H, W = task.maps[0].shape[1:3]
-        out = self._empty(task.queries, H, W, self.config.width)
+        out = self._empty(task.queries, H, W, self.attended)
         self._attend_rows(task, 0, out)
         return out
 
@@ -234,7 +240,7 @@ class Engine:
         Parameters
         ----------
         attended
-            (Q, H, W, D), or any crop of it.
+            Of `attend`, or any crop of it in y and x.
         channels
             Output channels wanted, in this order; None for all bands (of LR, then of HR). From
             `NetworkConfig.bands` on: the standard deviations of their errors, likewise.
@@ -356,7 +362,18 @@ class Engine:
             raise ModelError(f"features must be on one grid, got {sizes} pixels (y, x); crop them")
         asked_days = torch.as_tensor(query_days, dtype=torch.float64)
         asked = self._pixels.ask({sensor: days[sensor] for sensor in kept}, asked_days)
-        return Task([given[sensor][0] for sensor in kept], asked)
+        moments = self.moments(days["lr"] if "lr" in kept else (), asked_days)
+        return Task([given[sensor][0] for sensor in kept], asked, moments)
+
+    def moments(self, lr_days: Days, query_days: Days) -> tuple[Tensor, Tensor] | None:
+        """Return `TemperatureHead.moments` on the device; None without a head or a date of LR."""
+        if self.temperature is None or not len(lr_days):
+            return None
+        days, asked = (
+            torch.as_tensor(part, dtype=torch.float64, device=self.device)
+            for part in (lr_days, query_days)
+        )
+        return self.temperature.moments(days, asked)
 
     def _attend_rows(self, task: Task, first: int, out: Tensor) -> None:
         """Fill `out` (Q, rows, W, D) from row `first` of the features on."""
@@ -369,10 +386,23 @@ class Engine:
             encoded = self._pixels.transform(tokens, task.asked)
             answer = self._pixels.answer(encoded, task.asked)
             block = out[:, y, x]
-            block.copy_(answer.view(block.shape))
+            maps, told = block.split((self.config.width, self.attended - self.config.width), -1)
+            maps.copy_(answer.view(maps.shape))
+            if task.moments is not None:
+                told.copy_(self._told(task, (at, x), (encoded, answer)).view(told.shape))
+            else:
+                told.zero_()
 
         blocks = footprint.blocks(out.shape[1], out.shape[2], pixels)
         over_blocks(attend, blocks, self.device)
+
+    def _told(self, task: Task, at: tuple[slice, slice], block: tuple[Tensor, Tensor]) -> Tensor:
+        """Return share and offset of the temperature of a block, (Q, P, 2), in float32."""
+        head, (encoded, answer) = cast("TemperatureHead", self.temperature), block
+        features = task.maps[0][:, *at].permute(1, 2, 0, 3).flatten(0, 1)
+        seen = head.seen(features.float(), encoded[:, : features.shape[1]].float())
+        told: Tensor = head(seen, answer.float(), task.moments)
+        return told
 
     def _channels(self, channels: Sequence[int] | None) -> Tensor | None:
         if channels is None:

@@ -1,6 +1,8 @@
 """What all query dates attend to, kept: tokens after attention among dates, and what is made of it.
 
-N dates of both sensors, Q query dates, D token width, H W grid, P pixels of a block.
+N dates of both sensors, Q query dates, D token width, H W grid, P pixels of a block. Where weights
+know temperatures of days, tokens are followed by what these take of each date of Landsat
+(`TemperatureHead.seen`), and by zeros on dates of other sensors: D is 2 more then.
 
 Tokens are the output of a LayerNorm: each has mean 0 and deviation 1 over its channels before
 weight and bias. So these say how far a channel reaches, the same for all pixels, dates and scenes,
@@ -23,6 +25,7 @@ from tamrf_xr.model.form import NOTHING, Form
 from tamrf_xr.model.network import Tamrf
 from tamrf_xr.model.precision import products
 from tamrf_xr.model.strips import by_strips
+from tamrf_xr.model.temperature import CHANNELS, CLEAREST, WARMEST, TemperatureHead
 from tamrf_xr.model.threads import over_blocks
 
 KINDS: Final = {"int8": torch.int8, "bfloat16": torch.int16, "float32": torch.float32}
@@ -42,7 +45,8 @@ def form_of(model: Tamrf, kind: str, *, margin: int = 0) -> Form:
     ModelError
         If the network has no layer, so that nothing bounds its tokens, and integers are asked.
     """
-    width = model.config.width
+    more = () if model.temperature is None else (CLEAREST / MOST, WARMEST / MOST)
+    width = model.config.width + len(more)
     if kind != "int8":
         return Form(kind, (1.0,) * width, (0.0,) * width, margin)
     if not model.config.num_layers:
@@ -56,7 +60,8 @@ def form_of(model: Tamrf, kind: str, *, margin: int = 0) -> Form:
     )
     step = (DEVIATIONS / MOST) * weight.abs()
     step[step == 0] = 1.0  # a channel that is its bias
-    return Form(kind, tuple(step.tolist()), tuple(bias.tolist()), margin)
+    scale = (*step.tolist(), *more)
+    return Form(kind, scale, (*bias.tolist(), *(0.0 for _ in more)), margin)
 
 
 class Rounding:
@@ -117,11 +122,15 @@ def encode_tokens(
         pixels = engine.stages.pixels
         asked = pixels.ask(given, torch.zeros(1, dtype=torch.float64))
         dates = len(asked.constant)
-        shape = (dates, engine.config.width, height, width)
+        shape = (dates, engine.attended, height, width)
         out = torch.empty(shape, dtype=KINDS[form.kind], device=engine.device)
 
         def keep(y: slice, x: slice) -> None:
-            tokens = pixels.transform(pixels.load([m[:, y, x] for m in maps], asked), asked)
+            some = [m[:, y, x] for m in maps]
+            tokens = pixels.transform(pixels.load(some, asked), asked)
+            if engine.temperature is not None:
+                landsat = features[OPTICAL[0]][:, y, x] if OPTICAL[0] in features else None
+                tokens = _with_seen(engine.temperature, tokens, landsat)
             block = out[:, :, y, x]
             kept = rounding.keep(tokens).view(*block.shape[2:], *block.shape[:2])
             block.copy_(kept.permute(2, 3, 0, 1))
@@ -136,6 +145,7 @@ def decode_tokens(
     query_days: Sequence[float],
     form: Form,
     *,
+    lr_days: Sequence[float] = (),
     channels: Sequence[int] | None = None,
 ) -> Tensor:
     """Answer query dates from tokens that were kept.
@@ -150,6 +160,8 @@ def decode_tokens(
         Days asked for, (Q,), from the same origin.
     form
         How they are kept.
+    lr_days
+        Days of the dates of LR, the first ones.
     channels
         As for `Engine.decode`.
 
@@ -160,13 +172,21 @@ def decode_tokens(
         tokens that were not made.
     """
     pixels, rounding = engine.stages.pixels, Rounding(form, engine)
+    head, width = engine.temperature, engine.config.width
 
     def attend(first: int, out: Tensor) -> None:
         def answer(y: slice, x: slice) -> None:
             at = slice(first + y.start, first + y.stop)
             some = kept[:, :, at, x].permute(2, 3, 0, 1).flatten(0, 1)  # a copy, (P, N, D)
+            tokens = rounding.restore(some)
+            found = pixels.answer(tokens[..., :width], asked)
             block = out[:, y, x]
-            block.copy_(pixels.answer(rounding.restore(some), asked).view(block.shape))
+            block[..., :width].copy_(found.view(*block.shape[:3], width))
+            if head is None or moments is None:
+                block[..., width:] = 0
+                return
+            told = head(tokens[:, : len(lr_days), width:].float(), found.float(), moments)
+            block[..., width:] = told.view(*block.shape[:3], -1)
 
         blocks = footprint.blocks(out.shape[1], out.shape[2], _block(engine, len(kept)))
         over_blocks(answer, blocks, engine.device)
@@ -176,8 +196,18 @@ def decode_tokens(
             {OPTICAL[0]: torch.zeros(1, dtype=torch.float64)},  # of no effect on what is answered
             torch.as_tensor(query_days, dtype=torch.float64),
         )
+        moments = engine.moments(lr_days, query_days)
         size = (len(query_days), kept.shape[2], kept.shape[3])
         return by_strips(engine, attend, size, channels=channels)
+
+
+def _with_seen(head: TemperatureHead, tokens: Tensor, features: Tensor | None) -> Tensor:
+    """Return tokens (P, N, D) with what dates of LR, of features (T, y, x, L), tell beside them."""
+    more = tokens.new_zeros((*tokens.shape[:2], CHANNELS), dtype=torch.float32)
+    if features is not None and len(features):
+        own = features.permute(1, 2, 0, 3).flatten(0, 1)
+        more[:, : own.shape[1]] = head.seen(own.float(), tokens[:, : own.shape[1]].float())
+    return torch.cat([tokens.float(), more], dim=-1)
 
 
 def _block(engine: Engine, dates: int) -> int:

@@ -20,6 +20,7 @@ from tamrf_xr.errors import ModelError
 from tamrf_xr.model.config import SAR, BandStatistics, NetworkConfig
 from tamrf_xr.model.encoders import KINDS, SLOPE, DateEncoder
 from tamrf_xr.model.standards import check_stream, statistics_for
+from tamrf_xr.model.temperature import TemperatureHead
 from tamrf_xr.model.uncertainty import ErrorHead
 
 __all__ = ["BandStatistics", "NetworkConfig", "Tamrf", "positional_encoding"]
@@ -81,6 +82,7 @@ class Tamrf(nn.Module):
         self.out1 = _conv3(config.width, config.width)
         self.out2 = _conv3(config.width, config.bands)
         self.errors: ErrorHead | None = None
+        self.temperature: TemperatureHead | None = None
         if SAR in config.streams:
             self.sar_encoder = kind(config, config.sar_bands, blocks=config.num_blocks, ratio=1)
             self.sar_token = nn.Parameter(torch.empty(config.sensor_token))
@@ -120,8 +122,21 @@ class Tamrf(nn.Module):
         ModelError
             If there is no date at all, the grids are not nested, or the network lacks a stream.
         """
-        encoded = self.encode(lr, lr_days, hr, hr_days, sar=sar, sar_days=sar_days)
-        return self.decode(encoded, query_days)
+        tokens = self.tokens(lr, lr_days, hr, hr_days, sar=sar, sar_days=sar_days)
+        encoded = self.attend(tokens)
+        attended = self.ask(encoded, query_days)
+        bands = self.to_bands(attended)
+        if self.temperature is None or lr_days is None or not lr_days.shape[1]:
+            return bands
+        each = zip(bands, tokens, encoded, attended, lr_days, query_days, strict=True)
+        return torch.stack(
+            [
+                self.with_temperature(
+                    own, before, after, attended=maps, lr_days=days, query_days=asked
+                )
+                for own, before, after, maps, days, asked in each
+            ]
+        )
 
     def encode(
         self,
@@ -219,6 +234,45 @@ class Tamrf(nn.Module):
         hidden_XDHW = functional.leaky_relu(self.out1(maps_XDHW), SLOPE)
         bands_XCHW: Tensor = self.out2(hidden_XDHW)
         return bands_XCHW.reshape(*attended.shape[:2], *bands_XCHW.shape[1:])
+
+    def with_temperature(
+        self,
+        bands: Tensor,
+        tokens: Tensor,
+        encoded: Tensor,
+        *,
+        attended: Tensor,
+        lr_days: Tensor,
+        query_days: Tensor,
+    ) -> Tensor:
+        """Draw the temperature of one series to that of its days, see `TemperatureHead`.
+
+        Parameters
+        ----------
+        bands
+            (Q, bands, H, W), of `to_bands`.
+        tokens, encoded, attended
+            (N, D, H, W), (H, W, N, D) and (Q, D, H, W), of which they were made.
+        lr_days, query_days
+            (T,), those of LR, the first of the N dates; (Q,).
+
+        Returns
+        -------
+        Tensor
+            As `bands`, the last of LR changed; the same where there is no head or no date of LR.
+        """
+        if self.temperature is None or not len(lr_days):
+            return bands
+        T, (height, width) = len(lr_days), bands.shape[-2:]
+        features_PTL = tokens[:T, : self.config.latent].permute(2, 3, 0, 1).flatten(0, 1)
+        seen_PT2 = self.temperature.seen(features_PTL, encoded[:, :, :T].flatten(0, 1))
+        attended_QPD = attended.permute(0, 2, 3, 1).flatten(1, 2)
+        asked = self.temperature.moments(lr_days, query_days)
+        told_QP2 = self.temperature(seen_PT2, attended_QPD, asked)
+        share, offset = told_QP2.unflatten(1, (height, width)).unbind(-1)
+        at, out = self.config.lr_bands - 1, bands.clone()
+        out[:, at] = bands[:, at] * (1 - share) + offset
+        return out
 
     def standardise(self, x: Tensor, sensor: str) -> Tensor:
         """Standardise pixels (..., C, y, x) of one of the network's streams."""

@@ -47,7 +47,7 @@ def by_strips(
     count = config.bands if channels is None else len(channels)
     out = torch.empty((queries, count, H, W), device=engine.device)
     rows = footprint.strip_rows(config, W, queries, itemsize=engine.dtype.itemsize)
-    shape = (queries, min(rows + 2 * margin, H), W, config.width)
+    shape = (queries, min(rows + 2 * margin, H), W, engine.attended)
     attended = torch.empty(shape, device=engine.device, dtype=engine.dtype)
     filled = low = 0  # rows [low, filled) of the image are in `attended`
     for a in range(0, H, rows):

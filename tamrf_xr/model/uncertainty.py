@@ -98,7 +98,7 @@ def telling(decode: Decode, model: Tamrf, device: torch.device) -> Decode:
             made = out.new_empty((len(out), len(bands), *out.shape[2:]))
             decode(attended, made, bands)
             out[:, ~told] = made
-        deviations = head(attended.float()) * std
+        deviations = head(attended[..., : model.config.width].float()) * std
         out[:, told] = deviations[..., channels[told] - count].movedim(-1, 1)
 
     return decoder

@@ -304,7 +304,8 @@ class DecodeJob(Job):
         )  # fmt: skip
         count = self.groups[GROUP].sizes["acquisition"]
         (asked,) = plan.episodes
+        days = {ORDER[0]: asked.days.get(ORDER[0], ())}
         episode = Episode(
-            {GROUP: tuple(range(count))}, {}, asked.queries, asked.query_days, asked.origin
+            {GROUP: tuple(range(count))}, days, asked.queries, asked.query_days, asked.origin
         )
         return DatePlan({GROUP: tuple((at,) for at in range(count))}, (episode,))

@@ -183,19 +183,29 @@ def _followed(
         bar.show(losses)
         if judge is None or (trainer.step % every and trainer.step < steps):
             continue
-        found = ratio(judge.errors(trainer.best_model), before)
+        now = _with_days(trainer.best_model, start)
+        found = ratio(judge.errors(now), before)
         if found < cast("float", verdict.ratio):
-            best, verdict = copy.deepcopy(trainer.best_model), Verdict(found, trainer.step)
+            best, verdict = now, Verdict(found, trainer.step)
         elif trainer.step - verdict.step >= PATIENCE * every:
             break
     if judge is None:
-        best, verdict = trainer.best_model, Verdict(None, steps)
+        best, verdict = _with_days(trainer.best_model, start), Verdict(None, steps)
     elif not verdict.step:
         _log.warning(
             "adaptation brought nothing on the dates kept from it: the weights that it started "
             "from are returned; a lower rate (lr) or layers='decoder' may help"
         )
     return _thawed(best).cpu().eval(), verdict
+
+
+def _with_days(network: Tamrf, start: Tamrf) -> Tamrf:
+    """Return a copy that draws temperatures to those of their days as what it started from."""
+    network = copy.deepcopy(network)
+    network.temperature = copy.deepcopy(start.temperature)
+    if network.temperature is not None:
+        network.temperature.to(network.hr_mean.device)
+    return network
 
 
 def _freeze(network: Tamrf, layers: str) -> None:

@@ -136,6 +136,12 @@ class Attended:
     tokens: Alone
     """Which of them are whose."""
 
+    before: Tensor
+    """(..., D, Y, X): tokens before the encoder."""
+
+    days: Tensor
+    """(T,): those of the maps."""
+
 
 def attend(model: Tamrf, seen: Mapping[str, Patch], *, spare: int = 0) -> Attended:
     """Encode the dates given of samples, and ask for every date; as `predict`."""
@@ -143,10 +149,11 @@ def attend(model: Tamrf, seen: Mapping[str, Patch], *, spare: int = 0) -> Attend
     tokens = crop(model.tokens(*_in_a_batch(given[0]), *_in_a_batch(given[1])), spare)
     dates = _joined(given)
     absent = dates.absent()
-    encoded = model.attend(dates.padded(tokens.flatten(0, 1)), absent)
+    before = dates.padded(tokens.flatten(0, 1))
+    encoded = model.attend(before, absent)
     queries, asked, (at_lr, at_hr) = _queries(seen, encoded.device)
     maps = asked.in_a_row(model.ask(encoded, asked.padded(queries), absent))
-    return Attended(maps, at_lr, at_hr, encoded, dates)
+    return Attended(maps, at_lr, at_hr, encoded, dates, before, queries)
 
 
 def predict(model: Tamrf, seen: Mapping[str, Patch], *, spare: int = 0) -> Predicted:

@@ -150,7 +150,7 @@ class Trainer:
                 f"optim.batch is {optim.batch}, to be shared by {world.size} processes; set it "
                 f"to a multiple of {world.size}"
             )
-        model.errors = None  # of weights that will be others
+        model.errors = model.temperature = None  # of weights that will be others
         set_dropout(model, optim.dropout)
         self.precision = _precision(model.hr_mean.device, run.precision)
         self.tools = loss_tools(model, config.loss)

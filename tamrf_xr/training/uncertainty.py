@@ -172,7 +172,14 @@ def _of_sample(
     margin = recipe("quick").loss.margin
     seen = standardised([sample], model, margin=margin)
     asked = attend(model, seen)
-    bands = model.to_bands(asked.maps[None])[0]
+    bands = model.with_temperature(
+        model.to_bands(asked.maps[None])[0],
+        asked.before[0],
+        asked.encoded[0],
+        attended=asked.maps,
+        lr_days=seen["lr"].days[seen["lr"].given],
+        query_days=asked.days,
+    )
     first, found = model.config.lr_bands, []
     for name, at, optics, part in (
         ("lr", asked.at_lr, tools.lr, slice(None, first)),

@@ -1,0 +1,201 @@
+"""The temperature of a day: what Landsat measured on the days nearest to it, beside the decoder.
+
+A land surface is warmer or colder from one day to the next as a whole, by more than its fields
+differ, and its climate may be none that the network was trained on. So the temperature that the
+decoder makes is drawn towards levels, which are weighted means over the dates that Landsat saw the
+pixel, and straight lines through them (local linear regression, [1]_). A date weighs by how clear
+its token looks, no mask is read, and by how near it is, for several reaches of time. How far the
+decoder is drawn to each level follows from how near, how many and how spread these dates are, and
+from what was attended to.
+
+All of it is pixel by pixel: no halo. It is fitted after the network, whose other bands it leaves as
+they are, on dates held back (`tamrf_xr.training.temperature`).
+
+Shapes: P pixels, N dates of Landsat, Q query dates, H reaches, D token width, L latent.
+
+References
+----------
+.. [1] Fan and Gijbels, "Local Polynomial Modelling and Its Applications", 1996, section 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tamrf_xr.errors import ModelError
+
+if TYPE_CHECKING:
+    from tamrf_xr.model.network import Tamrf
+    from tamrf_xr.model.stages import Decode
+
+PREFIX = "temperature."
+"""Of the head's tensors in a checkpoint."""
+
+CHANNELS = 2
+"""That attended maps have more with it: share and offset, see `TemperatureHead.forward`."""
+
+REACHES = (6.0, 20.0, 60.0)
+"""Days in which the weight of a date falls by e, before they are learnt."""
+
+MONTH = 30.0
+"""Days; the unit of time of the head."""
+
+CLEAREST, WARMEST = 8.0, 5.0
+"""Largest log odds of a date, and deviations of a temperature that are kept in a latent."""
+
+_MASSES = 3.0
+"""Brings the logarithm of a weight to the size of the other things that gates read."""
+
+
+class TemperatureHead(nn.Module):
+    """How far to draw the decoder's temperature to that of the nearest days, and to which.
+
+    Parameters
+    ----------
+    width
+        D, channels of a token.
+    latent
+        L, features of a date.
+    reaches
+        H reaches of time, in days, to start from.
+    sizes
+        Channels of: what tells clear dates, what is read of the attended token, the gates.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        latent: int,
+        reaches: tuple[float, ...] = REACHES,
+        sizes: tuple[int, int, int] = (16, 8, 16),
+    ) -> None:
+        super().__init__()
+        clear, context, gates = sizes
+        count = len(reaches)
+        self.value = nn.Linear(latent, 1)
+        self.clear1, self.clear2 = nn.Linear(width, clear), nn.Linear(clear, 1)
+        self.log_scale = nn.Parameter(torch.zeros(()))
+        self.log_reach = nn.Parameter(torch.tensor(reaches).log())
+        self.log_slack = nn.Parameter(torch.full((count,), 0.3).log())
+        self.context = nn.Linear(width, context)
+        self.gate1 = nn.Linear(4 * count + context, gates)
+        self.gate2 = nn.Linear(gates, 2 * count)
+
+    def moments(self, days: Tensor, query_days: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what days (N,) and queries (Q,) fix for all pixels.
+
+        Returns
+        -------
+        weighted : Tensor
+            (N, 4, H, Q): the weight of nearness, and it times the months between, their square and
+            their size.
+        nearest : Tensor
+            (H, Q): the logarithm of the weight of the nearest date, which the former is divided by.
+        """
+        apart = (days[:, None] - query_days).to(self.log_reach) / MONTH
+        falls = -apart.abs()[:, None] * MONTH / self.log_reach.exp()[:, None]
+        nearest = falls.amax(dim=0)
+        weight = (falls - nearest).exp()
+        powers = torch.stack([torch.ones_like(apart), apart, apart**2, apart.abs()], dim=1)
+        return weight[:, None] * powers[:, :, None], nearest
+
+    def seen(self, features: Tensor, encoded: Tensor) -> Tensor:
+        """Return what dates of Landsat tell, (P, N, 2): log odds that they are clear, temperature.
+
+        Parameters
+        ----------
+        features
+            (P, N, L), of which the temperature, standardised, is read off.
+        encoded
+            Their tokens behind the transformer, (P, N, D).
+        """
+        odds = self.clear2(functional.relu(self.clear1(encoded))).clamp(-CLEAREST, CLEAREST)
+        return torch.cat([odds, self.value(features)], dim=-1)
+
+    def forward(self, seen: Tensor, attended: Tensor, asked: tuple[Tensor, Tensor]) -> Tensor:
+        """Return share and offset (Q, P, 2): t, standardised, is to be t - share t + offset.
+
+        Parameters
+        ----------
+        seen
+            (P, N, 2), from `seen`.
+        attended
+            (Q, P, D).
+        asked
+            From `moments`.
+        """
+        weighted, nearest = asked
+        odds, values = seen.unbind(dim=-1)
+        clear = (odds * self.log_scale.exp()).exp()
+        total, apart, squared, near = _sums(clear, weighted)
+        mean, product = _sums(clear * values, weighted[:, :2]) / total
+        apart, squared, near = apart / total, squared / total, near / total
+        spread = (squared - apart**2).clamp(min=0)
+        slope = (product - apart * mean) / (spread + self.log_slack.exp()[:, None])
+        mass = (total.log() + nearest) / _MASSES
+        told = torch.cat([near, mass, apart, (spread + 1e-6).sqrt()], dim=1).permute(2, 0, 1)
+        context = self.context(attended).tanh()
+        gates: Tensor = self.gate2(functional.relu(self.gate1(torch.cat([told, context], dim=-1))))
+        levels = torch.cat([mean, mean - slope * apart], dim=1).permute(2, 0, 1)
+        share_and_offset = gates.sum(dim=-1), (gates * levels).sum(dim=-1)
+        return torch.stack(share_and_offset, dim=-1)
+
+
+def _sums(of: Tensor, weighted: Tensor) -> Tensor:
+    """Sum over dates: (P, N) by (N, K, H, Q) to (K, P, H, Q)."""
+    sums: Tensor = (of @ weighted.flatten(1)).unflatten(1, weighted.shape[1:])
+    return sums.movedim(0, 1)
+
+
+def head_of(
+    state: Mapping[str, Tensor], width: int, latent: int, *, where: str
+) -> TemperatureHead | None:
+    """Return a head of the sizes that a checkpoint has, on no device; None if it has none.
+
+    Raises
+    ------
+    ModelError
+        If a tensor that tells a size is not there, or of another shape.
+    """
+    if not any(key.startswith(PREFIX) for key in state):
+        return None
+    sizes = []
+    for name in ("log_reach", "clear1.bias", "context.bias", "gate1.bias"):
+        found = state.get(f"{PREFIX}{name}")
+        if found is None or found.dim() != 1 or not len(found):
+            shape = "not there" if found is None else f"of shape {tuple(found.shape)}"
+            raise ModelError(
+                f"{where}: {PREFIX}{name} is {shape}, expected one dimension; the checkpoint is "
+                "damaged"
+            )
+        sizes.append(len(found))
+    reaches, *others = sizes
+    return TemperatureHead(width, latent, (1.0,) * reaches, (others[0], others[1], others[2]))
+
+
+def drawn(decode: Decode, model: Tamrf, device: torch.device, batch: int) -> Decode:
+    """Return a decoder of maps that have `CHANNELS` more, which draws the temperature by them.
+
+    `batch` query dates go through together. Without a head, the decoder is returned as it is.
+    """
+    if model.temperature is None:
+        return decode
+    width, thermal = model.config.width, model.config.lr_bands - 1
+    std, mean = (float(part[thermal]) for part in (model.lr_std, model.lr_mean))
+
+    def decoder(attended: Tensor, out: Tensor, channels: Tensor | None) -> None:
+        at = torch.tensor([thermal], device=device)
+        if channels is not None:
+            at = (channels == thermal).nonzero()[:, 0]
+        for maps, own in zip(attended.split(batch), out.split(batch), strict=True):
+            decode(maps[..., :width].contiguous(), own, channels)
+            if len(at):
+                share, offset = maps[..., None, width:].float().movedim(-2, 1).unbind(-1)
+                own[:, at] += (mean - own[:, at]) * share + offset * std
+
+    return decoder
