@@ -38,6 +38,7 @@ def run(module: str, *words: object) -> str:
         "studies.quality_biomes",
         "studies.sentinel1",
         "studies.simulation_noise",
+        "studies.temperature",
         "studies.update",
     ],
 )  # fmt: skip

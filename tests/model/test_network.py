@@ -17,6 +17,9 @@ CASES = ("both", "lr_only", "hr_only")
 TOLERANCE = 1e-5
 """Asked: 1e-4. The published code itself is 4e-6 from float64."""
 
+OF_STAGES = {"atol": 4e-5, "rtol": 1e-6}
+"""Stages hold values up to 33, and processors differ: 2.5e-5 was seen at them."""
+
 
 @pytest.mark.parametrize("case", CASES)
 def test_network_agrees_with_published(oracle: Oracle, case: str) -> None:
@@ -55,7 +58,7 @@ def test_stages_agree_with_published(oracle: Oracle) -> None:
             attended = model.decoder(query, encoded).unflatten(0, (height, width))
             stages["stage_attended"] = attended.permute(2, 3, 0, 1)[None]
     for name, found in stages.items():
-        np.testing.assert_allclose(found.numpy(), values[name], atol=2e-5, rtol=0, err_msg=name)
+        np.testing.assert_allclose(found.numpy(), values[name], err_msg=name, **OF_STAGES)
 
 
 def test_default_network_has_the_published_number_of_parameters() -> None:
