@@ -99,7 +99,8 @@ class Judge:
         """Return the squared errors of the usable pixels, by band."""
         days = pd.DatetimeIndex(truth["time"].values).floor("D")
         asked = days.unique().sort_values()
-        made = fuse(given, asked, model=model, device=self._device, sensors=[sensor])[sensor]
+        fused = fuse(given, asked, model=model, device=self._device, sensors=[sensor])
+        made = fused[sensor].to_dataset().load()  # once, not once a band
         at = asked.get_indexer(days)
         found: dict[str, Values] = {}
         for name, band, seen in _images(truth):

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from dask.callbacks import Callback
 
 import tamrf_xr
 from tamrf_xr.cli import main
@@ -174,3 +175,17 @@ def test_what_may_be_asked_defaults_to_the_recipe():
         *(optim.steps, optim.batch, optim.lr),
         *(data.patch_m, data.dates, run.seed, run.device),
     )
+
+
+def test_a_judge_runs_a_network_once_for_all_bands_of_a_sensor(model):
+    runs = []
+
+    class Counted(Callback):
+        def _start(self, dsk):
+            runs.append(len(dsk))
+
+    judge = Judge([random_cube((24, 24), hr=12, lr=8)], 0.2, 24)
+    with Counted():
+        errors = judge.errors(model)
+    assert len(errors) == 18
+    assert len(runs) == 2
