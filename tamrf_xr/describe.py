@@ -35,6 +35,35 @@ def describe(cube: xr.DataTree) -> str:
     return "\n".join(lines)
 
 
+def describe_latent(latent: xr.DataTree) -> str:
+    """Describe a latent cube; reads nothing but coordinates.
+
+    Parameters
+    ----------
+    latent
+        From `tamrf_xr.open_latent`.
+
+    Returns
+    -------
+    str
+        A few lines: its grid, acquisitions and tokens; then the attributes.
+    """
+    group = latent["latent"].to_dataset()
+    by, times = group["acquired_by"].values, group["acquired"].to_index()
+    counts = ", ".join(f"{(by == n).sum()} of {SENSORS[n].title}" for n in SENSORS if n in by)
+    sizes, shown = group["tokens"].sizes, {**group.attrs, **latent.attrs}
+    tokens = f"{sizes['acquisition']} tokens a pixel of {sizes['channel']} channels"
+    lines = [
+        shown.pop("title", ""),
+        "/latent: what `tamrf-xr decode` makes any date of",
+        f"  {_describe_grid(grid_of(group))}, {group.attrs['margin']} of them beyond each edge",
+        f"  {counts}, {times.min():%Y-%m-%d} to {times.max():%Y-%m-%d}",
+        f"  {tokens}, {shown.pop('numbers')}",
+    ]
+    told = {key: value for key, value in shown.items() if ":" not in key and value}
+    return "\n".join([*lines, *(f"{key}: {value}" for key, value in told.items())])
+
+
 def _describe_group(group: xr.Dataset) -> list[str]:
     days = group["time"].to_index()
     bands = [*map(str, group["band"].values)] if "band" in group else []

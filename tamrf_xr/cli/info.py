@@ -1,11 +1,13 @@
-"""`tamrf-xr info`: what a cube or a product holds, or what the door makes of other data."""
+"""`tamrf-xr info`: what a cube, a product or a latent holds, or the door makes of other data."""
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from tamrf_xr.cli.options import command, one_or_all, shared, storage
-from tamrf_xr.errors import OptionError
+from tamrf_xr.errors import CubeError, LatentError, OptionError
+from tamrf_xr.places import StorageOptions
 
 
 def add(commands: Any) -> None:
@@ -13,7 +15,7 @@ def add(commands: Any) -> None:
     parser = command(
         commands,
         info,
-        about="tell what a cube or a product holds",
+        about="tell what a cube, a product or a latent holds",
         examples="  tamrf-xr info scene.zarr\n"
         "  tamrf-xr info --door series.nc --scaling dn --regrid nested",
     )
@@ -47,11 +49,23 @@ def info(
 
         as_cube(open_raw(cube), time=one_or_all(time), report=True, **given)
         return 0
-    from tamrf_xr.describe import describe
     from tamrf_xr.scale.ledger import job_state
-    from tamrf_xr.store import open_cube
 
-    print(describe(open_cube(cube, storage_options=options)))
+    print(_described(cube, options))
     if state := job_state(cube, storage_options=options):
         print(state)
     return 0
+
+
+def _described(store: str, options: StorageOptions) -> str:
+    from tamrf_xr.describe import describe, describe_latent
+    from tamrf_xr.latent import open_latent
+    from tamrf_xr.store import open_cube
+
+    try:
+        cube = open_cube(store, storage_options=options)
+    except CubeError:
+        with contextlib.suppress(LatentError):
+            return describe_latent(open_latent(store, storage_options=options))
+        raise
+    return describe(cube)

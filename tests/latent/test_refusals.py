@@ -11,6 +11,7 @@ import pytest
 import xarray as xr
 
 import tamrf_xr
+from tamrf_xr.cli import main
 from tamrf_xr.cube import build_cube, groups_of
 from tamrf_xr.errors import (
     CubeError,
@@ -23,6 +24,7 @@ from tamrf_xr.errors import (
 )
 from tamrf_xr.model.checkpoint import load_model
 from tamrf_xr.model.network import Tamrf
+from tamrf_xr.sensors import SENSORS
 from tests.scenes import random_cube
 
 SMALL = Path(__file__).parents[1] / "data" / "oracle_small"
@@ -50,6 +52,20 @@ def test_other_weights(latent, small):
     with pytest.raises(ModelError, match=r"neither the default ones .* pass model="):
         latent.tamrf.decode(DATE)
     assert latent.tamrf.decode(DATE, model=small)
+
+
+def test_info_tells_what_a_latent_holds_and_what_is_neither(cube, small, tmp_path, capsys):
+    tamrf_xr.encode_job(cube, tmp_path / "latent.zarr", model=small, progress=False)
+    assert main(["info", str(tmp_path / "latent.zarr")]) == 0
+    told = capsys.readouterr().out
+    sizes = tamrf_xr.open_latent(tmp_path / "latent.zarr")["latent/tokens"].sizes
+    assert f"{sizes['acquisition']} tokens a pixel of {sizes['channel']} channels, int8" in told
+    for name, group in groups_of(cube).items():
+        assert f"{group.sizes['time']} of {SENSORS[name].title}" in told
+    assert "job: 1 of 1 tiles done, complete" in told
+    xr.Dataset({"a": 1}).to_zarr(tmp_path / "other.zarr", zarr_format=3)
+    assert main(["info", str(tmp_path / "other.zarr")]) != 0
+    assert "expected one or more of sentinel2, landsat" in capsys.readouterr().err
 
 
 def test_what_is_no_latent(cube, latent, tmp_path):
