@@ -43,10 +43,10 @@ CLASSES = 8
 VARIABLES = ("reflectance", "surface_temperature")
 
 
-def cubes(scenes: int, size: int, folder: Path) -> Iterator[tuple[str, xr.DataTree]]:
+def cubes(scenes: int, folder: Path, **fixed: Any) -> Iterator[tuple[str, xr.DataTree]]:
     """Give the simulated scenes, and the pair if it is there."""
     for seed in range(scenes):
-        yield "simulated", simulate(draw_config(SEEDS + 100 + seed, size_px=size)).cube
+        yield "simulated", simulate(draw_config(SEEDS + 100 + seed, **fixed)).cube
     try:
         yield "pair", pair(folder)[1]
     except FileNotFoundError as error:
@@ -169,10 +169,12 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--figure", type=Path)
     parser.add_argument("--tiny", action="store_true", help="a test-sized run, kept nowhere")
     options = parser.parse_args(arguments)
-    scenes, size = (1, 60) if options.tiny else (options.scenes, options.size)
+    scenes, fixed = options.scenes, {"size_px": options.size}
+    if options.tiny:
+        scenes, fixed = 1, {"size_px": 48, "sentinel2_revisit_days": 15}
     parts: dict[str, list[Any]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for name, cube in cubes(scenes, size, Path(folder)):
+        for name, cube in cubes(scenes, Path(folder), **fixed):
             parts.setdefault(name, []).extend(relative(cube, options.model))
             if options.tiny:
                 break

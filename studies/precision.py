@@ -6,6 +6,7 @@ all the same: slower, but the rounding is that of a GPU but for the order of its
 
 from __future__ import annotations
 
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -25,7 +26,8 @@ DATES = ("2022-02-01", "2022-05-01", "2022-08-01", "2022-11-01")
 def main(arguments: list[str] | None = None) -> Row:
     """Fuse twice, print, keep."""
     options = parse(__doc__, arguments, size=(180, 30))
-    cube = simulate(draw_config(SEED, size_px=options.size, year=2022)).cube
+    fixed: dict[str, Any] = {"sentinel2_revisit_days": 20} if options.tiny else {}
+    cube = simulate(draw_config(SEED, size_px=options.size, year=2022, **fixed)).cube
     exact = cube.tamrf.fuse(DATES, precision="float32").compute()
     with mock.patch("tamrf_xr.model.precision.bfloat16_speed", return_value=2.0):
         rounded = cube.tamrf.fuse(DATES, precision="bfloat16").compute()

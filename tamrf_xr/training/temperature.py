@@ -46,7 +46,7 @@ DRAWN = 0.05
 class Fit:
     """How the head is fitted."""
 
-    samples: int = 800
+    samples: int = 1200
     """Patch pairs to learn from."""
 
     checked: int = 100
@@ -61,7 +61,7 @@ class Fit:
     queries: int = 16
     """Most dates held back that are asked of a patch pair."""
 
-    steps: int = 800
+    steps: int = 3000
     """Of the optimiser."""
 
     batch: int = 10
@@ -73,7 +73,7 @@ class Fit:
     beta: float = 0.3
     """Where the loss turns from squares to sizes, in deviations."""
 
-    masks: float = 0.3
+    masks: float = 1.0
     """Weight of telling which dates were clear."""
 
     average: float = 0.99
