@@ -23,7 +23,9 @@ from tamrf_xr.methods.tamrf import resolve
 from tamrf_xr.simulate import draw_config, simulate
 from tamrf_xr.simulate.biomes import BIOMES
 
-SEED = 9_200_000
+SEED, APART = 9_200_000, 100
+"""Of the first scene, and between biomes: scenes of one seed have the same weather."""
+
 BASELINES = ("naive", "whittaker", "harmonic")
 
 
@@ -37,8 +39,9 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     options = parser.parse_args(arguments)
     models = {"default": "default"} | dict(word.split("=", 1) for word in options.model)
     figures: dict[str, Any] = {"network": network_digest(resolve("default")[2])}
-    for biome in ["rice"] if options.tiny else BIOMES:
-        seeds = range(SEED, SEED + options.scenes)
+    for place, biome in enumerate(["rice"] if options.tiny else BIOMES):
+        first = SEED + APART * place
+        seeds = range(first, first + options.scenes)
         fixed = {"size_px": 48, "sentinel2_revisit_days": 15} if options.tiny else {}
         scenes = {
             f"{biome} {seed}": partial(
