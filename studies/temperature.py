@@ -20,24 +20,30 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
 
 import tamrf_xr
 from benchmarks.harness import keep
 from studies import RESULTS
 from studies.quality import pair
 from studies.quality_table import network_digest
-from studies.quality_truth import against_truth
 from tamrf_xr.cube import groups_of
 from tamrf_xr.evaluation.compensate import degrade
-from tamrf_xr.evaluation.split import give
+from tamrf_xr.evaluation.split import give, split
 from tamrf_xr.methods.tamrf import resolve
 from tamrf_xr.model.network import Tamrf
 from tamrf_xr.sensors import SENSORS, THERMAL
-from tamrf_xr.simulate import Simulation, draw_config, simulate
+from tamrf_xr.simulate import draw_config, simulate
 
 SEED = 9_300_000
 
 Networks = Mapping[str, Tamrf]
+
+Errors = Mapping[str, float]
+"""In kelvin, by method."""
+
+Images = NDArray[np.float64]
 
 
 def networks_of(weights: str) -> dict[str, Tamrf]:
@@ -48,53 +54,59 @@ def networks_of(weights: str) -> dict[str, Tamrf]:
     return {"alone": alone, "network": model}
 
 
-def simulated(scenes: int, networks: Networks, **fixed: Any) -> dict[str, dict[str, float]]:
-    """Return errors against truth, by scene and method."""
+def simulated(scenes: int, networks: Networks, **fixed: Any) -> dict[str, Errors]:
+    """Return errors against truth, by scene."""
     found = {}
     for seed in range(SEED, SEED + scenes):
         config = draw_config(seed, biome="any", **fixed)
-        name = f"{config.biome} {seed}"
-        found[name] = _against_truth(simulate(config), networks)
-        print(f"{name:<18} " + _shown(found[name]), flush=True)
+        scene = simulate(config)
+        given, asked = split(scene.cube, "GAPS")
+        held = asked["landsat"].difference(days_of(given))
+        truth = images_of(scene.truth(held))
+        found[f"{config.biome} {seed}"] = errors(given, held, truth, networks)
+        show(f"{config.biome} {seed}", found[f"{config.biome} {seed}"])
     return found
 
 
-def _against_truth(scene: Simulation, networks: Networks) -> dict[str, float]:
-    errors = {}
-    for name, model in networks.items():
-        told = against_truth({name: lambda: scene}, {"naive": {}, "tamrf": {"model": model}})
-        for method, key in (("naive", "naive"), ("tamrf", name)):
-            errors[key] = float(told[method]["landsat"]["rmse of LST, left out (K)"])
-    return errors
-
-
-def on_the_pair(networks: Networks, folder: Path) -> dict[str, dict[str, float]]:
-    """Return errors at observations left out, of what is given and by method."""
-    clear, cube = pair(folder)
+def on_the_pair(networks: Networks, folder: Path) -> dict[str, Errors]:
+    """Return errors at observations left out, by what is given."""
+    clear, cube = map(by_day, pair(folder))
     days = {n: pd.DatetimeIndex(g["time"].values).floor("D") for n, g in groups_of(cube).items()}
-    seen = pd.DatetimeIndex(groups_of(clear)["landsat"]["time"].values).floor("D")
-    held = seen[1::3]
-    group = cube["landsat"].to_dataset()
-    at = days["landsat"].get_indexer(held)
-    truth = group["surface_temperature"].transpose("time", "y", "x").values[at]
-    valid = group["valid"].transpose("time", "y", "x").values[at] & np.isfinite(truth)
-    found: dict[str, dict[str, float]] = {}
-    for kind, others in (("clear", seen), ("clouded", days["landsat"])):
+    held = days_of(clear)[1::3]
+    group = cube["landsat"].to_dataset().isel(time=days["landsat"].get_indexer(held))
+    truth = group["surface_temperature"].transpose("time", "y", "x").values
+    truth = np.where(group["valid"].transpose("time", "y", "x").values, truth, np.nan)
+    found = {}
+    for kind, others in (("clear", days_of(clear)), ("clouded", days["landsat"])):
         given = give(cube, days | {"landsat": others.difference(held)})
-        found[f"pair, {kind}"] = {}
-        every = {"naive": {"method": "naive"}} | {n: {"model": m} for n, m in networks.items()}
-        for name, options in every.items():
-            made = tamrf_xr.fuse(given, held, sensors=["landsat"], **options)["landsat"]
-            images = made["surface_temperature"].transpose("time", "y", "x").values
-            ratio = SENSORS["landsat"].ratio
-            coarse = [degrade(i[None], "landsat", (THERMAL,), ratio=ratio)[0] for i in images]
-            error = (np.stack(coarse) - truth)[valid]
-            found[f"pair, {kind}"][name] = round(float(np.sqrt(np.nanmean(error**2))), 3)
-        print(f"{f'pair, {kind}':<18} " + _shown(found[f"pair, {kind}"]), flush=True)
+        found[f"pair, {kind}"] = errors(given, held, truth, networks)
+        show(f"pair, {kind}", found[f"pair, {kind}"])
     return found
 
 
-def together(found: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+def days_of(cube: xr.DataTree) -> pd.DatetimeIndex:
+    """Return the days of Landsat."""
+    return pd.DatetimeIndex(groups_of(cube)["landsat"]["time"].values).floor("D")
+
+
+def images_of(product: xr.DataTree) -> Images:
+    """Return temperatures as Landsat samples them, (date, y, x)."""
+    ratio, made = SENSORS["landsat"].ratio, product["landsat/surface_temperature"]
+    images = made.transpose("time", "y", "x").values
+    return np.stack([degrade(one[None], "landsat", (THERMAL,), ratio=ratio)[0] for one in images])
+
+
+def errors(given: xr.DataTree, held: pd.DatetimeIndex, truth: Images, networks: Networks) -> Errors:
+    """Return the RMSE of each method at the days held back, where there is a truth."""
+    methods = {"naive": {"method": "naive"}} | {n: {"model": m} for n, m in networks.items()}
+    found = {}
+    for name, options in methods.items():
+        made = images_of(tamrf_xr.fuse(given, held, sensors=["landsat"], **options))
+        found[name] = round(float(np.sqrt(((made - truth)[np.isfinite(truth)] ** 2).mean())), 3)
+    return found
+
+
+def together(found: Mapping[str, Errors]) -> dict[str, Errors]:
     """Return the RMSE of all scenes alike, and the median of their ratios to interpolation."""
     table = pd.DataFrame(found).T
     ratios = table.div(table["naive"], axis=0).median()
@@ -105,8 +117,10 @@ def together(found: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, fl
     }
 
 
-def _shown(row: Mapping[str, float]) -> str:
-    return "  ".join(f"{name} {value:.2f}" for name, value in row.items())
+def show(name: str, row: Errors) -> None:
+    """Print one row."""
+    parts = [f"{method} {value:.2f}" for method, value in row.items()]
+    print(f"{name:<18} " + "  ".join(parts), flush=True)
 
 
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
@@ -124,7 +138,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     figures["simulated"] = simulated(1 if options.tiny else options.scenes, networks, **fixed)
     figures |= together(figures["simulated"])
     for name in ("all", "median ratio"):
-        print(f"{name:<18} " + _shown(figures[name]))
+        show(name, figures[name])
     if options.tiny:
         return figures
     with tempfile.TemporaryDirectory() as folder:

@@ -5,8 +5,8 @@ differ, and its climate may be none that the network was trained on. So the temp
 decoder makes is drawn towards levels, which are weighted means over the dates that Landsat saw the
 pixel, and straight lines through them (local linear regression, [1]_). A date weighs by how clear
 its token looks, no mask is read, and by how near it is, for several reaches of time. How far the
-decoder is drawn to each level follows from how near, how many and how spread these dates are, and
-from what was attended to.
+decoder is drawn to each level follows from how near, how many and how spread these dates are, how
+their temperatures differ, and from what was attended to.
 
 All of it is pixel by pixel: no halo. It is fitted after the network, whose other bands it leaves as
 they are, on dates held back (`tamrf_xr.training.temperature`).
@@ -48,6 +48,9 @@ MONTH = 30.0
 CLEAREST, WARMEST = 8.0, 5.0
 """Largest log odds of a date, and deviations of a temperature that are kept in a latent."""
 
+_LEAST = 1e-4
+"""Of a variance of temperatures: where one date weighs nearly all, rounding alone is left."""
+
 _MASSES = 3.0
 """Brings the logarithm of a weight to the size of the other things that gates read."""
 
@@ -83,7 +86,7 @@ class TemperatureHead(nn.Module):
         self.log_reach = nn.Parameter(torch.tensor(reaches).log())
         self.log_slack = nn.Parameter(torch.full((count,), 0.3).log())
         self.context = nn.Linear(width, context)
-        self.gate1 = nn.Linear(4 * count + context, gates)
+        self.gate1 = nn.Linear(5 * count + context, gates)
         self.gate2 = nn.Linear(gates, 2 * count)
 
     def moments(self, days: Tensor, query_days: Tensor) -> tuple[Tensor, Tensor]:
@@ -134,11 +137,14 @@ class TemperatureHead(nn.Module):
         clear = (odds * self.log_scale.exp()).exp()
         total, apart, squared, near = _sums(clear, weighted)
         mean, product = _sums(clear * values, weighted[:, :2]) / total
+        (square,) = _sums(clear * values**2, weighted[:, :1]) / total
+        scatter = (square - mean**2).clamp(min=_LEAST).sqrt()
         apart, squared, near = apart / total, squared / total, near / total
         spread = (squared - apart**2).clamp(min=0)
         slope = (product - apart * mean) / (spread + self.log_slack.exp()[:, None])
         mass = (total.log() + nearest) / _MASSES
-        told = torch.cat([near, mass, apart, (spread + 1e-6).sqrt()], dim=1).permute(2, 0, 1)
+        about = [near, mass, apart, (spread + 1e-6).sqrt(), scatter]
+        told = torch.cat(about, dim=1).permute(2, 0, 1)
         context = self.context(attended).tanh()
         gates: Tensor = self.gate2(functional.relu(self.gate1(torch.cat([told, context], dim=-1))))
         levels = torch.cat([mean, mean - slope * apart], dim=1).permute(2, 0, 1)

@@ -61,16 +61,16 @@ class Fit:
     queries: int = 16
     """Most dates held back that are asked of a patch pair."""
 
-    steps: int = 3000
+    steps: int = 4000
     """Of the optimiser."""
 
-    batch: int = 10
+    batch: int = 20
     """Patch pairs a step."""
 
     lr: float = 3e-3
     """Highest learning rate; a cosine brings it to zero."""
 
-    beta: float = 0.3
+    beta: float = 0.1
     """Where the loss turns from squares to sizes, in deviations."""
 
     masks: float = 1.0
