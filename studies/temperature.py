@@ -29,6 +29,7 @@ from studies import RESULTS
 from studies.quality import pair
 from studies.quality_table import network_digest
 from tamrf_xr.cube import groups_of
+from tamrf_xr.evaluation.acquisitions import by_day
 from tamrf_xr.evaluation.compensate import degrade
 from tamrf_xr.evaluation.split import give, split
 from tamrf_xr.methods.tamrf import resolve
