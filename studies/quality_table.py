@@ -32,7 +32,8 @@ from tamrf_xr.cube import groups_of
 from tamrf_xr.evaluation.split import give
 from tamrf_xr.methods.tamrf import resolve
 from tamrf_xr.model.network import Tamrf
-from tamrf_xr.model.uncertainty import PREFIX
+from tamrf_xr.model.temperature import PREFIX as TEMPERATURE
+from tamrf_xr.model.uncertainty import PREFIX as ERRORS
 
 METHODS: Mapping[str, Mapping[str, Any]] = {
     "linear": {"method": "linear"},
@@ -42,7 +43,7 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
 }
 
 CLEAR = 0.9
-"""Share of a date that must be usable for it to count as clear."""
+"""Share of the pixels that any date has that must be usable for a date to count as clear."""
 
 BRIGHTEST = 0.2
 """Median reflectance of the shortest band there is, above which a date is a missed cloud."""
@@ -50,18 +51,21 @@ BRIGHTEST = 0.2
 FEWEST = 6
 """Clear dates that a series needs."""
 
-KEPT = RESULTS / "quality-table-2026-11-28.json"
+KEPT = RESULTS / "quality-table-2026-11-29.json"
 """What the model card quotes."""
+
+HEADS = (ERRORS, TEMPERATURE)
+"""What of a network leaves reflectance as it is."""
 
 Rmse = dict[str, float]
 """By band."""
 
 
 def network_digest(model: Tamrf) -> str:
-    """Return the SHA-256 of what bands are computed with: every tensor but those of errors."""
+    """Return the SHA-256 of what reflectance is computed with: every tensor but those of heads."""
     digest = hashlib.sha256()
     for name, values in sorted(model.state_dict().items()):
-        if not name.startswith(PREFIX):
+        if not name.startswith(HEADS):
             digest.update(name.encode() + values.numpy().tobytes())
     return digest.hexdigest()
 
@@ -80,7 +84,9 @@ def clear_days(cube: xr.DataTree) -> pd.DatetimeIndex:
     group = cube["sentinel2"].to_dataset()
     seen = group["reflectance"].where(group["valid"]).median(("y", "x"))
     shortest = seen.values[np.arange(seen.sizes["time"]), np.isfinite(seen.values).argmax(axis=1)]
-    clear = (group["valid"].mean(("y", "x")).values >= CLEAR) & (shortest < BRIGHTEST)
+    valid = group["valid"].transpose("time", "y", "x").values
+    share = valid[:, valid.any(axis=0)].mean(axis=1)  # some files hold a field and nothing around
+    clear = (share >= CLEAR) & (shortest < BRIGHTEST)
     return pd.DatetimeIndex(group["time"].values[clear]).floor("D")
 
 

@@ -73,6 +73,10 @@ class Fit:
     beta: float = 0.1
     """Where the loss turns from squares to sizes, in deviations."""
 
+    strange: float = 0.5
+    """Deviations by which the decoder's temperature is moved in half the examples, and its range by
+    0.6 of that: what it meets in use are climates that it was not trained on."""
+
     masks: float = 1.0
     """Weight of telling which dates were clear."""
 
@@ -256,7 +260,8 @@ def _learnt(model: Tamrf, examples: Sequence[Series], how: Fit) -> TemperatureHe
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, how.steps)
     for _ in range(how.steps):
         picked = torch.randint(len(examples), (how.batch,), generator=rng).tolist()
-        loss = sum((_loss(head, examples[i], how) for i in picked), torch.zeros(())) / how.batch
+        strangers = [_elsewhere(examples[i], how, rng) for i in picked]
+        loss = sum((_loss(head, one, how) for one in strangers), torch.zeros(())) / how.batch
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(free, 1.0)
@@ -265,6 +270,17 @@ def _learnt(model: Tamrf, examples: Sequence[Series], how: Fit) -> TemperatureHe
         for kept, own in zip(average.parameters(), head.parameters(), strict=True):
             kept.data.lerp_(own.data, 1 - how.average)
     return average.eval().requires_grad_(requires_grad=False)
+
+
+def _elsewhere(one: Series, how: Fit, rng: torch.Generator) -> Series:
+    """Return a patch pair as it is, or as the decoder might see it in a climate of another kind."""
+    moved = torch.rand((), generator=rng)
+    off, wider = torch.randn(2, generator=rng)
+    if moved < 0.5:
+        return one
+    mean = one.predicted.mean()
+    apart = (one.predicted - mean) * (1 + 0.6 * how.strange * wider)
+    return replace(one, predicted=mean + apart + how.strange * off)
 
 
 @torch.no_grad()

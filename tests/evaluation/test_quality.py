@@ -8,8 +8,10 @@ import pandas as pd
 import pytest
 
 from studies import quality, quality_table
+from tamrf_xr.cube import build_cube
 from tamrf_xr.methods.tamrf import resolve
 from tests.oracle import shared
+from tests.scenes import random_cube
 
 
 @pytest.mark.slow
@@ -45,3 +47,15 @@ def test_ratios_are_taken_on_dates_that_both_answered():
 def test_figures_that_are_kept_are_of_the_weights_that_ship():
     told = json.loads(quality_table.KEPT.read_text())
     assert told["network"] == quality_table.network_digest(resolve("default")[2])
+
+
+def test_a_field_cut_out_of_its_square_is_clear_where_the_field_is():
+    cube = random_cube((12, 12), hr=6)
+    group = cube["sentinel2"].to_dataset().copy(deep=True)
+    group["valid"][:] = True
+    group["valid"][:, :, 3:] = False  # never any pixel there
+    group["valid"][2] = False
+    group["reflectance"][:] = 0.1
+    group["reflectance"][4] = 0.3  # a cloud that the mask missed, or snow
+    days = quality_table.clear_days(build_cube({"sentinel2": group}))
+    assert days.equals(pd.DatetimeIndex(group["time"].values).floor("D")[[0, 1, 3, 5]])
