@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 import tamrf_xr
 from tamrf_xr.errors import CubeError, ModelError
+from tamrf_xr.model import footprint
 from tamrf_xr.model.checkpoint import metadata_of, model_bytes, model_from_bytes
 from tamrf_xr.model.config import NetworkConfig
 from tamrf_xr.model.engine import Engine
 from tamrf_xr.model.network import Tamrf
-from tamrf_xr.model.temperature import MONTH, TemperatureHead
+from tamrf_xr.model.temperature import AVERAGED, MONTH, TemperatureHead, averaged
 from tamrf_xr.simulate import draw_config, simulate
 from tamrf_xr.training.config import DataConfig
 from tamrf_xr.training.temperature import Fit, fit_temperature
@@ -69,6 +70,41 @@ def test_levels_are_lines_fitted_to_clear_dates_by_weighted_least_squares():
             rows = np.vstack([rows, [0, 0.2**0.5]])
             found, *_ = np.linalg.lstsq(rows, np.append(values[p] * weight**0.5, 0), rcond=None)
             assert float(offset[q, p]) == pytest.approx(found[0] - middle * found[1], rel=1e-6)
+
+
+def test_what_it_is_moved_by_is_the_mean_of_the_pixels_around_that_there_are():
+    by = torch.randn(2, 3, 18, 25, generator=torch.Generator().manual_seed(0))
+    found = averaged(by)
+    for y, x in ((0, 0), (3, 24), (9, 12), (17, 8)):
+        rows, cols = (slice(max(at - AVERAGED, 0), at + AVERAGED + 1) for at in (y, x))
+        wanted = by[:, :, rows, cols].mean(dim=(2, 3))
+        torch.testing.assert_close(found[:, :, y, x], wanted, atol=1e-6, rtol=0)
+
+
+def test_fine_detail_stays_what_the_decoder_made_of_it(cube):
+    """From one pixel to the next, a mean over 15 differs by a fifteenth of the range at most."""
+    made, alone = (plain(cube, network(knows_days=knows))[:, THERMAL] for knows in (True, False))
+    moved = made - alone
+    assert np.abs(moved).max() > 1e-4
+    steps = max(np.abs(np.diff(moved, axis=axis)).max() for axis in (1, 2))
+    assert steps < np.abs(np.diff(alone, axis=1)).max() / 5
+
+
+def test_strips_of_rows_give_what_the_whole_gives(cube, monkeypatch):
+    lst, made = "landsat/surface_temperature", []
+    for rows in (1000, 5):
+        monkeypatch.setattr(footprint, "strip_rows", lambda *_, rows=rows, **__: rows)
+        made.append(cube.tamrf.fuse(DATES, model=network())[lst].values)
+    np.testing.assert_allclose(*made, atol=1e-3)  # K
+
+
+@pytest.mark.parametrize("tile", [6, 9, 15])
+def test_any_tile_gives_the_same_where_the_scene_is_mirrored(cube, tile):
+    lst, options = "landsat/surface_temperature", {"method_options": {"border": "mirror"}}
+    whole, tiled = (
+        cube.tamrf.fuse(DATES, model=network(), tile=edge, **options)[lst] for edge in (90, tile)
+    )
+    np.testing.assert_allclose(tiled, whole, atol=2e-3)
 
 
 @settings(max_examples=4)

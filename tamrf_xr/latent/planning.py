@@ -16,7 +16,7 @@ from tamrf_xr.harmonize.door import read_cube
 from tamrf_xr.iso8601 import Length
 from tamrf_xr.layering import plan_layers
 from tamrf_xr.methods.registry import Request, check_sensors, listed, parse_bands, plan_method
-from tamrf_xr.methods.tamrf import resolve
+from tamrf_xr.methods.tamrf import reach_of, resolve
 from tamrf_xr.methods.tokens import BYTES, decoding, encoding
 from tamrf_xr.options import DEFAULTS, parse_tile
 from tamrf_xr.places import StorageOptions
@@ -131,7 +131,7 @@ def prepare_encoding(cube: Any, options: EncodeOptions) -> Job:
     form = form_of(network, asked["dtype"], margin=margin)
     times = {name: pd.DatetimeIndex(group["time"].values) for name, group in groups.items()}
     return Job.of(
-        cube, encoding(spec, form), acquisitions_of(times, timing).times, timing=timing,
+        cube, encoding(spec, form, network), acquisitions_of(times, timing).times, timing=timing,
         tile=parse_tile(asked["tile"]), layers=Layers(latent=form),
     )  # fmt: skip
 
@@ -159,7 +159,7 @@ def prepare_decoding(tree: Any, query_dates: Any, options: DecodeOptions) -> Job
         latent.tree,
         {GROUP: latent.group},
         {GROUP: latent.grid},
-        decoding(spec, latent.form, reach=network.config.decoder_reach),
+        decoding(spec, latent.form, reach=reach_of(network, dict(spec.makes))),
         queries,
         latent.timing,
         tile,

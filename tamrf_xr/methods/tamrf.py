@@ -79,7 +79,7 @@ def plan(request: Request) -> FuserSpec:
         method="tamrf",
         factory="tamrf_xr.methods.tamrf:TamrfFuser",
         makes=tuple(makes.items()),
-        halo=(("sentinel2", config.hr_halo), ("landsat", config.lr_halo)),
+        halo=halo_of(model, makes),
         options=(
             ("weights", weights),
             ("digest", digest),
@@ -223,13 +223,15 @@ class TamrfFuser:
         shared, self._model = _engine(weights, digest, (device, precision))
         self._engine = copy(shared)  # `relieve` changes how it works, not how others do
         config = self._model.config
-        self._margin = config.decoder_reach
+        self._margin = reach_of(self._model, makes)
+        self._margin_mirrored = config.decoder_reach
         self._mirrored = border == "mirror"
         self._spectra = {
             name: spectra_of(self._model, name) if missing == "regression" else None
             for name in STREAMS
         }
-        self._halo = {"hr": config.hr_halo, "lr": config.lr_halo}
+        self._halo = config.halos(self._margin)
+        self._most_mirrored = config.halos(self._margin_mirrored)
 
     def __call__(
         self, series: Mapping[str, Series], episodes: Sequence[Episode], crop: Crop
@@ -267,19 +269,21 @@ class TamrfFuser:
         return True
 
     def _encode(self, sensor: str, seen: Series, crop: Crop) -> Tensor:
-        """Return features (date, y, x, channel) of the core and the decoder's margin.
+        """Return features (date, y, x, channel) of the core and its margin.
 
-        A few dates at a time: their halos are dropped before the next are encoded.
+        Of the mirror of the scene, they are what the decoder's convolutions see. A few dates at a
+        time: their halos are dropped before the next are encoded.
         """
         import torch
 
         engine = self._engine
         encode = engine.encode_hr if STREAMS[sensor] == "hr" else engine.encode_lr
         beyond = self._beyond(sensor, seen.pixels.shape[2:], crop)
+        ratio, size = SENSORS[sensor].ratio, seen.pixels.shape[2:]
         rows, cols = (
-            moved(wanted, before * SENSORS[sensor].ratio)
-            for wanted, (before, _) in zip(
-                crop.within(sensor, margin=self._margin), beyond, strict=True
+            moved(self._seen(wanted, ratio * pixels), before * ratio)
+            for wanted, pixels, (before, _) in zip(
+                crop.within(sensor, margin=self._margin), size, beyond, strict=True
             )
         )
         row = crop.corner(sensor)[0] // SENSORS[sensor].ratio - beyond[0][0]
@@ -298,8 +302,16 @@ class TamrfFuser:
         """Return the pixels of the halo that a sensor's array lacks and that are mirrored."""
         if not self._mirrored:
             return (0, 0), (0, 0)
-        halo, ratio = self._halo[STREAMS[sensor]], SENSORS[sensor].ratio
-        return lacking(crop.within(sensor), size, halo=halo, ratio=ratio)
+        name, ratio = STREAMS[sensor], SENSORS[sensor].ratio
+        beyond = lacking(crop.within(sensor), size, halo=self._halo[name], ratio=ratio)
+        most = self._most_mirrored[name]
+        (top, bottom), (left, right) = beyond
+        return (min(top, most), min(bottom, most)), (min(left, most), min(right, most))
+
+    def _seen(self, wanted: slice, size: int) -> slice:
+        """Cut fine pixels to those of the image, and the mirrored ones that the decoder sees."""
+        most = self._margin_mirrored if self._mirrored else 0
+        return slice(max(wanted.start, -most), min(wanted.stop, size + most))
 
     def _answers(
         self,
@@ -344,8 +356,8 @@ class TamrfFuser:
     def _core(self, crop: Crop, sensor: str) -> tuple[slice, slice]:
         """Return where the core lies inside features, whose margin ends where the image does."""
         rows, cols = crop.within(sensor)
-        most = self._margin
-        top, left = (most if self._mirrored else min(s.start, most) for s in (rows, cols))
+        beyond = self._margin_mirrored if self._mirrored else 0
+        top, left = (min(s.start + beyond, self._margin) for s in (rows, cols))
         return slice(top, top + rows.stop - rows.start), slice(left, left + cols.stop - cols.start)
 
     def _split(self, bands: Pixels) -> dict[str, Pixels]:
@@ -354,6 +366,19 @@ class TamrfFuser:
         counts = 2 * [len(bands) for bands in self._makes.values()]
         ends = np.cumsum(counts[: len(names)])
         return dict(zip(names, np.split(bands, ends[:-1], axis=1), strict=True))
+
+
+def reach_of(model: Tamrf, makes: Bands) -> int:
+    """Return the pixels of 10 m around one of which bands are made, of attended maps."""
+    from tamrf_xr.model.temperature import decoder_reach
+
+    return decoder_reach(model, temperature=THERMAL in makes.get(LANDSAT.name, ()))
+
+
+def halo_of(model: Tamrf, makes: Bands) -> tuple[tuple[str, int], ...]:
+    """Return the pixels of each sensor that a tile needs around it, for the bands made."""
+    halos = model.config.halos(reach_of(model, makes))
+    return tuple((name, halos[STREAMS[name]]) for name in ("sentinel2", "landsat"))
 
 
 def channels_of(makes: Bands) -> dict[str, list[int]]:

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 from tamrf_xr.fuser import Cost, Crop, Episode, FuserSpec, Pixels, Series
 from tamrf_xr.methods.registry import Bands
 from tamrf_xr.methods.standardising import STREAMS
-from tamrf_xr.methods.tamrf import TamrfFuser
+from tamrf_xr.methods.tamrf import TamrfFuser, halo_of
 from tamrf_xr.model.form import Form
 from tamrf_xr.sensors import LANDSAT
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from tamrf_xr.model.network import Tamrf
 
 LATENT = "latent"
 """The group of tokens: what one half makes and the other reads."""
@@ -23,12 +25,13 @@ BYTES = {"int8": 1, "bfloat16": 2, "float32": 4}
 """Of a number, by how tokens are kept."""
 
 
-def encoding(spec: FuserSpec, form: Form) -> FuserSpec:
+def encoding(spec: FuserSpec, form: Form, model: Tamrf) -> FuserSpec:
     """Return the recipe that makes tokens, of the one that makes bands."""
     cost, kept = spec.cost, len(form.channels) * BYTES[form.kind]
     return replace(
         spec,
         factory=f"{__name__}:TokenEncoder",
+        halo=halo_of(model, {}),
         makes=((LATENT, form.channels),),
         options=(*spec.options, ("form", form)),
         cost=Cost(cost.fixed, cost.per_date, per_query=2.0 * kept),

@@ -167,7 +167,7 @@ class NetworkConfig:
     @property
     def hr_halo(self) -> int:
         """High-resolution input pixels that one output pixel needs around it."""
-        return self.encoder_reach + self.decoder_reach
+        return self.halos(self.decoder_reach)["hr"]
 
     @property
     def sar_halo(self) -> int:
@@ -177,7 +177,21 @@ class NetworkConfig:
     @property
     def lr_halo(self) -> int:
         """Low-resolution input pixels needed around the LR pixel that holds an output pixel."""
-        return self.lr_encoder_reach + self.upsampling_reach(self.decoder_reach)
+        return self.halos(self.decoder_reach)["lr"]
+
+    def halos(self, reach: int) -> dict[str, int]:
+        """Return the input pixels of each sensor that one output pixel needs around it.
+
+        Parameters
+        ----------
+        reach
+            High-resolution pixels around it whose features it follows from; `decoder_reach` for
+            the network alone, see `tamrf_xr.model.temperature.decoder_reach`.
+        """
+        return {
+            "hr": self.encoder_reach + reach,
+            "lr": self.lr_encoder_reach + self.upsampling_reach(reach),
+        }
 
     def upsampling_reach(self, margin: int = 0) -> int:
         """Low-resolution pixels seen by the upsampling and the convolution after it.

@@ -23,7 +23,7 @@ from tamrf_xr.model.precision import DTYPES, Precision, check_card, products
 from tamrf_xr.model.stages import build, placed
 from tamrf_xr.model.standards import check_stream
 from tamrf_xr.model.strips import by_strips
-from tamrf_xr.model.temperature import CHANNELS, TemperatureHead, drawn
+from tamrf_xr.model.temperature import CHANNELS, Drawing, TemperatureHead
 from tamrf_xr.model.threads import over_blocks
 from tamrf_xr.model.uncertainty import telling
 
@@ -53,7 +53,8 @@ class Engine:
     Zero padding applies at the edges of the arrays given, as in the network: a caller that cuts
     tiles passes halos (`NetworkConfig.hr_halo`, `NetworkConfig.lr_halo`) and crops what the cut
     edges spoilt: `NetworkConfig.encoder_reach` pixels after `encode_hr`, `lr_halo` less the
-    decoder's margin after `encode_lr`, 2 pixels after `decode`. Features are channels last, so
+    decoder's margin after `encode_lr`, `tamrf_xr.model.temperature.decoder_reach` pixels after
+    `decode`. Features are channels last, so
     cropping is slicing: ``features[:, y0:y1, x0:x1]``; nothing is copied.
 
     Parameters
@@ -101,8 +102,8 @@ class Engine:
         self.placement = placed(device, self.dtype, rows)
         self.stages = build(model, self.placement, precision, kernels=kernels)
         self._encoders, self._pixels = self.stages.encoders, self.stages.pixels
-        decoder = drawn(self.stages.decoder, model, device, self.placement.batch)
-        self._decoder = telling(decoder, model, device)
+        decoder = telling(self.stages.decoder, model, device)
+        self.drawing = Drawing(decoder, model, device, self.placement.batch)
         self.temperature = model.temperature and copy.deepcopy(model.temperature).to(device).eval()
         self.attended = self.config.width + (0 if model.temperature is None else CHANNELS)
         self._most = self.config.bands * (1 if model.errors is None else 2)
@@ -255,11 +256,11 @@ class Engine:
         ModelError
             If a channel does not exist; those of errors do where the weights tell them.
         """
-        index = self._channels(channels)
+        index = self.channels(channels)
         count = self.config.bands if index is None else len(index)
         Q, H, W, _ = attended.shape
         out = torch.empty((Q, count, H, W), device=self.device)
-        self._decoder(attended, out, index)
+        self.drawing.draw(out, self.drawing.decode(attended, out, index), index)
         return out
 
     @_computing
@@ -404,7 +405,14 @@ class Engine:
         told: Tensor = head(seen, answer.float(), task.moments)
         return told
 
-    def _channels(self, channels: Sequence[int] | None) -> Tensor | None:
+    def channels(self, channels: Sequence[int] | None) -> Tensor | None:
+        """Return output channels on the device; None for all.
+
+        Raises
+        ------
+        ModelError
+            If one does not exist.
+        """
         if channels is None:
             return None
         wrong = [c for c in channels if not 0 <= c < self._most]

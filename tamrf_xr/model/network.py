@@ -20,7 +20,7 @@ from tamrf_xr.errors import ModelError
 from tamrf_xr.model.config import SAR, BandStatistics, NetworkConfig
 from tamrf_xr.model.encoders import KINDS, SLOPE, DateEncoder
 from tamrf_xr.model.standards import check_stream, statistics_for
-from tamrf_xr.model.temperature import TemperatureHead
+from tamrf_xr.model.temperature import TemperatureHead, averaged, moved_by
 from tamrf_xr.model.uncertainty import ErrorHead
 
 __all__ = ["BandStatistics", "NetworkConfig", "Tamrf", "positional_encoding"]
@@ -269,9 +269,8 @@ class Tamrf(nn.Module):
         attended_QPD = attended.permute(0, 2, 3, 1).flatten(1, 2)
         asked = self.temperature.moments(lr_days, query_days)
         told_QP2 = self.temperature(seen_PT2, attended_QPD, asked)
-        share, offset = told_QP2.unflatten(1, (height, width)).unbind(-1)
         at, out = self.config.lr_bands - 1, bands.clone()
-        out[:, at] = bands[:, at] * (1 - share) + offset
+        out[:, at] += averaged(moved_by(bands[:, at], told_QP2.unflatten(1, (height, width))))
         return out
 
     def standardise(self, x: Tensor, sensor: str) -> Tensor:

@@ -8,8 +8,10 @@ its token looks, no mask is read, and by how near it is, for several reaches of 
 decoder is drawn to each level follows from how near, how many and how spread these dates are, how
 their temperatures differ, and from what was attended to.
 
-All of it is pixel by pixel: no halo. It is fitted after the network, whose other bands it leaves as
-they are, on dates held back (`tamrf_xr.training.temperature`).
+All of that is pixel by pixel. A day is warmer or colder over more ground than a pixel: what the
+temperature is moved by is averaged over `AVERAGED` pixels around each, so that the detail that the
+decoder makes stays. The head is fitted after the network, whose other bands it leaves as they are,
+on dates held back (`tamrf_xr.training.temperature`).
 
 Shapes: P pixels, N dates of Landsat, Q query dates, H reaches, D token width, L latent.
 
@@ -38,6 +40,9 @@ PREFIX = "temperature."
 
 CHANNELS = 2
 """That attended maps have more with it: share and offset, see `TemperatureHead.forward`."""
+
+AVERAGED = 7
+"""Pixels of 10 m on every side over which the temperature is moved alike: 150 m across."""
 
 REACHES = (6.0, 20.0, 60.0)
 """Days in which the weight of a date falls by e, before they are learnt."""
@@ -184,24 +189,74 @@ def head_of(
     return TemperatureHead(width, latent, (1.0,) * reaches, (others[0], others[1], others[2]))
 
 
-def drawn(decode: Decode, model: Tamrf, device: torch.device, batch: int) -> Decode:
-    """Return a decoder of maps that have `CHANNELS` more, which draws the temperature by them.
+def decoder_reach(model: Tamrf, *, temperature: bool = True) -> int:
+    """Return the pixels of 10 m around one of which it is made; fewer without temperature."""
+    averages = temperature and model.temperature is not None
+    return model.config.decoder_reach + (AVERAGED if averages else 0)
 
-    `batch` query dates go through together. Without a head, the decoder is returned as it is.
+
+def averaged(by: Tensor) -> Tensor:
+    """Return the mean (..., H, W) over the pixels around each that there are."""
+    maps, wide = by.reshape(-1, 1, *by.shape[-2:]), 2 * AVERAGED + 1
+    for window, pad in (((wide, 1), (AVERAGED, 0)), ((1, wide), (0, AVERAGED))):
+        maps = functional.avg_pool2d(maps, window, 1, pad, count_include_pad=False)
+    return maps.view(by.shape)
+
+
+def moved_by(temperature: Tensor, told: Tensor) -> Tensor:
+    """Return by how much each pixel would be moved, (..., H, W), from what was told, (..., 2)."""
+    share, offset = told.unbind(dim=-1)
+    return offset - share * temperature
+
+
+class Drawing:
+    """A decoder of maps that have `CHANNELS` more, by which the temperature is drawn.
+
+    In two steps, so that maps can be decoded in strips: `decode`, and `draw` of the whole.
+
+    Parameters
+    ----------
+    decode
+        Of maps that have no more, all channels.
+    model
+        Whose temperature is drawn; without a head, nothing is.
+    device
+        Where to compute.
+    batch
+        Query dates that go through together.
     """
-    if model.temperature is None:
-        return decode
-    width, thermal = model.config.width, model.config.lr_bands - 1
-    std, mean = (float(part[thermal]) for part in (model.lr_std, model.lr_mean))
 
-    def decoder(attended: Tensor, out: Tensor, channels: Tensor | None) -> None:
-        at = torch.tensor([thermal], device=device)
-        if channels is not None:
-            at = (channels == thermal).nonzero()[:, 0]
-        for maps, own in zip(attended.split(batch), out.split(batch), strict=True):
-            decode(maps[..., :width].contiguous(), own, channels)
-            if len(at):
-                share, offset = maps[..., None, width:].float().movedim(-2, 1).unbind(-1)
-                own[:, at] += (mean - own[:, at]) * share + offset * std
+    def __init__(self, decode: Decode, model: Tamrf, device: torch.device, batch: int) -> None:
+        self._decode, self._device, self._batch = decode, device, batch
+        self._width, self._thermal = model.config.width, _thermal(model)
+        self._std, self._mean = (float(p[self._thermal]) for p in (model.lr_std, model.lr_mean))
+        self._draws = model.temperature is not None
 
-    return decoder
+    def decode(self, attended: Tensor, out: Tensor, channels: Tensor | None) -> Tensor | None:
+        """Decode into `out`, as `tamrf_xr.model.stages.Decode`, and return what `draw` takes."""
+        if not self._draws:
+            self._decode(attended, out, channels)
+            return None
+        at = self._at(channels)
+        by = out.new_empty((len(out), len(at), *out.shape[2:]))
+        parts = zip(*(part.split(self._batch) for part in (attended, out, by)), strict=True)
+        for maps, own, moved in parts:
+            self._decode(maps[..., : self._width].contiguous(), own, channels)
+            told = maps[:, None, ..., self._width :].float()
+            moved.copy_(self._std * moved_by((own[:, at] - self._mean) / self._std, told))
+        return by
+
+    def draw(self, out: Tensor, by: Tensor | None, channels: Tensor | None) -> None:
+        """Move the temperature of `out` (Q, C, H, W) by what `decode` returned of all of it."""
+        if by is not None and by.shape[1]:
+            out[:, self._at(channels)] += averaged(by)
+
+    def _at(self, channels: Tensor | None) -> Tensor:
+        """Return where among channels the temperature is: no place, or one or more."""
+        if channels is None:
+            return torch.tensor([self._thermal], device=self._device)
+        return (channels == self._thermal).nonzero()[:, 0]
+
+
+def _thermal(model: Tamrf) -> int:
+    return model.config.lr_bands - 1
