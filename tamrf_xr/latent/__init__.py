@@ -48,6 +48,8 @@ def encode(cube: xr.DataTree, **options: Unpack[EncodeOptions]) -> xr.DataTree:
         which loses nothing. See docs/latent.md for what each costs.
     border
         As of the method ``"tamrf"``: ``"auto"``, ``"zeros"`` or ``"mirror"``.
+    gaps
+        Likewise: ``"auto"``, ``"mean"`` or ``"skip"``.
     origin, window, same_day
         As for `tamrf_xr.fuse`: query dates are decoded as `fuse` makes them with these. A cube that
         is longer than the window is refused: encode a year at a time, or pass None.
@@ -91,7 +93,7 @@ def encode_job(cube: xr.DataTree, store: Any, **options: Unpack[EncodeJobOptions
         Path, URL or Zarr store object of the latent, as of `tamrf_xr.run_job`.
     client, cluster, workers, resume, overwrite, progress, storage_options
         As for `tamrf_xr.run_job`.
-    model, dtype, border, origin, window, same_day, device, precision, tile
+    model, dtype, border, gaps, origin, window, same_day, device, precision, tile
         As of `encode`. A rerun must ask the same; ``tile="auto"`` then takes the store's.
 
     Returns

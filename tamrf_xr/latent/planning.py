@@ -35,6 +35,7 @@ class EncodeOptions(TypedDict, total=False):
     model: Any
     dtype: str
     border: str
+    gaps: str
     origin: DateLike | None
     window: Length | None
     same_day: Length
@@ -82,6 +83,7 @@ ENCODES: Mapping[str, Any] = {
     "model": "default",
     "dtype": "int8",
     "border": "auto",
+    "gaps": "auto",
     **{name: DEFAULTS[name] for name in ("origin", "window", "same_day")},
     **{name: DEFAULTS[name] for name in ("device", "precision", "tile")},
 }
@@ -122,7 +124,7 @@ def prepare_encoding(cube: Any, options: EncodeOptions) -> Job:
     timing = Timing(asked["origin"], asked["window"], asked["same_day"])
     request = Request(
         bands_of(cube), model=asked["model"], device=asked["device"],
-        precision=asked["precision"], options={"border": asked["border"]},
+        precision=asked["precision"], options={name: asked[name] for name in ("border", "gaps")},
     )  # fmt: skip
     spec = plan_method("tamrf", request)
     *_, network = resolve(asked["model"])

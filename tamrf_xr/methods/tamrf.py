@@ -48,13 +48,17 @@ MOST_PIXELS, FEWEST_PIXELS = 16384, 1024
 """Pixels of a block on a GPU, and the least to which `TamrfFuser.relieve` goes."""
 
 PRECISIONS = ("auto", "float32", "tf32", "bfloat16")
-OPTIONS = {"border": "auto", "missing": "auto"}
+OPTIONS = {"border": "auto", "missing": "auto", "gaps": "auto"}
 """``border``: beyond the scene the network sees the mean of each band (``"zeros"``, as published)
 or the scene mirrored (``"mirror"``). ``missing``: of a band that was not seen where others were, it
 sees the mean (``"mean"``, as published) or what these others make likely (``"regression"``).
+``gaps``: of a pixel of which a date has no band, it sees the mean of each (``"mean"``, as
+published) or does without that date (``"skip"``), as in cubes whose clouds were cut out.
 ``"auto"`` is as published for published weights, and the latter for those trained here."""
 
-CHOICES = {"border": ("zeros", "mirror"), "missing": ("mean", "regression")}
+CHOICES = {
+    "border": ("zeros", "mirror"), "missing": ("mean", "regression"), "gaps": ("mean", "skip"),
+}  # fmt: skip
 """Of each option: as published, and of weights trained here."""
 
 TELLS_ERRORS = True
@@ -72,7 +76,7 @@ def plan(request: Request) -> FuserSpec:
     weights, digest, model = resolve(request.model)
     config = model.config
     ours = _trained_here(weights)
-    border, missing = (_chosen(name, request.options, ours=ours) for name in CHOICES)
+    border, missing, gaps = (_chosen(name, request.options, ours=ours) for name in CHOICES)
     absent = _absent(request.given, missing)
     makes = request.wanted(MAKES)
     return FuserSpec(
@@ -87,6 +91,7 @@ def plan(request: Request) -> FuserSpec:
             ("precision", precision),
             ("border", border),
             *([("missing", missing)] if missing == "regression" else []),
+            *([("gaps", gaps)] if gaps == "skip" else []),
             *([("uncertainty", True)] if request.uncertainty else []),
         ),
         cost=_cost(config, uncertainty=request.uncertainty),
@@ -102,6 +107,7 @@ def plan(request: Request) -> FuserSpec:
             ("precision", precision),
             ("border", border),
             ("missing", missing),
+            ("gaps", gaps),
             *([("bands_not_given", absent)] if absent else []),
         ),
     )
@@ -214,20 +220,23 @@ class TamrfFuser:
         digest: str,
         device: str,
         precision: Precision,
-        border: str = "zeros",
-        missing: str = "mean",
         uncertainty: bool = False,
+        **sees: str,
     ) -> None:
-        """Load the weights and check that they are those that were planned with."""
+        """Load the weights and check that they are those that were planned with.
+
+        `sees`: of `CHOICES`, each as published where it is not given.
+        """
+        sees = {name: published for name, (published, _) in CHOICES.items()} | sees
         self._makes, self._uncertain = makes, uncertainty
         shared, self._model = _engine(weights, digest, (device, precision))
         self._engine = copy(shared)  # `relieve` changes how it works, not how others do
         config = self._model.config
         self._margin = reach_of(self._model, makes)
         self._margin_mirrored = config.decoder_reach
-        self._mirrored = border == "mirror"
+        self._mirrored, self._skips = sees["border"] == "mirror", sees["gaps"] == "skip"
         self._spectra = {
-            name: spectra_of(self._model, name) if missing == "regression" else None
+            name: spectra_of(self._model, name) if sees["missing"] == "regression" else None
             for name in STREAMS
         }
         self._halo = config.halos(self._margin)
@@ -276,6 +285,8 @@ class TamrfFuser:
         """
         import torch
 
+        from tamrf_xr.model.attend import mark
+
         engine = self._engine
         encode = engine.encode_hr if STREAMS[sensor] == "hr" else engine.encode_lr
         beyond = self._beyond(sensor, seen.pixels.shape[2:], crop)
@@ -295,7 +306,10 @@ class TamrfFuser:
                 self._model, sensor, pixels, seen.packing, bands=seen.bands
             )
             images = filled(images, missing, self._spectra[sensor])
-            parts.append(encode(images, row=row)[:, rows, cols].clone())
+            part = encode(images, row=row)[:, rows, cols].clone()
+            if self._skips:
+                mark(part, _fine(missing.all(dim=1), ratio)[:, rows, cols])
+            parts.append(part)
         return torch.cat(parts)
 
     def _beyond(self, sensor: str, size: tuple[int, ...], crop: Crop) -> Beyond:
@@ -366,6 +380,11 @@ class TamrfFuser:
         counts = 2 * [len(bands) for bands in self._makes.values()]
         ends = np.cumsum(counts[: len(names)])
         return dict(zip(names, np.split(bands, ends[:-1], axis=1), strict=True))
+
+
+def _fine(coarse: Tensor, ratio: int) -> Tensor:
+    """Repeat pixels (..., y, x) of a sensor on the grid of 10 m."""
+    return coarse.repeat_interleave(ratio, dim=-2).repeat_interleave(ratio, dim=-1)
 
 
 def reach_of(model: Tamrf, makes: Bands) -> int:

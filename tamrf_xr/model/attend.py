@@ -7,6 +7,8 @@ chain while they are in cache. What is known beforehand is not computed per pixe
 - date and sensor are constants of a token: their part of the first projection is one row a date;
 - queries do not depend on the pixel: projected once, and with them the keys' projection, so that
   logits are one product of tokens and queries; the zero key has logit 0, its value adds nothing;
+- a date that did not see a pixel is attended to by no other, nor by queries: its features say so
+  (`mark`); blocks without such pixels know nothing of it;
 - the bias of a projection that ends in a residual is carried by what came before (a LayerNorm's
   bias, or the token), and taken off where it would enter the next projection, so that product and
   residual are one in-place call.
@@ -137,16 +139,20 @@ class PixelModel:
         tokens[..., L:] = asked.constant
         return tokens.flatten(0, 1)
 
-    def transform(self, tokens: Tensor, asked: Asked) -> Tensor:
-        """Encode tokens (P, N, D), which are overwritten, into (P, N, D)."""
+    def transform(self, tokens: Tensor, asked: Asked, absent: Tensor | None = None) -> Tensor:
+        """Encode tokens (P, N, D), which are overwritten, into (P, N, D).
+
+        Those that are `absent` (P, N) are attended to by none; what becomes of them means nothing.
+        """
         x_PND, projected = tokens, asked.projected
+        there = None if absent is None else (~absent | absent.all(dim=1, keepdim=True))
         for layer in self.layers:
-            x_PND, projected = layer(x_PND, projected, self.config.latent), None
+            x_PND, projected = layer(x_PND, projected, self.config.latent, there), None
         return x_PND
 
-    def answer(self, encoded: Tensor, asked: Asked) -> Tensor:
-        """Attend from the queries to encoded tokens (P, N, D): (Q, P, D)."""
-        return self.decoder(encoded, asked)
+    def answer(self, encoded: Tensor, asked: Asked, absent: Tensor | None = None) -> Tensor:
+        """Attend from the queries to encoded tokens (P, N, D) not `absent` (P, N): (Q, P, D)."""
+        return self.decoder(encoded, asked, absent)
 
     def _constant(self, sensor: str, days: Tensor) -> Tensor:
         encoding = positional_encoding(days.cpu(), self.config.positional).double()
@@ -171,20 +177,28 @@ class _Layer:
         self.into = Affine(self.exact_into, self.exact_bias, placement)
         self.end: Finish = Ending(heads.pad(out.t()), weights, carried_after, placement)
 
-    def __call__(self, x: Tensor, projected: Tensor | None, latent: int) -> Tensor:
-        """Map (P, N, D) to the same; `projected` stands for the input beyond `latent`."""
+    def __call__(
+        self, x: Tensor, projected: Tensor | None, latent: int, there: Tensor | None
+    ) -> Tensor:
+        """Map (P, N, D) to the same; `projected` stands for the input beyond `latent`.
+
+        Tokens that are not `there` (P, N) are not attended to.
+        """
         P, N, D = x.shape
         x_MD = x.view(P * N, D)
         if projected is None:
             qkv = self.into(x_MD)
         else:
             qkv = projected.repeat(P, 1).addmm_(x_MD[:, :latent], self.into.weight[:latent])
-        return self.end(x_MD, self._attend(qkv.view(P, N, -1))).view(P, N, D)
+        return self.end(x_MD, self._attend(qkv.view(P, N, -1), there)).view(P, N, D)
 
-    def _attend(self, qkv: Tensor) -> Tensor:
+    def _attend(self, qkv: Tensor, there: Tensor | None) -> Tensor:
+        mask = None if there is None else there[:, None, None].expand(-1, 1, qkv.shape[1], -1)
         parts = qkv.unflatten(-1, (3, self.heads.count, -1))
         q, k, v = parts.permute(2, 0, 3, 1, 4)
-        found_PhNd = functional.scaled_dot_product_attention(q, k, v, scale=self.heads.scale)
+        found_PhNd = functional.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, scale=self.heads.scale
+        )
         return found_PhNd.transpose(1, 2).reshape(qkv.shape[0] * qkv.shape[1], -1)
 
 
@@ -216,12 +230,15 @@ class _Decoder:
         bias_hQ1 = scaled_Qhd.transpose(0, 1) @ self.key_bias.view(*key_hdD.shape[:2], 1)
         return keys_hQD.flatten(0, 1), bias_hQ1.flatten(0, 1), (query_QD + self.out_bias)[:, None]
 
-    def __call__(self, x: Tensor, asked: Asked) -> Tensor:
-        """Attend to (P, N, D): (Q, P, D)."""
+    def __call__(self, x: Tensor, asked: Asked, absent: Tensor | None) -> Tensor:
+        """Attend to (P, N, D), where not `absent` (P, N): (Q, P, D)."""
         P, N, D = x.shape
         x_MD = x.reshape(P * N, D)
         logits = torch.addmm(asked.keys_bias, asked.keys, x_MD.t())
-        weights_hQPN = _softmax_beside_zero(logits.view(self.heads.count, -1, P, N))
+        logits_hQPN = logits.view(self.heads.count, -1, P, N)
+        if absent is not None:
+            logits_hQPN.masked_fill_(absent, -torch.inf)
+        weights_hQPN = _softmax_beside_zero(logits_hQPN)
         value_PND = self.value(x_MD).view(P, N, D)
         found_QPD = x.new_empty((weights_hQPN.shape[1], P, D))
         for head in range(self.heads.count):
@@ -313,6 +330,24 @@ def _softmax_beside_zero(logits: Tensor) -> Tensor:
 
 def _exact(weights: Tensor) -> Tensor:
     return weights.detach().cpu().double()
+
+
+def mark(features: Tensor, absent: Tensor) -> Tensor:
+    """Say in features (..., L), in place, which are of pixels that a date did not see, (...)."""
+    features[..., 0].masked_fill_(absent, torch.nan)
+    return features
+
+
+def unmark(tokens: Tensor) -> Tensor | None:
+    """Return which of tokens (P, N, D) are marked, (P, N), None if none is, and take marks off.
+
+    Tokens that are no number anywhere are none that were marked: they stay as they are.
+    """
+    absent = tokens[..., 0].isnan() & ~tokens[..., 1].isnan()
+    if not bool(absent.any()):
+        return None
+    tokens[..., 0].masked_fill_(absent, 0.0)
+    return absent
 
 
 def check_maps(sensor: str, maps: Tensor, days: Tensor, latent: int) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from tamrf_xr.errors import ModelError
 from tamrf_xr.model import footprint
-from tamrf_xr.model.attend import Task, check_maps
+from tamrf_xr.model.attend import Task, check_maps, unmark
 from tamrf_xr.model.network import Tamrf
 from tamrf_xr.model.precision import DTYPES, Precision, check_card, products
 from tamrf_xr.model.stages import build, placed
@@ -213,7 +213,8 @@ class Engine:
         ----------
         features
             Features of each sensor, any crop of them, and the days of their dates; a sensor may
-            be absent or have zero dates.
+            be absent or have zero dates. A date is not attended to where
+            `tamrf_xr.model.attend.mark` says that it did not see a pixel.
         query_days
             Days asked for, (Q,).
 
@@ -384,24 +385,34 @@ class Engine:
         def attend(y: slice, x: slice) -> None:
             at = slice(first + y.start, first + y.stop)
             tokens = self._pixels.load([maps[:, at, x] for maps in task.maps], task.asked)
-            encoded = self._pixels.transform(tokens, task.asked)
-            answer = self._pixels.answer(encoded, task.asked)
+            absent = unmark(tokens)
+            encoded = self._pixels.transform(tokens, task.asked, absent)
+            answer = self._pixels.answer(encoded, task.asked, absent)
             block = out[:, y, x]
             maps, told = block.split((self.config.width, self.attended - self.config.width), -1)
             maps.copy_(answer.view(maps.shape))
             if task.moments is not None:
-                told.copy_(self._told(task, (at, x), (encoded, answer)).view(told.shape))
+                made = self._told(task, (at, x), (encoded, answer), absent)
+                told.copy_(made.view(told.shape))
             else:
                 told.zero_()
 
         blocks = footprint.blocks(out.shape[1], out.shape[2], pixels)
         over_blocks(attend, blocks, self.device)
 
-    def _told(self, task: Task, at: tuple[slice, slice], block: tuple[Tensor, Tensor]) -> Tensor:
+    def _told(
+        self,
+        task: Task,
+        at: tuple[slice, slice],
+        block: tuple[Tensor, Tensor],
+        absent: Tensor | None,
+    ) -> Tensor:
         """Return share and offset of the temperature of a block, (Q, P, 2), in float32."""
         head, (encoded, answer) = cast("TemperatureHead", self.temperature), block
         features = task.maps[0][:, *at].permute(1, 2, 0, 3).flatten(0, 1)
-        seen = head.seen(features.float(), encoded[:, : features.shape[1]].float())
+        dates = features.shape[1]
+        own = None if absent is None else absent[:, :dates]
+        seen = head.seen(features.float(), encoded[:, :dates].float(), own)
         told: Tensor = head(seen, answer.float(), task.moments)
         return told
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from tamrf_xr.errors import ModelError
 from tamrf_xr.model import footprint
+from tamrf_xr.model.attend import mark, unmark
 from tamrf_xr.model.config import OPTICAL
 from tamrf_xr.model.engine import Engine
 from tamrf_xr.model.form import NOTHING, Form
@@ -80,17 +81,20 @@ class Rounding:
         if self.kind == "float32":
             return tokens.float()
         units = (tokens.float() - self.offset).div_(self.scale)
-        return units.round_().clamp_(-MOST, MOST).to(torch.int8)
+        units = units.round_().clamp_(-MOST, MOST)
+        return units.nan_to_num_(NOTHING[self.kind]).to(torch.int8)
 
     def restore(self, kept: Tensor) -> Tensor:
-        """Return tokens (..., D) in the engine's type; not a number where none were made."""
+        """Return tokens (..., D) in the engine's type; not a number where none were made.
+
+        Of dates that did not see a pixel, the first channel is no number: see `attend.mark`.
+        """
         if self.kind == "bfloat16":
             return kept.view(torch.bfloat16).to(self.dtype)
         if self.kind == "float32":
             return kept.to(self.dtype)
         tokens = kept.float().mul_(self.scale).add_(self.offset)
-        missing = kept[..., 0] == NOTHING[self.kind]  # all channels of a tile are
-        return tokens.masked_fill_(missing[..., None], torch.nan).to(self.dtype)
+        return tokens.masked_fill_(kept == NOTHING[self.kind], torch.nan).to(self.dtype)
 
 
 def encode_tokens(
@@ -126,13 +130,15 @@ def encode_tokens(
         out = torch.empty(shape, dtype=KINDS[form.kind], device=engine.device)
 
         def keep(y: slice, x: slice) -> None:
-            some = [m[:, y, x] for m in maps]
-            tokens = pixels.transform(pixels.load(some, asked), asked)
+            tokens = pixels.load([m[:, y, x] for m in maps], asked)
+            absent = unmark(tokens)
+            tokens = pixels.transform(tokens, asked, absent)
             if engine.temperature is not None:
                 landsat = features[OPTICAL[0]][:, y, x] if OPTICAL[0] in features else None
                 tokens = _with_seen(engine.temperature, tokens, landsat)
             block = out[:, :, y, x]
-            kept = rounding.keep(tokens).view(*block.shape[2:], *block.shape[:2])
+            kept = rounding.keep(tokens if absent is None else mark(tokens, absent))
+            kept = kept.view(*block.shape[2:], *block.shape[:2])
             block.copy_(kept.permute(2, 3, 0, 1))
 
         over_blocks(keep, footprint.blocks(height, width, _block(engine, dates)), engine.device)
@@ -179,13 +185,17 @@ def decode_tokens(
             at = slice(first + y.start, first + y.stop)
             some = kept[:, :, at, x].permute(2, 3, 0, 1).flatten(0, 1)  # a copy, (P, N, D)
             tokens = rounding.restore(some)
-            found = pixels.answer(tokens[..., :width], asked)
+            absent = unmark(tokens)
+            found = pixels.answer(tokens[..., :width], asked, absent)
             block = out[:, y, x]
             block[..., :width].copy_(found.view(*block.shape[:3], width))
             if head is None or moments is None:
                 block[..., width:] = 0
                 return
-            told = head(tokens[:, : len(lr_days), width:].float(), found.float(), moments)
+            seen = tokens[:, : len(lr_days), width:].float()
+            if absent is not None:
+                seen[..., 0].masked_fill_(absent[:, : len(lr_days)], -torch.inf)
+            told = head(seen, found.float(), moments)
             block[..., width:] = told.view(*block.shape[:3], -1)
 
         blocks = footprint.blocks(out.shape[1], out.shape[2], _block(engine, len(kept)))
@@ -205,7 +215,7 @@ def _with_seen(head: TemperatureHead, tokens: Tensor, features: Tensor | None) -
     """Return tokens (P, N, D) with what dates of LR, of features (T, y, x, L), tell beside them."""
     more = tokens.new_zeros((*tokens.shape[:2], CHANNELS), dtype=torch.float32)
     if features is not None and len(features):
-        own = features.permute(1, 2, 0, 3).flatten(0, 1)
+        own = features.permute(1, 2, 0, 3).flatten(0, 1).nan_to_num()  # of what is marked
         more[:, : own.shape[1]] = head.seen(own.float(), tokens[:, : own.shape[1]].float())
     return torch.cat([tokens.float(), more], dim=-1)
 

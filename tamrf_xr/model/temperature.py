@@ -112,7 +112,7 @@ class TemperatureHead(nn.Module):
         powers = torch.stack([torch.ones_like(apart), apart, apart**2, apart.abs()], dim=1)
         return weight[:, None] * powers[:, :, None], nearest
 
-    def seen(self, features: Tensor, encoded: Tensor) -> Tensor:
+    def seen(self, features: Tensor, encoded: Tensor, absent: Tensor | None = None) -> Tensor:
         """Return what dates of Landsat tell, (P, N, 2): log odds that they are clear, temperature.
 
         Parameters
@@ -121,12 +121,20 @@ class TemperatureHead(nn.Module):
             (P, N, L), of which the temperature, standardised, is read off.
         encoded
             Their tokens behind the transformer, (P, N, D).
+        absent
+            Dates that did not see a pixel, (P, N): of no odds and no temperature.
         """
         odds = self.clear2(functional.relu(self.clear1(encoded))).clamp(-CLEAREST, CLEAREST)
-        return torch.cat([odds, self.value(features)], dim=-1)
+        told = torch.cat([odds, self.value(features)], dim=-1)
+        if absent is None:
+            return told
+        nothing = told.new_tensor([-torch.inf, 0.0])
+        return torch.where(absent[..., None], nothing, told)
 
     def forward(self, seen: Tensor, attended: Tensor, asked: tuple[Tensor, Tensor]) -> Tensor:
         """Return share and offset (Q, P, 2): t, standardised, is to be t - share t + offset.
+
+        Both are 0 where no date saw the pixel.
 
         Parameters
         ----------
@@ -154,7 +162,8 @@ class TemperatureHead(nn.Module):
         gates: Tensor = self.gate2(functional.relu(self.gate1(torch.cat([told, context], dim=-1))))
         levels = torch.cat([mean, mean - slope * apart], dim=1).permute(2, 0, 1)
         share_and_offset = gates.sum(dim=-1), (gates * levels).sum(dim=-1)
-        return torch.stack(share_and_offset, dim=-1)
+        unseen = odds.isneginf().all(dim=1)[:, None]
+        return torch.stack(share_and_offset, dim=-1).masked_fill(unseen, 0.0)
 
 
 def _sums(of: Tensor, weighted: Tensor) -> Tensor:
