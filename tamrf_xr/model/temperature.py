@@ -41,8 +41,8 @@ PREFIX = "temperature."
 CHANNELS = 2
 """That attended maps have more with it: share and offset, see `TemperatureHead.forward`."""
 
-AVERAGED = 7
-"""Pixels of 10 m on every side over which the temperature is moved alike: 150 m across."""
+AVERAGED = 3
+"""Pixels of 10 m on every side over which the temperature is moved alike: 70 m across."""
 
 REACHES = (6.0, 20.0, 60.0)
 """Days in which the weight of a date falls by e, before they are learnt."""
