@@ -15,7 +15,7 @@ from tamrf_xr.model.checkpoint import metadata_of, model_bytes, model_from_bytes
 from tamrf_xr.model.config import NetworkConfig
 from tamrf_xr.model.engine import Engine
 from tamrf_xr.model.network import Tamrf
-from tamrf_xr.model.temperature import AVERAGED, MONTH, TemperatureHead, averaged
+from tamrf_xr.model.temperature import AVERAGED, MONTH, TemperatureHead, averaged, moved_by
 from tamrf_xr.simulate import draw_config, simulate
 from tamrf_xr.training.config import DataConfig
 from tamrf_xr.training.temperature import Fit, fit_temperature
@@ -73,18 +73,40 @@ def test_levels_are_lines_fitted_to_clear_dates_by_weighted_least_squares():
 
 
 def test_what_it_is_moved_by_is_the_mean_of_the_pixels_around_that_there_are():
-    by = torch.randn(2, 3, 18, 25, generator=torch.Generator().manual_seed(0))
-    found = averaged(by)
-    for y, x in ((0, 0), (3, 24), (9, 12), (17, 8)):
+    draw = torch.Generator().manual_seed(0)
+    told, kelvin = torch.rand(2, 3, 18, 25, 2, generator=draw), torch.rand(2, 3, 18, 25)
+    told[:, :, :9, :9] = 0.0  # where no date of Landsat saw the pixel
+    each = told[..., 1] - told[..., 0] * kelvin
+    found = averaged(moved_by(kelvin, told))
+    for y, x in ((0, 24), (3, 24), (7, 10), (9, 8), (17, 8)):
         rows, cols = (slice(max(at - AVERAGED, 0), at + AVERAGED + 1) for at in (y, x))
-        wanted = by[:, :, rows, cols].mean(dim=(2, 3))
+        near, says = each[:, :, rows, cols], told[:, :, rows, cols].ne(0).any(dim=-1)
+        wanted = near.sum(dim=(2, 3)) / says.sum(dim=(2, 3))
         torch.testing.assert_close(found[:, :, y, x], wanted, atol=1e-6, rtol=0)
+    assert (found[:, :, :5, :5] == 0).all()
+
+
+def test_a_date_far_beyond_all_reaches_still_tells_a_level():
+    """Where the nearest date did not see the pixel: weights are of the nearest date of all."""
+    head = TemperatureHead(TINY.width, TINY.latent)
+    seen = torch.tensor([[[1.0, 0.3], [2.0, -0.4], [-torch.inf, 0.0]], [[-torch.inf, 0.0]] * 3])
+    days, asked = torch.tensor([0.0, 8.0, 1480.0]), torch.tensor([1481.0])
+    with torch.no_grad():
+        head.gate2.weight.zero_()
+        head.gate2.bias.copy_(torch.tensor([1.0, 0, 0, 0, 0, 0]))  # the mean of the shortest
+        share, offset = head(seen, torch.zeros(1, 2, TINY.width), head.moments(days, asked)).unbind(
+            -1
+        )
+    assert share.tolist() == [[1.0, 0.0]]
+    weights = np.exp([1.0, 2.0 + 8 / 60])  # of the longest, 60 days
+    assert float(offset[0, 0]) == pytest.approx((weights @ [0.3, -0.4]) / weights.sum(), rel=1e-4)
+    assert float(offset[0, 1]) == 0
 
 
 def test_fine_detail_stays_what_the_decoder_made_of_it(cube, monkeypatch):
     """From one pixel to the next, a mean over 7 differs by a seventh of the range at most."""
     made, alone = (plain(cube, network(knows_days=knows))[:, THERMAL] for knows in (True, False))
-    monkeypatch.setattr("tamrf_xr.model.network.averaged", lambda by: by)
+    monkeypatch.setattr("tamrf_xr.model.network.averaged", lambda by: by[..., 0, :, :])
     by_pixel = plain(cube, network())[:, THERMAL] - alone
     steps = [np.abs(np.diff(moved, axis=1)).max() for moved in (made - alone, by_pixel)]
     assert steps[0] < np.ptp(by_pixel) / (2 * AVERAGED + 1)
@@ -158,12 +180,13 @@ def test_other_bands_are_the_same_to_the_bit_and_it_needs_none_of_them(cube):
     np.testing.assert_allclose(some[lst], with_days[lst], atol=1e-3)  # K
 
 
+@pytest.mark.parametrize("border", ["zeros", "mirror"])
 @pytest.mark.parametrize(("dtype", "kelvin"), [("float32", 2e-3), ("bfloat16", 0.5), ("int8", 1.5)])
-def test_a_latent_knows_days_too(cube, dtype, kelvin):
+def test_a_latent_knows_days_too(cube, dtype, kelvin, border):
     model = network()
-    latent = cube.tamrf.encode(model=model, dtype=dtype, tile=12)
-    made = latent.tamrf.decode(DATES, model=model, tile=30)
-    wanted = cube.tamrf.fuse(DATES, model=model)
+    latent = cube.tamrf.encode(model=model, dtype=dtype, tile=12, border=border)
+    made = latent.tamrf.decode(DATES, model=model, tile=9)
+    wanted = cube.tamrf.fuse(DATES, model=model, method_options={"border": border})
     lst = "landsat/surface_temperature"
     np.testing.assert_allclose(made[lst], wanted[lst], atol=kelvin)
 

@@ -24,6 +24,8 @@ def add(commands: Any) -> None:
     defaulted(parser, "--dtype", "int8", "how tokens are kept", choices=kinds)
     borders = ["auto", "zeros", "mirror"]
     defaulted(parser, "--border", "auto", "what lies beyond the scene", choices=borders)
+    about = "what is seen of pixels of which a date has nothing"
+    defaulted(parser, "--gaps", "auto", about, choices=["auto", "mean", "skip"])
     parser.add_argument("--origin", metavar="DATE", help="day 0 (default: 1 January)")
     shared(parser, "--window")
     about = "acquisitions no further apart are of one day"

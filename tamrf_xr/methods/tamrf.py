@@ -107,7 +107,7 @@ def plan(request: Request) -> FuserSpec:
             ("precision", precision),
             ("border", border),
             ("missing", missing),
-            ("gaps", gaps),
+            *([("gaps", gaps)] if gaps == "skip" else []),
             *([("bands_not_given", absent)] if absent else []),
         ),
     )
@@ -227,6 +227,8 @@ class TamrfFuser:
 
         `sees`: of `CHOICES`, each as published where it is not given.
         """
+        if unknown := sees.keys() - CHOICES.keys():
+            raise TypeError(f"unexpected option {min(unknown)!r}; there are {', '.join(CHOICES)}")
         sees = {name: published for name, (published, _) in CHOICES.items()} | sees
         self._makes, self._uncertain = makes, uncertainty
         shared, self._model = _engine(weights, digest, (device, precision))

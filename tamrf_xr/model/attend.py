@@ -67,6 +67,9 @@ class Task:
     asked: Asked
     """What is the same for every pixel."""
 
+    holes: bool = True
+    """Whether a feature may be marked (`mark`): a GPU is not asked block by block if none is."""
+
     moments: tuple[Tensor, Tensor] | None = None
     """Of `tamrf_xr.model.temperature.TemperatureHead`, where the first sensor is LR."""
 

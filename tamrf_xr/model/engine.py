@@ -365,7 +365,11 @@ class Engine:
         asked_days = torch.as_tensor(query_days, dtype=torch.float64)
         asked = self._pixels.ask({sensor: days[sensor] for sensor in kept}, asked_days)
         moments = self.moments(days["lr"] if "lr" in kept else (), asked_days)
-        return Task([given[sensor][0] for sensor in kept], asked, moments)
+        features_kept = [given[sensor][0] for sensor in kept]
+        holes = self.device.type == "cpu" or any(
+            bool(part[..., 0].isnan().any()) for part in features_kept
+        )
+        return Task(features_kept, asked, holes, moments)
 
     def moments(self, lr_days: Days, query_days: Days) -> tuple[Tensor, Tensor] | None:
         """Return `TemperatureHead.moments` on the device; None without a head or a date of LR."""
@@ -385,7 +389,7 @@ class Engine:
         def attend(y: slice, x: slice) -> None:
             at = slice(first + y.start, first + y.stop)
             tokens = self._pixels.load([maps[:, at, x] for maps in task.maps], task.asked)
-            absent = unmark(tokens)
+            absent = unmark(tokens) if task.holes else None
             encoded = self._pixels.transform(tokens, task.asked, absent)
             answer = self._pixels.answer(encoded, task.asked, absent)
             block = out[:, y, x]

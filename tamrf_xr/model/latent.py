@@ -183,8 +183,8 @@ def decode_tokens(
     def attend(first: int, out: Tensor) -> None:
         def answer(y: slice, x: slice) -> None:
             at = slice(first + y.start, first + y.stop)
-            some = kept[:, :, at, x].permute(2, 3, 0, 1).flatten(0, 1)  # a copy, (P, N, D)
-            tokens = rounding.restore(some)
+            some = kept[:, :, at, x].permute(2, 3, 0, 1).flatten(0, 1)  # (P, N, D)
+            tokens = rounding.restore(some.clone())  # marks are taken off: not of what is kept
             absent = unmark(tokens)
             found = pixels.answer(tokens[..., :width], asked, absent)
             block = out[:, y, x]

@@ -62,6 +62,6 @@ def by_strips(
         by = drawing.decode(attended[:, : high - low], bands, index)
         out[:, :, a:b] = bands[:, :, a - low : b - low]
         if by is not None:
-            moved.append(by[:, :, a - low : b - low].clone())
-    drawing.draw(out, torch.cat(moved, dim=2) if moved else None, index)
+            moved.append(by[..., a - low : b - low, :].clone())
+    drawing.draw(out, torch.cat(moved, dim=-2) if moved else None, index)
     return out

@@ -56,6 +56,9 @@ CLEAREST, WARMEST = 8.0, 5.0
 _LEAST = 1e-4
 """Of a variance of temperatures: where one date weighs nearly all, rounding alone is left."""
 
+_LOST = 1e-30
+"""Of a sum of weights, 1 at the nearest date: less is nothing, or rounded."""
+
 _MASSES = 3.0
 """Brings the logarithm of a weight to the size of the other things that gates read."""
 
@@ -148,11 +151,19 @@ class TemperatureHead(nn.Module):
         weighted, nearest = asked
         odds, values = seen.unbind(dim=-1)
         clear = (odds * self.log_scale.exp()).exp()
-        total, apart, squared, near = _sums(clear, weighted)
-        mean, product = _sums(clear * values, weighted[:, :2]) / total
-        (square,) = _sums(clear * values**2, weighted[:, :1]) / total
+        total, *sums = _sums(clear, weighted)
+        lost, longest = total < _LOST, self.log_reach.argmax(keepdim=True)
+        sums += [
+            *_sums(clear * values, weighted[:, :2]),
+            *_sums(clear * values**2, weighted[:, :1]),
+        ]
+        # Beyond the reach of what saw the pixel, what the longest tells stands for the shorter.
+        apart, squared, near, mean, product, square = (
+            torch.where(lost, ratio.index_select(1, longest), ratio)
+            for ratio in (one / total for one in sums)
+        )
+        total = total.clamp(min=_LOST)
         scatter = (square - mean**2).clamp(min=_LEAST).sqrt()
-        apart, squared, near = apart / total, squared / total, near / total
         spread = (squared - apart**2).clamp(min=0)
         slope = (product - apart * mean) / (spread + self.log_slack.exp()[:, None])
         mass = (total.log() + nearest) / _MASSES
@@ -162,7 +173,7 @@ class TemperatureHead(nn.Module):
         gates: Tensor = self.gate2(functional.relu(self.gate1(torch.cat([told, context], dim=-1))))
         levels = torch.cat([mean, mean - slope * apart], dim=1).permute(2, 0, 1)
         share_and_offset = gates.sum(dim=-1), (gates * levels).sum(dim=-1)
-        unseen = odds.isneginf().all(dim=1)[:, None]
+        unseen = lost.index_select(1, longest).permute(2, 0, 1)
         return torch.stack(share_and_offset, dim=-1).masked_fill(unseen, 0.0)
 
 
@@ -205,17 +216,30 @@ def decoder_reach(model: Tamrf, *, temperature: bool = True) -> int:
 
 
 def averaged(by: Tensor) -> Tensor:
-    """Return the mean (..., H, W) over the pixels around each that there are."""
+    """Return the mean (..., H, W) over the pixels around each that say something, else 0.
+
+    `by` is of `moved_by`, (..., 2, H, W).
+    """
     maps, wide = by.reshape(-1, 1, *by.shape[-2:]), 2 * AVERAGED + 1
     for window, pad in (((wide, 1), (AVERAGED, 0)), ((1, wide), (0, AVERAGED))):
         maps = functional.avg_pool2d(maps, window, 1, pad, count_include_pad=False)
-    return maps.view(by.shape)
+    total, known = maps.view(by.shape).unbind(dim=-3)
+    return torch.where(known == 0, 0.0, total / known)
 
 
 def moved_by(temperature: Tensor, told: Tensor) -> Tensor:
-    """Return by how much each pixel would be moved, (..., H, W), from what was told, (..., 2)."""
+    """Return by how much each pixel would be moved, and 1 where it says so: (..., 2, H, W).
+
+    Parameters
+    ----------
+    temperature
+        (..., H, W), standardised.
+    told
+        Share and offset, (..., H, W, 2): both are 0 where no date of LR saw the pixel.
+    """
     share, offset = told.unbind(dim=-1)
-    return offset - share * temperature
+    says = ((share != 0) | (offset != 0)).to(share.dtype)
+    return torch.stack([offset - share * temperature, says], dim=-3)
 
 
 class Drawing:
@@ -242,23 +266,27 @@ class Drawing:
         self._draws = model.temperature is not None
 
     def decode(self, attended: Tensor, out: Tensor, channels: Tensor | None) -> Tensor | None:
-        """Decode into `out`, as `tamrf_xr.model.stages.Decode`, and return what `draw` takes."""
+        """Decode into `out`, as `tamrf_xr.model.stages.Decode`, and return what `draw` takes.
+
+        None where nothing is to be drawn.
+        """
         if not self._draws:
             self._decode(attended, out, channels)
             return None
         at = self._at(channels)
-        by = out.new_empty((len(out), len(at), *out.shape[2:]))
+        by = out.new_empty((len(out), len(at), 2, *out.shape[2:]))
         parts = zip(*(part.split(self._batch) for part in (attended, out, by)), strict=True)
         for maps, own, moved in parts:
             self._decode(maps[..., : self._width].contiguous(), own, channels)
-            told = maps[:, None, ..., self._width :].float()
-            moved.copy_(self._std * moved_by((own[:, at] - self._mean) / self._std, told))
-        return by
+            if len(at):
+                told = maps[:, None, ..., self._width :].float()
+                moved.copy_(moved_by((own[:, at] - self._mean) / self._std, told))
+        return by if len(at) else None
 
     def draw(self, out: Tensor, by: Tensor | None, channels: Tensor | None) -> None:
         """Move the temperature of `out` (Q, C, H, W) by what `decode` returned of all of it."""
-        if by is not None and by.shape[1]:
-            out[:, self._at(channels)] += averaged(by)
+        if by is not None:
+            out[:, self._at(channels)] += self._std * averaged(by)
 
     def _at(self, channels: Tensor | None) -> Tensor:
         """Return where among channels the temperature is: no place, or one or more."""
