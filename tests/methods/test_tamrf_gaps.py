@@ -161,12 +161,10 @@ def test_published_weights_see_the_mean_as_published_and_ours_skip():
 
 def test_clouds_cut_out_cost_the_default_weights_nothing():
     """Of simulated land, against truth: as good as with clouds as they are, as in training."""
-    scene = simulate(draw_config(9_300_003, biome="any", size_px=48, sentinel2_revisit_days=10))
+    scene = simulate(draw_config(9_300_003, biome="any", size_px=36, sentinel2_revisit_days=15))
     gone = {name: ~group["valid"].values for name, group in groups_of(scene.cube).items()}
-    masked, dates = (
-        cut(scene.cube, gone),
-        [f"{scene.config.year}-{month:02}-11" for month in range(2, 12, 2)],
-    )
+    masked = cut(scene.cube, gone)
+    dates = [f"{scene.config.year}-{month:02}-11" for month in (4, 7, 10)]
     truth = scene.truth(dates)[VARIABLES[0]].values
 
     def rms(cube: xr.DataTree, gaps: str) -> float:
@@ -175,4 +173,4 @@ def test_clouds_cut_out_cost_the_default_weights_nothing():
 
     whole, skipped, averaged = rms(scene.cube, "auto"), rms(masked, "auto"), rms(masked, "mean")
     assert skipped < 1.1 * whole
-    assert averaged > 1.5 * skipped, (whole, skipped, averaged)
+    assert averaged > 1.5 * skipped
