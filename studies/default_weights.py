@@ -5,7 +5,7 @@
 For whoever has a GPU for ten minutes, and nothing to think about. Scenes of all kinds of land are
 simulated by the CPU's cores from the first second on. As soon as some are there the network is
 trained on them, then on all that there are, each time for as many steps as its speed allows; last,
-temperatures of days are fitted on all, and errors on some that no training saw.
+levels of days are fitted on all, and errors on some that no training saw.
 ``FOLDER/weights.safetensors`` is what comes of it. A CPU does the same in hours.
 
 What the weights are worth: ``python -m studies.quality_table --model new=FOLDER/weights...`` and
@@ -32,10 +32,10 @@ from tamrf_xr.model.device import resolve_device
 from tamrf_xr.simulate import write_scenes
 from tamrf_xr.store import open_cube
 from tamrf_xr.training.config import TrainConfig
+from tamrf_xr.training.levels import Fit as LevelsFit
+from tamrf_xr.training.levels import fit_levels
 from tamrf_xr.training.recipes import recipe
 from tamrf_xr.training.run import LOG, train
-from tamrf_xr.training.temperature import Fit as TemperatureFit
-from tamrf_xr.training.temperature import fit_temperature
 from tamrf_xr.training.uncertainty import Fit, fit_errors
 
 SIZES = NetworkConfig(
@@ -56,7 +56,7 @@ PROBE = 10
 FOR_STEPS = 0.9
 """Part of a training's time that goes into steps; the rest into validations."""
 
-DAYS = TemperatureFit(samples=200, checked=20, steps=600)
+DAYS = LevelsFit(samples=200, checked=20, steps=600)
 """Weather is what temperatures are learnt from, and every scene has its own: all are taken."""
 
 ENDS = {"begin": 0.15, "first": 0.42, "last": 0.78}
@@ -71,7 +71,7 @@ class Plan:
     seconds: float
     config: TrainConfig
     fit: Fit
-    days: TemperatureFit
+    days: LevelsFit
     scene: Mapping[str, Any]
     first: int = 24
     """Scenes that are waited for."""
@@ -150,7 +150,7 @@ def made(plan: Plan) -> Path:
     weights = trained(plan, "last", replace(plan.config, run=run))
     cubes = [open_cube(path) for path in found(scenes)]
     data = replace(recipe("small").data, validation_share=plan.calibrated)
-    model, _ = fit_temperature(load_model(weights), cubes, plan.days, data=plan.config.data)
+    model, _ = fit_levels(load_model(weights), cubes, plan.days, data=plan.config.data)
     model = fit_errors(model, cubes[-plan.others :], plan.fit, data=data)
     out = plan.folder / "weights.safetensors"
     kept = metadata_of(weights.read_bytes())

@@ -32,8 +32,8 @@ from studies.simulation_noise import structure
 from tamrf_xr.cube import build_cube, groups_of
 from tamrf_xr.evaluation.split import give
 from tamrf_xr.methods.tamrf import resolve
+from tamrf_xr.model.levels import TEMPERATURE
 from tamrf_xr.model.network import Tamrf
-from tamrf_xr.model.temperature import PREFIX as TEMPERATURE
 from tamrf_xr.model.uncertainty import PREFIX as ERRORS
 
 METHODS: Mapping[str, Mapping[str, Any]] = {
@@ -58,7 +58,7 @@ KEPT = RESULTS / "quality-table-2026-11-29.json"
 KINDS = ("clear", "clouded", "cut out")
 """What is given beside the dates left out."""
 
-HEADS = (ERRORS, TEMPERATURE)
+HEADS = (ERRORS, f"{TEMPERATURE}.")
 """What of a network leaves reflectance as it is."""
 
 Rmse = dict[str, float]

@@ -288,6 +288,7 @@ class TamrfFuser:
         import torch
 
         from tamrf_xr.model.attend import mark
+        from tamrf_xr.model.levels import joined
 
         engine = self._engine
         encode = engine.encode_hr if STREAMS[sensor] == "hr" else engine.encode_lr
@@ -307,8 +308,12 @@ class TamrfFuser:
             images, missing = standardise(
                 self._model, sensor, pixels, seen.packing, bands=seen.bands
             )
-            images = filled(images, missing, self._spectra[sensor])
-            part = encode(images, row=row)[:, rows, cols].clone()
+            spectra = self._spectra[sensor]
+            images = filled(images, missing, spectra)
+            unseen = missing if spectra is None else _unseen(sensor, missing)
+            values = engine.measured(STREAMS[sensor], images, unseen)
+            values = None if values is None else values[:, rows, cols]
+            part = joined(encode(images, row=row)[:, rows, cols].clone(), values)
             if self._skips:
                 mark(part, _fine(missing.all(dim=1), ratio)[:, rows, cols])
             parts.append(part)
@@ -384,6 +389,17 @@ class TamrfFuser:
         return dict(zip(names, np.split(bands, ends[:-1], axis=1), strict=True))
 
 
+def _unseen(sensor: str, missing: Tensor) -> Tensor:
+    """Return where bands were not seen, of where they are missing, (T, B, y, x).
+
+    Reflectance that is regressed on bands beside it is as good as seen; a temperature is not.
+    """
+    unseen = missing.all(dim=1, keepdim=True).expand_as(missing).clone()
+    if SENSORS[sensor].thermal:
+        unseen[:, -1] |= missing[:, -1]
+    return unseen
+
+
 def _fine(coarse: Tensor, ratio: int) -> Tensor:
     """Repeat pixels (..., y, x) of a sensor on the grid of 10 m."""
     return coarse.repeat_interleave(ratio, dim=-2).repeat_interleave(ratio, dim=-1)
@@ -391,9 +407,11 @@ def _fine(coarse: Tensor, ratio: int) -> Tensor:
 
 def reach_of(model: Tamrf, makes: Bands) -> int:
     """Return the pixels of 10 m around one of which bands are made, of attended maps."""
-    from tamrf_xr.model.temperature import decoder_reach
+    from tamrf_xr.model.levels import decoder_reach, parts_of
 
-    return decoder_reach(model, temperature=THERMAL in makes.get(LANDSAT.name, ()))
+    bands = {name: own for name, own in makes.items() if name in MAKES}  # a latent has none
+    channels = [c for own in channels_of(bands).values() for c in own]
+    return decoder_reach(model.config, parts_of(model), channels)
 
 
 def halo_of(model: Tamrf, makes: Bands) -> tuple[tuple[str, int], ...]:

@@ -11,7 +11,6 @@ from tamrf_xr.methods.registry import Bands
 from tamrf_xr.methods.standardising import STREAMS
 from tamrf_xr.methods.tamrf import TamrfFuser, halo_of
 from tamrf_xr.model.form import Form
-from tamrf_xr.sensors import LANDSAT
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -96,5 +95,6 @@ class TokenDecoder(TamrfFuser):
 
         return decode_tokens(
             self._engine, features[LATENT], list(episode.query_days), self._form,
-            lr_days=list(episode.days[LANDSAT.name]), channels=channels,
+            days={STREAMS[name]: list(own) for name, own in episode.days.items()},
+            channels=channels,
         )  # fmt: skip

@@ -18,7 +18,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import cast
 
 import torch
@@ -28,6 +29,7 @@ from torch.nn import functional
 from tamrf_xr.errors import ModelError
 from tamrf_xr.model.affine import Affine
 from tamrf_xr.model.convolve import Placement
+from tamrf_xr.model.levels import Moments
 from tamrf_xr.model.network import Tamrf, positional_encoding
 
 EPS = 1e-5
@@ -61,8 +63,8 @@ class Asked:
 class Task:
     """Features of the sensors that have dates, and what dates and queries fix."""
 
-    maps: list[Tensor]
-    """Per sensor, (T, H, W, L)."""
+    maps: dict[str, Tensor]
+    """By stream, in order, (T, H, W, L): features, followed by what heads take."""
 
     asked: Asked
     """What is the same for every pixel."""
@@ -70,13 +72,20 @@ class Task:
     holes: bool = True
     """Whether a feature may be marked (`mark`): a GPU is not asked block by block if none is."""
 
-    moments: tuple[Tensor, Tensor] | None = None
-    """Of `tamrf_xr.model.temperature.TemperatureHead`, where the first sensor is LR."""
+    moments: Mapping[str, Moments] = field(default_factory=dict)
+    """Of heads of `tamrf_xr.model.levels` whose sensor has dates, by name."""
 
     @property
     def queries(self) -> int:
         """Q."""
         return len(self.asked.query)
+
+    def dates(self) -> dict[str, slice]:
+        """Return where the dates of each stream are among tokens."""
+        ends = dict(
+            zip(self.maps, accumulate(len(maps) for maps in self.maps.values()), strict=True)
+        )
+        return {name: slice(end - len(self.maps[name]), end) for name, end in ends.items()}
 
 
 class PixelModel:
@@ -136,7 +145,9 @@ class PixelModel:
         for part in maps:
             stop = start + part.shape[0]
             torch.add(
-                part.permute(1, 2, 0, 3), self.carried_here[:L], out=tokens[:, :, start:stop, :L]
+                part[..., :L].permute(1, 2, 0, 3),
+                self.carried_here[:L],
+                out=tokens[:, :, start:stop, :L],
             )
             start = stop
         tokens[..., L:] = asked.constant

@@ -20,7 +20,7 @@ from safetensors.torch import save as _save_safetensors
 from torch import Tensor
 
 from tamrf_xr.errors import ModelError, OutputExistsError, SourceNotFoundError
-from tamrf_xr.model import published, temperature, uncertainty
+from tamrf_xr.model import levels, published, uncertainty
 from tamrf_xr.model.composing import ConfigSource, read_config
 from tamrf_xr.model.config import OPTICAL, SAR, NetworkConfig
 from tamrf_xr.model.files import existing, staged
@@ -369,7 +369,8 @@ def _build(
     with torch.device("meta"):
         model = Tamrf(config)
         model.errors = uncertainty.head_of(state, config.width, config.bands, where=where)
-        model.temperature = temperature.head_of(state, config.width, config.latent, where=where)
+        for name, head in levels.heads_of(state, config, where=where).items():
+            setattr(model, name, head)
     expected = model.state_dict()
     for token in (*(f"{stream}_token" for stream in config.streams), "query_token"):
         if not config.sensor_token:

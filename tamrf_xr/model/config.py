@@ -186,7 +186,7 @@ class NetworkConfig:
         ----------
         reach
             High-resolution pixels around it whose features it follows from; `decoder_reach` for
-            the network alone, see `tamrf_xr.model.temperature.decoder_reach`.
+            the network alone, see `tamrf_xr.model.levels.decoder_reach`.
         """
         return {
             "hr": self.encoder_reach + reach,

@@ -6,7 +6,6 @@ h w low-resolution grid, H W high-resolution grid, P pixels of a block.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial, wraps
 from typing import Any, TypeVar, cast
@@ -18,12 +17,12 @@ from torch import Tensor
 from tamrf_xr.errors import ModelError
 from tamrf_xr.model import footprint
 from tamrf_xr.model.attend import Task, check_maps, unmark
+from tamrf_xr.model.levels import Drawing, Moments, decoder_reach, joined, measured, told_of
 from tamrf_xr.model.network import Tamrf
 from tamrf_xr.model.precision import DTYPES, Precision, check_card, products
 from tamrf_xr.model.stages import build, placed
 from tamrf_xr.model.standards import check_stream
 from tamrf_xr.model.strips import by_strips
-from tamrf_xr.model.temperature import CHANNELS, Drawing, TemperatureHead
 from tamrf_xr.model.threads import over_blocks
 from tamrf_xr.model.uncertainty import telling
 
@@ -53,7 +52,7 @@ class Engine:
     Zero padding applies at the edges of the arrays given, as in the network: a caller that cuts
     tiles passes halos (`NetworkConfig.hr_halo`, `NetworkConfig.lr_halo`) and crops what the cut
     edges spoilt: `NetworkConfig.encoder_reach` pixels after `encode_hr`, `lr_halo` less the
-    decoder's margin after `encode_lr`, `tamrf_xr.model.temperature.decoder_reach` pixels after
+    decoder's margin after `encode_lr`, `tamrf_xr.model.levels.decoder_reach` pixels after
     `decode`. Features are channels last, so
     cropping is slicing: ``features[:, y0:y1, x0:x1]``; nothing is copied.
 
@@ -104,8 +103,7 @@ class Engine:
         self._encoders, self._pixels = self.stages.encoders, self.stages.pixels
         decoder = telling(self.stages.decoder, model, device)
         self.drawing = Drawing(decoder, model, device, self.placement.batch)
-        self.temperature = model.temperature and copy.deepcopy(model.temperature).to(device).eval()
-        self.attended = self.config.width + (0 if model.temperature is None else CHANNELS)
+        self.attended = self.config.width + told_of(self.drawing.parts)
         self._most = self.config.bands * (1 if model.errors is None else 2)
 
     def dates_at_once(self, sensor: str, height: int, width: int) -> int:
@@ -212,9 +210,9 @@ class Engine:
         Parameters
         ----------
         features
-            Features of each sensor, any crop of them, and the days of their dates; a sensor may
-            be absent or have zero dates. A date is not attended to where
-            `tamrf_xr.model.attend.mark` says that it did not see a pixel.
+            Features of each sensor, followed by what `measured` gives, any crop of them, and the
+            days of their dates; a sensor may be absent or have zero dates. A date is not attended
+            to where `tamrf_xr.model.attend.mark` says that it did not see a pixel.
         query_days
             Days asked for, (Q,).
 
@@ -222,7 +220,7 @@ class Engine:
         -------
         Tensor
             Attended (Q, H, W, D), contiguous, on the engine's device and in its type; of weights
-            with a `tamrf_xr.model.temperature.TemperatureHead`, its channels more.
+            with heads of `tamrf_xr.model.levels`, what they tell more.
 
         Raises
         ------
@@ -230,7 +228,7 @@ class Engine:
             If there is no date at all, or shapes do not go together.
         """
         task = self._task(features, query_days)
-        H, W = task.maps[0].shape[1:3]
+        H, W = next(iter(task.maps.values())).shape[1:3]
         out = self._empty(task.queries, H, W, self.attended)
         self._attend_rows(task, 0, out)
         return out
@@ -261,7 +259,7 @@ class Engine:
         count = self.config.bands if index is None else len(index)
         Q, H, W, _ = attended.shape
         out = torch.empty((Q, count, H, W), device=self.device)
-        self.drawing.draw(out, self.drawing.decode(attended, out, index), index)
+        self.drawing(attended, out, index)
         return out
 
     @_computing
@@ -288,7 +286,7 @@ class Engine:
             As `attend` and `decode`.
         """
         task = self._task(features, query_days)
-        rows, width = task.maps[0].shape[1:3]
+        rows, width = next(iter(task.maps.values())).shape[1:3]
         attend = partial(self._attend_rows, task)
         return by_strips(self, attend, (task.queries, rows, width), channels=channels)
 
@@ -328,12 +326,34 @@ class Engine:
         """
         features: dict[str, tuple[Tensor, Days]] = {}
         if lr is not None and lr_days is not None:
-            features["lr"] = self.encode_lr(lr), lr_days
+            features["lr"] = joined(self.encode_lr(lr), self.measured("lr", lr)), lr_days
         if hr is not None and hr_days is not None:
-            features["hr"] = self.encode_hr(hr), hr_days
+            features["hr"] = joined(self.encode_hr(hr), self.measured("hr", hr)), hr_days
         if sar is not None and sar_days is not None:
             features["sar"] = self.encode_sar(sar), sar_days
         return self.reconstruct(features, query_days)
+
+    def measured(self, sensor: str, x: Tensor, unseen: Tensor | None = None) -> Tensor | None:
+        """Return what features of a stream are followed by, (T, H, W, C): pixels as measured.
+
+        Parameters
+        ----------
+        sensor
+            Stream.
+        x
+            As for its encoder.
+        unseen
+            (T, C, y, x), where a band was not seen.
+
+        Returns
+        -------
+        Tensor or None
+            On the device, in its type; None if no head of the weights takes dates of the stream.
+        """
+        if all(part.stream != sensor for part in self.drawing.parts):
+            return None
+        ratio = self.config.ratio if sensor == "lr" else 1
+        return measured(x, unseen, ratio).to(self.dtype)
 
     def _encode(self, sensor: str, x: Tensor, bands: int, row: int) -> Tensor:
         check_stream(self.config, sensor)
@@ -352,7 +372,9 @@ class Engine:
             )
         days = {s: torch.as_tensor(d, dtype=torch.float64) for s, (_, d) in given.items()}
         for sensor, (maps, _) in given.items():
-            check_maps(sensor, maps, days[sensor], self.config.latent)
+            drawn = any(part.stream == sensor for part in self.drawing.parts)
+            more = getattr(self.config, f"{sensor}_bands") if drawn else 0
+            check_maps(sensor, maps, days[sensor], self.config.latent + more)
         kept = [sensor for sensor in given if len(days[sensor])]
         if not kept:
             raise ModelError(
@@ -364,22 +386,23 @@ class Engine:
             raise ModelError(f"features must be on one grid, got {sizes} pixels (y, x); crop them")
         asked_days = torch.as_tensor(query_days, dtype=torch.float64)
         asked = self._pixels.ask({sensor: days[sensor] for sensor in kept}, asked_days)
-        moments = self.moments(days["lr"] if "lr" in kept else (), asked_days)
+        moments = self.moments(days, asked_days)
         features_kept = [given[sensor][0] for sensor in kept]
         holes = self.device.type == "cpu" or any(
             bool(part[..., 0].isnan().any()) for part in features_kept
         )
-        return Task(features_kept, asked, holes, moments)
+        return Task(dict(zip(kept, features_kept, strict=True)), asked, holes, moments)
 
-    def moments(self, lr_days: Days, query_days: Days) -> tuple[Tensor, Tensor] | None:
-        """Return `TemperatureHead.moments` on the device; None without a head or a date of LR."""
-        if self.temperature is None or not len(lr_days):
-            return None
-        days, asked = (
-            torch.as_tensor(part, dtype=torch.float64, device=self.device)
-            for part in (lr_days, query_days)
-        )
-        return self.temperature.moments(days, asked)
+    def moments(self, days: Mapping[str, Days], query_days: Days) -> dict[str, Moments]:
+        """Return `LevelHead.moments` on the device, by name, of heads whose sensor has dates."""
+        parts = [part for part in self.drawing.parts if len(days.get(part.stream, ()))]
+        place = partial(torch.as_tensor, dtype=torch.float64, device=self.device)
+        return {
+            part.name: self.drawing.heads[part.name].moments(
+                place(days[part.stream]), place(query_days)
+            )
+            for part in parts
+        }
 
     def _attend_rows(self, task: Task, first: int, out: Tensor) -> None:
         """Fill `out` (Q, rows, W, D) from row `first` of the features on."""
@@ -388,37 +411,44 @@ class Engine:
 
         def attend(y: slice, x: slice) -> None:
             at = slice(first + y.start, first + y.stop)
-            tokens = self._pixels.load([maps[:, at, x] for maps in task.maps], task.asked)
+            tokens = self._pixels.load([maps[:, at, x] for maps in task.maps.values()], task.asked)
             absent = unmark(tokens) if task.holes else None
             encoded = self._pixels.transform(tokens, task.asked, absent)
             answer = self._pixels.answer(encoded, task.asked, absent)
             block = out[:, y, x]
             maps, told = block.split((self.config.width, self.attended - self.config.width), -1)
             maps.copy_(answer.view(maps.shape))
-            if task.moments is not None:
-                made = self._told(task, (at, x), (encoded, answer), absent)
-                told.copy_(made.view(told.shape))
-            else:
-                told.zero_()
+            self._tell(told, task, (at, x), (encoded, answer, absent))
 
         blocks = footprint.blocks(out.shape[1], out.shape[2], pixels)
         over_blocks(attend, blocks, self.device)
 
-    def _told(
+    def _tell(
         self,
+        told: Tensor,
         task: Task,
         at: tuple[slice, slice],
-        block: tuple[Tensor, Tensor],
-        absent: Tensor | None,
-    ) -> Tensor:
-        """Return share and offset of the temperature of a block, (Q, P, 2), in float32."""
-        head, (encoded, answer) = cast("TemperatureHead", self.temperature), block
-        features = task.maps[0][:, *at].permute(1, 2, 0, 3).flatten(0, 1)
-        dates = features.shape[1]
-        own = None if absent is None else absent[:, :dates]
-        seen = head.seen(features.float(), encoded[:, :dates].float(), own)
-        told: Tensor = head(seen, answer.float(), task.moments)
-        return told
+        block: tuple[Tensor, Tensor, Tensor | None],
+    ) -> None:
+        """Fill what heads tell of a block (Q, rows, W, channels), computed in float32."""
+        encoded, answer, absent = block
+        dates = task.dates()
+        for part in self.drawing.parts:
+            own = told[..., part.at]
+            if part.name not in task.moments:
+                own.zero_()
+                continue
+            head, of = self.drawing.heads[part.name], dates[part.stream]
+            values = task.maps[part.stream][:, *at, self.config.latent :][..., part.bands]
+            values = values.permute(1, 2, 0, 3).flatten(0, 1).float()
+            unseen = None if absent is None else absent[:, of]
+            seen = head.seen(values, encoded[:, of].float(), unseen)
+            made = head(seen, answer.float(), task.moments[part.name])
+            own.copy_(made.view(own.shape))
+
+    def reach(self, channels: Sequence[int] | None) -> int:
+        """Return the pixels around one of which channels are made: `levels.decoder_reach`."""
+        return decoder_reach(self.config, self.drawing.parts, channels)
 
     def channels(self, channels: Sequence[int] | None) -> Tensor | None:
         """Return output channels on the device; None for all.

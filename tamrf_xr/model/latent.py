@@ -1,8 +1,8 @@
 """What all query dates attend to, kept: tokens after attention among dates, and what is made of it.
 
 N dates of both sensors, Q query dates, D token width, H W grid, P pixels of a block. Where weights
-know temperatures of days, tokens are followed by what these take of each date of Landsat
-(`TemperatureHead.seen`), and by zeros on dates of other sensors: D is 2 more then.
+know levels of days, tokens are followed by what the heads of a sensor take of each date
+(`LevelHead.seen`), and by zeros where those of the other take more: D is so much more then.
 
 Tokens are the output of a LayerNorm: each has mean 0 and deviation 1 over its channels before
 weight and bias. So these say how far a channel reaches, the same for all pixels, dates and scenes,
@@ -11,7 +11,7 @@ and integers need no pass over the data; see docs/decisions/018-beyond.md.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import torch
@@ -23,10 +23,10 @@ from tamrf_xr.model.attend import mark, unmark
 from tamrf_xr.model.config import OPTICAL
 from tamrf_xr.model.engine import Engine
 from tamrf_xr.model.form import NOTHING, Form
+from tamrf_xr.model.levels import CLEAREST, FARTHEST, Part, parts_of
 from tamrf_xr.model.network import Tamrf
 from tamrf_xr.model.precision import products
 from tamrf_xr.model.strips import by_strips
-from tamrf_xr.model.temperature import CHANNELS, CLEAREST, WARMEST, TemperatureHead
 from tamrf_xr.model.threads import over_blocks
 
 KINDS: Final = {"int8": torch.int8, "bfloat16": torch.int16, "float32": torch.float32}
@@ -46,7 +46,7 @@ def form_of(model: Tamrf, kind: str, *, margin: int = 0) -> Form:
     ModelError
         If the network has no layer, so that nothing bounds its tokens, and integers are asked.
     """
-    more = () if model.temperature is None else (CLEAREST / MOST, WARMEST / MOST)
+    more = _more(parts_of(model))
     width = model.config.width + len(more)
     if kind != "int8":
         return Form(kind, (1.0,) * width, (0.0,) * width, margin)
@@ -126,16 +126,16 @@ def encode_tokens(
         pixels = engine.stages.pixels
         asked = pixels.ask(given, torch.zeros(1, dtype=torch.float64))
         dates = len(asked.constant)
-        shape = (dates, engine.attended, height, width)
+        shape = (dates, len(form.scale), height, width)
         out = torch.empty(shape, dtype=KINDS[form.kind], device=engine.device)
 
         def keep(y: slice, x: slice) -> None:
             tokens = pixels.load([m[:, y, x] for m in maps], asked)
             absent = unmark(tokens)
             tokens = pixels.transform(tokens, asked, absent)
-            if engine.temperature is not None:
-                landsat = features[OPTICAL[0]][:, y, x] if OPTICAL[0] in features else None
-                tokens = _with_seen(engine.temperature, tokens, landsat)
+            if engine.drawing.parts:
+                crops = {name: features[name][:, y, x] for name in days if len(days[name])}
+                tokens = _with_seen(engine, tokens, crops)
             block = out[:, :, y, x]
             kept = rounding.keep(tokens if absent is None else mark(tokens, absent))
             kept = kept.view(*block.shape[2:], *block.shape[:2])
@@ -151,7 +151,7 @@ def decode_tokens(
     query_days: Sequence[float],
     form: Form,
     *,
-    lr_days: Sequence[float] = (),
+    days: Mapping[str, Sequence[float]],
     channels: Sequence[int] | None = None,
 ) -> Tensor:
     """Answer query dates from tokens that were kept.
@@ -166,8 +166,8 @@ def decode_tokens(
         Days asked for, (Q,), from the same origin.
     form
         How they are kept.
-    lr_days
-        Days of the dates of LR, the first ones.
+    days
+        Per stream, days of its dates, in the order of tokens.
     channels
         As for `Engine.decode`.
 
@@ -178,7 +178,7 @@ def decode_tokens(
         tokens that were not made.
     """
     pixels, rounding = engine.stages.pixels, Rounding(form, engine)
-    head, width = engine.temperature, engine.config.width
+    width, owned = engine.config.width, _dates_of(days)
 
     def attend(first: int, out: Tensor) -> None:
         def answer(y: slice, x: slice) -> None:
@@ -189,14 +189,17 @@ def decode_tokens(
             found = pixels.answer(tokens[..., :width], asked, absent)
             block = out[:, y, x]
             block[..., :width].copy_(found.view(*block.shape[:3], width))
-            if head is None or moments is None:
-                block[..., width:] = 0
-                return
-            seen = tokens[:, : len(lr_days), width:].float()
-            if absent is not None:
-                seen[..., 0].masked_fill_(absent[:, : len(lr_days)], -torch.inf)
-            told = head(seen, found.float(), moments)
-            block[..., width:] = told.view(*block.shape[:3], -1)
+            for part, beside in _kept_of(engine.drawing.parts):
+                told = block[..., width:][..., part.at]
+                if part.name not in moments:
+                    told.zero_()
+                    continue
+                seen = tokens[:, owned[part.stream], width:][..., beside].float()
+                seen[..., 0].nan_to_num_(nan=-torch.inf)
+                if absent is not None:
+                    seen[..., 0].masked_fill_(absent[:, owned[part.stream]], -torch.inf)
+                made = engine.drawing.heads[part.name](seen, found.float(), moments[part.name])
+                told.copy_(made.view(told.shape))
 
         blocks = footprint.blocks(out.shape[1], out.shape[2], _block(engine, len(kept)))
         over_blocks(answer, blocks, engine.device)
@@ -206,17 +209,62 @@ def decode_tokens(
             {OPTICAL[0]: torch.zeros(1, dtype=torch.float64)},  # of no effect on what is answered
             torch.as_tensor(query_days, dtype=torch.float64),
         )
-        moments = engine.moments(lr_days, query_days)
+        moments = engine.moments(days, query_days)
         size = (len(query_days), kept.shape[2], kept.shape[3])
         return by_strips(engine, attend, size, channels=channels)
 
 
-def _with_seen(head: TemperatureHead, tokens: Tensor, features: Tensor | None) -> Tensor:
-    """Return tokens (P, N, D) with what dates of LR, of features (T, y, x, L), tell beside them."""
-    more = tokens.new_zeros((*tokens.shape[:2], CHANNELS), dtype=torch.float32)
-    if features is not None and len(features):
-        own = features.permute(1, 2, 0, 3).flatten(0, 1).nan_to_num()  # of what is marked
-        more[:, : own.shape[1]] = head.seen(own.float(), tokens[:, : own.shape[1]].float())
+def _dates_of(days: Mapping[str, Sequence[float] | Tensor]) -> dict[str, slice]:
+    """Return where the dates of each stream are among tokens."""
+    found, first = {}, 0
+    for stream in OPTICAL:
+        found[stream] = slice(first, first + len(days.get(stream, ())))
+        first = found[stream].stop
+    return found
+
+
+def _kept_of(parts: Sequence[Part]) -> Iterator[tuple[Part, list[int]]]:
+    """Give per head where beside a token of its sensor it is kept what it takes of a date.
+
+    Values come first, of all sensors in the same channels, and odds last: integers are of one step
+    a channel.
+    """
+    values, odds = dict.fromkeys(OPTICAL, 0), dict.fromkeys(OPTICAL, _values(parts))
+    for part in parts:
+        first, bands = values[part.stream], len(part.channels)
+        yield part, [odds[part.stream], *range(first, first + bands)]
+        values[part.stream] += bands
+        odds[part.stream] += 1
+
+
+def _values(parts: Sequence[Part]) -> int:
+    """Return the most values that heads of one sensor take of a date."""
+    return max(
+        (sum(len(part.channels) for part in parts if part.stream == name) for name in OPTICAL),
+        default=0,
+    )
+
+
+def _more(parts: Sequence[Part]) -> tuple[float, ...]:
+    """Return how far apart integers are in the channels beside a token."""
+    odds = max((sum(part.stream == name for part in parts) for name in OPTICAL), default=0)
+    return (FARTHEST / MOST,) * _values(parts) + (CLEAREST / MOST,) * odds
+
+
+def _with_seen(engine: Engine, tokens: Tensor, features: Mapping[str, Tensor]) -> Tensor:
+    """Return tokens (P, N, D) with what heads take of features (T, y, x, L) beside them."""
+    parts = engine.drawing.parts
+    more = tokens.new_zeros((*tokens.shape[:2], len(_more(parts))), dtype=torch.float32)
+    owned = _dates_of(features)
+    for part, beside in _kept_of(parts):
+        if part.stream in features:
+            own, at = features[part.stream], owned[part.stream]
+            values = own[..., engine.config.latent :][..., part.bands]
+            values = values.permute(1, 2, 0, 3).flatten(0, 1).float()
+            seen = engine.drawing.heads[part.name].seen(values, tokens[:, at].float())
+            # Integers have a number for nothing, none for an infinity.
+            seen[..., 0].masked_fill_(seen[..., 0].isneginf(), torch.nan)
+            more[:, at, beside] = seen
     return torch.cat([tokens.float(), more], dim=-1)
 
 

@@ -10,7 +10,7 @@ Everything inside is standardised; low resolution (lr) comes before high resolut
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +19,14 @@ from torch.nn import functional
 from tamrf_xr.errors import ModelError
 from tamrf_xr.model.config import SAR, BandStatistics, NetworkConfig
 from tamrf_xr.model.encoders import KINDS, SLOPE, DateEncoder
+from tamrf_xr.model.levels import (
+    ReflectanceHead,
+    TemperatureHead,
+    measured,
+    moved_by,
+    parts_of,
+)
 from tamrf_xr.model.standards import check_stream, statistics_for
-from tamrf_xr.model.temperature import TemperatureHead, averaged, moved_by
 from tamrf_xr.model.uncertainty import ErrorHead
 
 __all__ = ["BandStatistics", "NetworkConfig", "Tamrf", "positional_encoding"]
@@ -83,6 +89,8 @@ class Tamrf(nn.Module):
         self.out2 = _conv3(config.width, config.bands)
         self.errors: ErrorHead | None = None
         self.temperature: TemperatureHead | None = None
+        self.levels_lr: ReflectanceHead | None = None
+        self.levels_hr: ReflectanceHead | None = None
         if SAR in config.streams:
             self.sar_encoder = kind(config, config.sar_bands, blocks=config.num_blocks, ratio=1)
             self.sar_token = nn.Parameter(torch.empty(config.sensor_token))
@@ -104,7 +112,8 @@ class Tamrf(nn.Module):
         Parameters
         ----------
         lr, hr
-            Standardised pixels (B, T, C, h, w) and (B, T, C, H, W); None or T = 0 for none.
+            Standardised pixels (B, T, C, h, w) and (B, T, C, H, W); None or T = 0 for none. Not a
+            number where nothing was seen: encoders see the mean there, heads of days nothing.
         lr_days, hr_days
             Days of their dates (B, T), from an origin of the caller's choice.
         query_days
@@ -122,21 +131,28 @@ class Tamrf(nn.Module):
         ModelError
             If there is no date at all, the grids are not nested, or the network lacks a stream.
         """
-        tokens = self.tokens(lr, lr_days, hr, hr_days, sar=sar, sar_days=sar_days)
+        lr_seen, hr_seen = (None if x is None else x.nan_to_num() for x in (lr, hr))
+        tokens = self.tokens(lr_seen, lr_days, hr_seen, hr_days, sar=sar, sar_days=sar_days)
         encoded = self.attend(tokens)
         attended = self.ask(encoded, query_days)
         bands = self.to_bands(attended)
-        if self.temperature is None or lr_days is None or not lr_days.shape[1]:
+        if not parts_of(self):
             return bands
-        each = zip(bands, tokens, encoded, attended, lr_days, query_days, strict=True)
+        none = query_days[:, :0]
+        given = (("lr", lr, lr_days), ("hr", hr, hr_days))
+        days = {name: none if own is None else own for name, _, own in given}
+        pixels = {name: x for name, x, _ in given if x is not None}
         return torch.stack(
             [
-                self.with_temperature(
-                    own, before, after, attended=maps, lr_days=days, query_days=asked
+                self.with_levels(
+                    bands[i],
+                    {name: x[i] for name, x in pixels.items()},
+                    {name: own[i] for name, own in days.items()},
+                    encoded=encoded[i], attended=attended[i], query_days=query_days[i],
                 )
-                for own, before, after, maps, days, asked in each
+                for i in range(len(bands))
             ]
-        )
+        )  # fmt: skip
 
     def encode(
         self,
@@ -235,42 +251,52 @@ class Tamrf(nn.Module):
         bands_XCHW: Tensor = self.out2(hidden_XDHW)
         return bands_XCHW.reshape(*attended.shape[:2], *bands_XCHW.shape[1:])
 
-    def with_temperature(
+    def with_levels(
         self,
         bands: Tensor,
-        tokens: Tensor,
-        encoded: Tensor,
+        pixels: Mapping[str, Tensor],
+        days: Mapping[str, Tensor],
         *,
+        encoded: Tensor,
         attended: Tensor,
-        lr_days: Tensor,
         query_days: Tensor,
     ) -> Tensor:
-        """Draw the temperature of one series to that of its days, see `TemperatureHead`.
+        """Draw the bands of one series to levels of their days, see `tamrf_xr.model.levels`.
 
         Parameters
         ----------
         bands
             (Q, bands, H, W), of `to_bands`.
-        tokens, encoded, attended
-            (N, D, H, W), (H, W, N, D) and (Q, D, H, W), of which they were made.
-        lr_days, query_days
-            (T,), those of LR, the first of the N dates; (Q,).
+        pixels, days
+            By optical stream, (T, B, y, x), standardised, not a number where a band was not seen,
+            and (T,).
+        encoded, attended
+            (H, W, N, D) and (Q, D, H, W), of which bands were made.
+        query_days
+            (Q,).
 
         Returns
         -------
         Tensor
-            As `bands`, the last of LR changed; the same where there is no head or no date of LR.
+            As `bands`; the same where there is no head, or no date of its sensor.
         """
-        if self.temperature is None or not len(lr_days):
-            return bands
-        T, (height, width) = len(lr_days), bands.shape[-2:]
-        features_PTL = tokens[:T, : self.config.latent].permute(2, 3, 0, 1).flatten(0, 1)
-        seen_PT2 = self.temperature.seen(features_PTL, encoded[:, :, :T].flatten(0, 1))
+        size, out = bands.shape[-2:], bands.clone()
         attended_QPD = attended.permute(0, 2, 3, 1).flatten(1, 2)
-        asked = self.temperature.moments(lr_days, query_days)
-        told_QP2 = self.temperature(seen_PT2, attended_QPD, asked)
-        at, out = self.config.lr_bands - 1, bands.clone()
-        out[:, at] += averaged(moved_by(bands[:, at], told_QP2.unflatten(1, (height, width))))
+        first = {"lr": 0, "hr": len(days["lr"])}
+        for part in parts_of(self):
+            own = days[part.stream]
+            if not len(own):
+                continue
+            at = slice(first[part.stream], first[part.stream] + len(own))
+            x, ratio = pixels[part.stream], self.config.ratio if part.stream == "lr" else 1
+            values = measured(x.nan_to_num(), x.isnan(), ratio)[..., part.bands]
+            seen = part.head.seen(
+                values.permute(1, 2, 0, 3).flatten(0, 1), encoded[:, :, at].flatten(0, 1)
+            )
+            told = part.head(seen, attended_QPD, part.head.moments(own, query_days))
+            which = range(len(part.channels))
+            channels = slice(part.channels.start, part.channels.stop)
+            out[:, channels] += moved_by(part, bands[:, channels], told.unflatten(1, size), which)
         return out
 
     def standardise(self, x: Tensor, sensor: str) -> Tensor:

@@ -43,11 +43,10 @@ def by_strips(
         As of `Engine.decode`, (Q, channels, H, W).
     """
     queries, H, W = size
-    config, margin = engine.config, engine.config.decoder_reach
-    index, drawing = engine.channels(channels), engine.drawing
+    config, margin = engine.config, engine.reach(channels)
+    index = engine.channels(channels)
     count = config.bands if index is None else len(index)
     out = torch.empty((queries, count, H, W), device=engine.device)
-    moved: list[Tensor] = []
     rows = footprint.strip_rows(config, W, queries, itemsize=engine.dtype.itemsize)
     shape = (queries, min(rows + 2 * margin, H), W, engine.attended)
     attended = torch.empty(shape, device=engine.device, dtype=engine.dtype)
@@ -59,9 +58,6 @@ def by_strips(
         attend(filled, attended[:, filled - top : high - top])
         low, filled = top, high
         bands = out.new_empty((queries, count, high - low, W))
-        by = drawing.decode(attended[:, : high - low], bands, index)
+        engine.drawing(attended[:, : high - low], bands, index)
         out[:, :, a:b] = bands[:, :, a - low : b - low]
-        if by is not None:
-            moved.append(by[..., a - low : b - low, :].clone())
-    drawing.draw(out, torch.cat(moved, dim=-2) if moved else None, index)
     return out

@@ -304,7 +304,7 @@ class DecodeJob(Job):
         )  # fmt: skip
         count = self.groups[GROUP].sizes["acquisition"]
         (asked,) = plan.episodes
-        days = {ORDER[0]: asked.days.get(ORDER[0], ())}
+        days = {name: asked.days.get(name, ()) for name in ORDER}
         episode = Episode(
             {GROUP: tuple(range(count))}, days, asked.queries, asked.query_days, asked.origin
         )

@@ -16,6 +16,7 @@ from tamrf_xr.cube import fine_grid, validate
 from tamrf_xr.errors import CubeError, OptionError
 from tamrf_xr.methods.tamrf import resolve
 from tamrf_xr.model.checkpoint import model_from_bytes
+from tamrf_xr.model.levels import HEADS
 from tamrf_xr.model.network import Tamrf
 from tamrf_xr.simulate import draw_config, simulate
 from tamrf_xr.training.checked import Checked
@@ -200,11 +201,11 @@ def _followed(
 
 
 def _with_days(network: Tamrf, start: Tamrf) -> Tamrf:
-    """Return a copy that draws temperatures to those of their days as what it started from."""
+    """Return a copy that is drawn to levels of days as what it started from."""
     network = copy.deepcopy(network)
-    network.temperature = copy.deepcopy(start.temperature)
-    if network.temperature is not None:
-        network.temperature.to(network.hr_mean.device)
+    for name in HEADS:
+        head = copy.deepcopy(getattr(start, name))
+        setattr(network, name, head and head.to(network.hr_mean.device))
     return network
 
 

@@ -146,7 +146,7 @@ class Attended:
 def attend(model: Tamrf, seen: Mapping[str, Patch], *, spare: int = 0) -> Attended:
     """Encode the dates given of samples, and ask for every date; as `predict`."""
     given = [seen[name].at(seen[name].given.nonzero()[:, 0]) for name in ("lr", "hr")]
-    tokens = crop(model.tokens(*_in_a_batch(given[0]), *_in_a_batch(given[1])), spare)
+    tokens = crop(model.tokens(*in_a_batch(given[0]), *in_a_batch(given[1])), spare)
     dates = _joined(given)
     absent = dates.absent()
     before = dates.padded(tokens.flatten(0, 1))
@@ -182,7 +182,7 @@ def predict(model: Tamrf, seen: Mapping[str, Patch], *, spare: int = 0) -> Predi
     )
 
 
-def _in_a_batch(given: Patch) -> tuple[Tensor | None, Tensor | None]:
+def in_a_batch(given: Patch) -> tuple[Tensor | None, Tensor | None]:
     """Return pixels (1, T, B, y, x) and days (1, T) of the dates given; None for none."""
     if not len(given.days):
         return None, None

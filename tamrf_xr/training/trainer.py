@@ -27,6 +27,7 @@ import xarray as xr
 from torch import Tensor, distributed, nn
 
 from tamrf_xr.errors import OptionError
+from tamrf_xr.model.levels import HEADS
 from tamrf_xr.model.network import Tamrf
 from tamrf_xr.model.precision import Precision, check_card, fastest, products
 from tamrf_xr.training.compiling import compile_parts
@@ -150,7 +151,8 @@ class Trainer:
                 f"optim.batch is {optim.batch}, to be shared by {world.size} processes; set it "
                 f"to a multiple of {world.size}"
             )
-        model.errors = model.temperature = None  # of weights that will be others
+        for name in ("errors", *HEADS):
+            setattr(model, name, None)  # of weights that will be others
         set_dropout(model, optim.dropout)
         self.precision = _precision(model.hr_mean.device, run.precision)
         self.tools = loss_tools(model, config.loss)

@@ -172,12 +172,13 @@ def _of_sample(
     margin = recipe("quick").loss.margin
     seen = standardised([sample], model, margin=margin)
     asked = attend(model, seen)
-    bands = model.with_temperature(
+    given = {name: seen[name].at(seen[name].given.nonzero()[:, 0]) for name in ("lr", "hr")}
+    bands = model.with_levels(
         model.to_bands(asked.maps[None])[0],
-        asked.before[0],
-        asked.encoded[0],
+        {name: patch.pixels for name, patch in given.items()},
+        {name: patch.days for name, patch in given.items()},
+        encoded=asked.encoded[0],
         attended=asked.maps,
-        lr_days=seen["lr"].days[seen["lr"].given],
         query_days=asked.days,
     )
     first, found = model.config.lr_bands, []

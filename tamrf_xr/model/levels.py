@@ -1,0 +1,548 @@
+"""Levels of days: what was measured on the days nearest to one, beside the decoder.
+
+A decoder that was trained on some lands draws all to their mean, and averages away what single
+pixels have of their own. So what it makes is drawn towards levels, which are weighted means over
+the dates that a sensor saw the pixel, and straight lines through them (local linear regression,
+[1]_). A date weighs by how clear its token looks, no mask is read, and by how near it is. Three
+heads do so, each with the dates of its own sensor; they are fitted after the network
+(`tamrf_xr.training.levels`).
+
+`ReflectanceHead`, of Sentinel-2 and of Landsat: a share of the way to one line, less where few
+clear dates are near, as a mean that is shrunk. What a sensor sees is coarser than what the decoder
+makes of it: pixels of the line are compared with the mean of those that the sensor sees as one, so
+that the decoder's detail stays.
+
+`TemperatureHead`: how far to draw to each of several levels follows from how near, how many and how
+spread dates are, how they differ, and from what was attended to. A day is warmer or colder over
+more ground than a pixel: what the temperature is moved by is averaged over `AVERAGED` pixels.
+
+Shapes: P pixels, N dates of a sensor, Q query dates, B bands, H reaches, D token width.
+
+References
+----------
+.. [1] Fan and Gijbels, "Local Polynomial Modelling and Its Applications", 1996, section 2.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tamrf_xr.errors import ModelError
+
+if TYPE_CHECKING:
+    from tamrf_xr.model.config import NetworkConfig
+    from tamrf_xr.model.network import Tamrf
+    from tamrf_xr.model.stages import Decode
+
+TEMPERATURE: Final = "temperature"
+"""Name of the head of Landsat's temperature."""
+
+HEADS: Final = {TEMPERATURE: "lr", "levels_lr": "lr", "levels_hr": "hr"}
+"""Streams of the heads, by their names, which are those of their tensors in a checkpoint."""
+
+PREFIXES: Final = tuple(f"{name}." for name in HEADS)
+
+AVERAGED = 3
+"""Pixels of 10 m on every side over which the temperature is moved alike: 70 m across."""
+
+REACHES = (6.0, 20.0, 60.0)
+"""Days in which the weight of a date falls by e, of the temperature's head, to learn from."""
+
+REACH, SHARE, ENOUGH = 10.0, 0.6, 0.5
+"""Of heads of reflectance: days in which the weight of a date falls by e; how far to draw at most;
+the weight of dates at which it is half of that. See docs/decisions/024-levels-of-reflectance.md."""
+
+SLACK = 0.3
+"""Squared months by which slopes are held back."""
+
+MONTH = 30.0
+"""Days; the unit of time of a head."""
+
+CLEAREST, FARTHEST = 8.0, 5.0
+"""Largest log odds of a date, and deviations of a value that are kept in a latent."""
+
+_LEAST = 1e-4
+"""Of a variance of values: where one date weighs nearly all, rounding alone is left."""
+
+_LOST = 1e-30
+"""Of a sum of weights, 1 at the nearest date: less is nothing, or rounded."""
+
+_MASSES = 3.0
+"""Brings the logarithm of a weight to the size of the other things that gates read."""
+
+_SIZED, _GATES = ("log_reach", "clear1.bias"), ("context", "gate1")
+"""Tensors that tell the sizes of a head; and layers, of the temperature's."""
+
+Moments = tuple[Tensor, Tensor]
+"""Of `LevelHead.moments`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """What dates near queries tell of a pixel; by reach of time, (P, H, Q) where not said."""
+
+    total: Tensor
+    """Weight of all dates, over that of nearness of the nearest."""
+
+    lost: Tensor
+    """Where that is nothing."""
+
+    apart: Tensor
+    """Mean of months from the query."""
+
+    near: Tensor
+    """Mean of their size."""
+
+    spread: Tensor
+    """Variance of months."""
+
+    mean: Tensor
+    """Of values, (P, B, H, Q)."""
+
+    line: Tensor
+    """At the query, (P, B, H, Q)."""
+
+
+class LevelHead(nn.Module):
+    """How clear dates look, and the levels that they make.
+
+    Parameters
+    ----------
+    width
+        D, channels of a token.
+    reaches
+        H reaches of time, in days: in which the weight of a date falls by e.
+    clear
+        Channels of what tells clear dates.
+    """
+
+    def __init__(self, width: int, reaches: tuple[float, ...], clear: int) -> None:
+        super().__init__()
+        self.clear1, self.clear2 = nn.Linear(width, clear), nn.Linear(clear, 1)
+        self.log_scale = nn.Parameter(torch.zeros(()))
+        self.log_reach = nn.Parameter(torch.tensor(reaches).log())
+        self.log_slack = nn.Parameter(torch.full((len(reaches),), SLACK).log())
+
+    def moments(self, days: Tensor, query_days: Tensor) -> Moments:
+        """Return what days (N,) and queries (Q,) fix for all pixels.
+
+        Returns
+        -------
+        weighted : Tensor
+            (N, 4, H, Q): the weight of nearness, and it times the months between, their square and
+            their size.
+        nearest : Tensor
+            (H, Q): the logarithm of the weight of the nearest date, which the former is divided by.
+        """
+        apart = (days[:, None] - query_days).to(self.log_reach) / MONTH
+        falls = -apart.abs()[:, None] * MONTH / self.log_reach.exp()[:, None]
+        nearest = falls.amax(dim=0)
+        weight = (falls - nearest).exp()
+        powers = torch.stack([torch.ones_like(apart), apart, apart**2, apart.abs()], dim=1)
+        return weight[:, None] * powers[:, :, None], nearest
+
+    def seen(self, values: Tensor, encoded: Tensor, absent: Tensor | None = None) -> Tensor:
+        """Return what dates tell, (P, N, 1 + B): log odds that they are clear, and values.
+
+        Parameters
+        ----------
+        values
+            (P, N, B), standardised, of `measured`; not a number where a band was not seen: such a
+            date is of no odds and no values.
+        encoded
+            Tokens behind the transformer, (P, N, D).
+        absent
+            Dates that did not see a pixel, (P, N): likewise.
+        """
+        unseen = values.isnan().any(dim=-1, keepdim=True)
+        if absent is not None:
+            unseen |= absent[..., None]
+        odds = self.clear2(functional.relu(self.clear1(encoded))).clamp(-CLEAREST, CLEAREST)
+        odds = odds.masked_fill(unseen, -torch.inf)
+        return torch.cat([odds, values.masked_fill(unseen, 0.0)], dim=-1)
+
+    def weights(self, seen: Tensor) -> Tensor:
+        """Return what dates weigh by how clear they are, (P, N), of `seen`."""
+        odds, unseen = seen[..., 0], seen[..., 0].isneginf()
+        clear = (odds.masked_fill(unseen, 0.0) * self.log_scale.exp()).exp()
+        return clear.masked_fill(unseen, 0.0)  # so that gradients are numbers
+
+    def levels(self, seen: Tensor, weighted: Tensor) -> Levels:
+        """Return levels of what dates tell, (P, N, 1 + B), of `moments`."""
+        values, clear = seen[..., 1:].transpose(1, 2), self.weights(seen)
+        total, *sums = _sums(clear, weighted)
+        longest = self.log_reach.argmax(keepdim=True)
+        apart, squared, near = (_ratio(one, total, longest) for one in sums)
+        by_band = _sums(clear[:, None] * values, weighted[:, :2])
+        mean, product = (_ratio(one, total[:, None], longest) for one in by_band)
+        spread = (squared - apart**2).clamp(min=0)
+        slope = (product - apart[:, None] * mean) / (spread + self.log_slack.exp()[:, None])[
+            :, None
+        ]
+        lost = total < _LOST
+        line = mean - slope * apart[:, None]
+        return Levels(total.clamp(min=_LOST), lost, apart, near, spread, mean, line)
+
+
+class ReflectanceHead(LevelHead):
+    """A share of the way to the line of the nearest days.
+
+    Of dates that together weigh w (`LevelHead.weights` times nearness), SHARE w / (w + ENOUGH).
+
+    Parameters
+    ----------
+    width
+        D, channels of a token.
+    reach
+        Days.
+    clear
+        Channels of what tells clear dates.
+    """
+
+    share: Tensor
+    enough: Tensor
+
+    def __init__(self, width: int, *, reach: float = REACH, clear: int = 16) -> None:
+        super().__init__(width, (reach,), clear)
+        self.register_buffer("share", torch.tensor(SHARE))
+        self.register_buffer("enough", torch.tensor(ENOUGH))
+
+    def forward(self, seen: Tensor, attended: Tensor, asked: Moments) -> Tensor:  # noqa: ARG002
+        """Return share and offsets (Q, P, 1 + B): b, standardised, is to be b - share b + offset.
+
+        All are 0 where no date saw the pixel. Arguments as of `TemperatureHead.forward`.
+        """
+        weighted, nearest = asked
+        told = self.levels(seen, weighted)
+        weight = told.total * nearest.exp()
+        share = (self.share * weight / (weight + self.enough))[:, None]
+        both = torch.cat([share, share * told.line], dim=1).masked_fill(told.lost[:, None], 0.0)
+        return both[:, :, 0].permute(2, 0, 1)
+
+
+class TemperatureHead(LevelHead):
+    """How far to draw to several levels: gates that were learnt.
+
+    Parameters
+    ----------
+    width
+        D, channels of a token.
+    reaches
+        H reaches of time, in days, to start from.
+    sizes
+        Channels of: what tells clear dates, what is read of the attended token, the gates.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        *,
+        reaches: tuple[float, ...] = REACHES,
+        sizes: tuple[int, int, int] = (16, 8, 16),
+    ) -> None:
+        clear, context, gates = sizes
+        super().__init__(width, reaches, clear)
+        self.context = nn.Linear(width, context)
+        self.gate1 = nn.Linear(5 * len(reaches) + context, gates)
+        self.gate2 = nn.Linear(gates, 2 * len(reaches))
+
+    def forward(self, seen: Tensor, attended: Tensor, asked: Moments) -> Tensor:
+        """Return share and offset (Q, P, 2): t, standardised, is to be t - share t + offset.
+
+        Both are 0 where no date saw the pixel.
+
+        Parameters
+        ----------
+        seen
+            (P, N, 2), from `seen`.
+        attended
+            (Q, P, D).
+        asked
+            From `moments`.
+        """
+        weighted, nearest = asked
+        told = self.levels(seen, weighted)
+        mean, line = told.mean[:, 0], told.line[:, 0]
+        longest = self.log_reach.argmax(keepdim=True)
+        squares = _sums(self.weights(seen) * seen[..., 1] ** 2, weighted[:, :1])[0]
+        square = _ratio(squares, told.total.masked_fill(told.lost, 0.0), longest)
+        scatter = (square - mean**2).clamp(min=_LEAST).sqrt()
+        mass = (told.total.log() + nearest) / _MASSES
+        about = [told.near, mass, told.apart, (told.spread + 1e-6).sqrt(), scatter]
+        read = [torch.cat(about, dim=1).permute(2, 0, 1), self.context(attended).tanh()]
+        gates: Tensor = self.gate2(functional.relu(self.gate1(torch.cat(read, dim=-1))))
+        levels = torch.cat([mean, line], dim=1).permute(2, 0, 1)
+        unseen = told.lost.index_select(1, longest).permute(2, 0, 1)
+        found = [gates.sum(dim=-1), (gates * levels).sum(dim=-1)]
+        return torch.stack(found, dim=-1).masked_fill(unseen, 0.0)
+
+
+def _sums(of: Tensor, weighted: Tensor) -> Tensor:
+    """Sum over dates: (P, ..., N) by (N, K, H, Q) to (K, P, ..., H, Q)."""
+    sums: Tensor = (of @ weighted.flatten(1)).unflatten(-1, weighted.shape[1:])
+    return sums.movedim(-3, 0)
+
+
+def _ratio(sums: Tensor, total: Tensor, longest: Tensor) -> Tensor:
+    """Divide (P, ..., H, Q) by weights; of reaches that are lost, what the longest tells."""
+    ratio = sums / total.clamp(min=_LOST)
+    return torch.where(total < _LOST, ratio.index_select(-2, longest), ratio)
+
+
+def heads_of(
+    state: Mapping[str, Tensor], config: NetworkConfig, *, where: str
+) -> dict[str, LevelHead]:
+    """Return the heads of the sizes that a checkpoint has, by name, on no device.
+
+    Raises
+    ------
+    ModelError
+        If a tensor that tells a size is not there, or is of another.
+    """
+    found: dict[str, LevelHead] = {}
+    for name in HEADS:
+        if not any(key.startswith(f"{name}.") for key in state):
+            continue
+        reaches, clear = (_size(state, f"{name}.{part}", where) for part in _SIZED)
+        if name == TEMPERATURE:
+            context, gates = (_size(state, f"{name}.{part}.bias", where) for part in _GATES)
+            sizes = clear, context, gates
+            found[name] = TemperatureHead(config.width, reaches=(1.0,) * reaches, sizes=sizes)
+        else:
+            found[name] = ReflectanceHead(config.width, clear=clear)
+    return found
+
+
+def _size(state: Mapping[str, Tensor], key: str, where: str) -> int:
+    found = state.get(key)
+    if found is None or found.dim() != 1 or not len(found):
+        shape = "not there" if found is None else f"of shape {tuple(found.shape)}"
+        raise ModelError(
+            f"{where}: {key} is {shape}, expected one dimension; the checkpoint is damaged"
+        )
+    return len(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one head of a network draws."""
+
+    name: str
+    """Of `HEADS`."""
+
+    head: LevelHead
+    """Which."""
+
+    channels: range
+    """Of the network's outputs, in their order."""
+
+    first: int
+    """Output that is the first band of its sensor."""
+
+    at: slice
+    """What it tells, of the channels that attended maps have more than a token."""
+
+    compared: tuple[int, ...]
+    """Per band, pixels of 10 m on every side whose mean is what the sensor sees."""
+
+    alike: int
+    """Pixels of 10 m on every side that are moved alike."""
+
+    @property
+    def stream(self) -> str:
+        """Whose dates it reads."""
+        return HEADS[self.name]
+
+    @property
+    def bands(self) -> slice:
+        """Which bands of its sensor."""
+        first = self.first
+        return slice(self.channels.start - first, self.channels.stop - first)
+
+    def reach(self, channels: Iterable[int]) -> int:
+        """Return the pixels around one that it reads of the decoder, for some channels."""
+        own = [self.compared[c - self.channels.start] for c in channels if c in self.channels]
+        return self.alike + max(own) if own else 0
+
+
+def channels_of(config: NetworkConfig) -> dict[str, range]:
+    """Return which outputs of a network each head draws, by name."""
+    lr, hr = config.lr_bands, config.hr_bands
+    return dict(zip(HEADS, (range(lr - 1, lr), range(lr - 1), range(lr, lr + hr)), strict=True))
+
+
+def compared(model: Tamrf, name: str) -> tuple[int, ...]:
+    """Return per band of a head the pixels of 10 m on every side that its sensor sees as one.
+
+    None of the temperature, which is moved over more of them.
+    """
+    if name == TEMPERATURE:
+        return (0,)
+    sizes = [model.get_buffer(f"{stream}_resolution") for stream in ("lr", "hr")]
+    sides = (torch.cat(sizes) / sizes[1].min()).round().int()
+    return tuple(int(sides[channel]) // 2 for channel in channels_of(model.config)[name])
+
+
+def parts_of(model: Tamrf) -> list[Part]:
+    """List the heads that a network has, in order."""
+    found, start = [], 0
+    for name, channels in channels_of(model.config).items():
+        head = getattr(model, name)
+        if head is not None:
+            at = slice(start, start + 1 + len(channels))
+            first = model.config.lr_bands if HEADS[name] == "hr" else 0
+            alike = AVERAGED if name == TEMPERATURE else 0
+            found.append(Part(name, head, channels, first, at, compared(model, name), alike))
+            start = at.stop
+    return found
+
+
+def told_of(parts: Iterable[Part]) -> int:
+    """Return how many channels attended maps have more for what heads tell."""
+    return max((part.at.stop for part in parts), default=0)
+
+
+def decoder_reach(
+    config: NetworkConfig, parts: Iterable[Part], channels: Iterable[int] | None = None
+) -> int:
+    """Return the pixels of 10 m around one of which channels, by default all, are made."""
+    asked = range(config.bands) if channels is None else list(channels)
+    return config.decoder_reach + max((part.reach(asked) for part in parts), default=0)
+
+
+def measured(images: Tensor, unseen: Tensor | None, ratio: int) -> Tensor:
+    """Return what a sensor measured, on the fine grid: (T, H, W, B), not a number where nothing.
+
+    Pixels lie on straight lines between the centres of coarse ones that were seen.
+
+    Parameters
+    ----------
+    images
+        (T, B, y, x), standardised.
+    unseen
+        (T, B, y, x); None for nowhere.
+    ratio
+        Of the sizes of pixels, odd.
+    """
+    known = torch.ones_like(images) if unseen is None else (~unseen).to(images.dtype)
+    here = known.repeat_interleave(ratio, dim=-2).repeat_interleave(ratio, dim=-1) > 0
+    values = _between(images * known, ratio) / _between(known, ratio)
+    return values.where(here, torch.nan).permute(0, 2, 3, 1)
+
+
+def joined(features: Tensor, values: Tensor | None) -> Tensor:
+    """Return features (T, H, W, L) followed by what was measured, if that is asked."""
+    return features if values is None else torch.cat([features, values.to(features)], dim=-1)
+
+
+def _between(coarse: Tensor, ratio: int) -> Tensor:
+    """Bring (..., y, x) to a grid `ratio` times as fine, on lines between centres.
+
+    Weights are those of a place inside a coarse pixel: cuts of an image round alike.
+    """
+    if ratio == 1:
+        return coarse
+    for _ in range(2):  # columns, then rows
+        places = torch.arange(coarse.shape[-1], device=coarse.device)
+        parts = []
+        for offset in range(-(ratio // 2), ratio // 2 + 1):
+            step = (offset > 0) - (offset < 0)
+            other = (places + step).clamp(0, len(places) - 1)
+            parts.append(coarse.lerp(coarse[..., other], abs(offset) / ratio))
+        coarse = torch.stack(parts, dim=-1).flatten(-2).transpose(-1, -2)
+    return coarse
+
+
+def averaged(maps: Tensor, reach: int) -> Tensor:
+    """Return the mean (..., H, W) over the pixels around each that there are."""
+    if not reach:
+        return maps
+    rows, wide = maps.reshape(-1, 1, *maps.shape[-2:]), 2 * reach + 1
+    for window, pad in (((wide, 1), (reach, 0)), ((1, wide), (0, reach))):
+        rows = functional.avg_pool2d(rows, window, 1, pad, count_include_pad=False)
+    return rows.view(maps.shape)
+
+
+def moved_by(part: Part, bands: Tensor, told: Tensor, which: Sequence[int]) -> Tensor:
+    """Return by how much each pixel is moved, (Q, b, H, W).
+
+    Parameters
+    ----------
+    part
+        The head.
+    bands
+        What the decoder made of some of its bands, standardised, (Q, b, H, W).
+    told
+        What it tells, (Q, H, W, 1 + B).
+    which
+        Which of its bands these are, b of B.
+    """
+    told = told.movedim(-1, 1)
+    share, offsets = told[:, :1], told[:, 1:][:, list(which)]
+    seen = bands.clone()
+    for reach in {part.compared[i] for i in which} - {0}:
+        own = [place for place, i in enumerate(which) if part.compared[i] == reach]
+        seen[:, own] = averaged(bands[:, own], reach)
+    by = offsets - share * seen
+    if not part.alike:
+        return by
+    says = (told != 0).any(dim=1, keepdim=True).to(by.dtype)  # where a date saw the pixel
+    known = averaged(says, part.alike)
+    return torch.where(known == 0, 0.0, averaged(by, part.alike) / known)
+
+
+class Drawing:
+    """A decoder of maps that have what heads tell beside their tokens: of bands that are drawn.
+
+    Parameters
+    ----------
+    decode
+        Of tokens alone.
+    model
+        Whose bands are drawn; without a head, none is.
+    device
+        Where to compute.
+    batch
+        Query dates that go through together.
+    """
+
+    def __init__(self, decode: Decode, model: Tamrf, device: torch.device, batch: int) -> None:
+        self._decode, self._device, self._batch = decode, device, batch
+        self._width, self.parts = model.config.width, parts_of(model)
+        std, mean = (
+            torch.cat([getattr(model, f"{stream}_{name}") for stream in ("lr", "hr")]).to(device)
+            for name in ("std", "mean")
+        )
+        self._std, self._mean = std[:, None, None], mean[:, None, None]
+        self.heads = {part.name: copy.deepcopy(part.head).to(device).eval() for part in self.parts}
+
+    def __call__(self, attended: Tensor, out: Tensor, channels: Tensor | None) -> None:
+        """Decode attended maps (Q, H, W, D) into `out`, as `tamrf_xr.model.stages.Decode`."""
+        asked = range(len(self._std)) if channels is None else channels.tolist()
+        drawn = list(self._drawn(asked))
+        if not drawn:
+            self._decode(attended[..., : self._width].contiguous(), out, channels)
+            return
+        for maps, own in zip(attended.split(self._batch), out.split(self._batch), strict=True):
+            self._decode(maps[..., : self._width].contiguous(), own, channels)
+            told = maps[..., self._width :].float()
+            for part, places, which in drawn:
+                std, mean = (
+                    values[[asked[p] for p in places]] for values in (self._std, self._mean)
+                )
+                bands = (own[:, places] - mean) / std
+                own[:, places] += std * moved_by(part, bands, told[..., part.at], which)
+
+    def _drawn(self, asked: Sequence[int]) -> Iterator[tuple[Part, list[int], list[int]]]:
+        """Give per part that is asked where among channels its bands are, and which they are."""
+        for part in self.parts:
+            places = [place for place, c in enumerate(asked) if c in part.channels]
+            if places:
+                yield part, places, [part.channels.index(asked[place]) for place in places]

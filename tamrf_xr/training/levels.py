@@ -1,0 +1,421 @@
+"""Fit levels of days: ``python -m tamrf_xr.training.levels WEIGHTS CUBES OUT [--only HEAD ...]``.
+
+The network stays as it is. Dates are held back as in training; heads beside the decoder
+(`tamrf_xr.model.levels`) learn how far to draw bands at them to what was measured on other days,
+and which of these were clear: masks tell them that while they learn, and are not read afterwards.
+Errors that the network tells are those without these heads: fit them anew after it
+(`tamrf_xr.training.uncertainty`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import xarray as xr
+from torch import Tensor
+from torch.nn import functional
+
+from tamrf_xr.errors import CubeError
+from tamrf_xr.model.checkpoint import check_model_path, load_model, metadata_of, save_model
+from tamrf_xr.model.config import OPTICAL
+from tamrf_xr.model.levels import (
+    HEADS,
+    TEMPERATURE,
+    LevelHead,
+    ReflectanceHead,
+    TemperatureHead,
+    averaged,
+    channels_of,
+    compared,
+)
+from tamrf_xr.model.network import Tamrf
+from tamrf_xr.store import open_cube
+from tamrf_xr.training.config import DataConfig
+from tamrf_xr.training.data import Patch, Patches, Sample
+from tamrf_xr.training.recipes import recipe
+from tamrf_xr.training.run import find_cubes
+from tamrf_xr.training.sites import sites_of
+from tamrf_xr.training.stack import in_a_batch, standardised
+
+Progress = Callable[[Iterable[int]], Iterable[int]]
+"""Wraps what is iterated over, as `tqdm` does."""
+
+DRAWN = 0.05
+"""What each gate starts from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """How the head is fitted."""
+
+    samples: int = 1200
+    """Patch pairs to learn from."""
+
+    checked: int = 100
+    """Patch pairs of other places, on which errors before and after are told."""
+
+    dates: int = 80
+    """Most dates of both sensors of a patch pair."""
+
+    pixels: int = 12
+    """Pixels taken of a patch pair."""
+
+    queries: int = 16
+    """Most dates of a sensor held back that are asked of a patch pair."""
+
+    steps: int = 4000
+    """Of the optimiser, a head."""
+
+    batch: int = 20
+    """Patch pairs a step."""
+
+    lr: float = 3e-3
+    """Highest learning rate; a cosine brings it to zero."""
+
+    beta: float = 0.1
+    """Where the loss of the temperature turns from squares to sizes, in deviations."""
+
+    strange: float = 0.5
+    """Deviations by which the decoder's temperature is moved in half the examples, and its range by
+    0.6 of that: what it meets in use are climates that it was not trained on."""
+
+    masks: float = 1.0
+    """Weight of telling which dates were clear."""
+
+    average: float = 0.99
+    """Of the weights that are returned."""
+
+    seed: int = 0
+    """Of all draws."""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Pixels of a patch pair: N dates of a sensor given, Q held back, B bands of a head."""
+
+    days: Tensor
+    """(N,), of those given."""
+
+    query_days: Tensor
+    """(Q,)."""
+
+    encoded: Tensor
+    """(P, N, D)."""
+
+    attended: Tensor
+    """(Q, P, D)."""
+
+    predicted: Tensor
+    """(Q, P, B): what the decoder makes, standardised, as the sensor sees it."""
+
+    observed: Tensor
+    """(Q, P, B): what the sensor measured; NaN where that was nothing, or a cloud."""
+
+    given: Tensor
+    """(P, N, B): what it measured on the dates given; NaN where that was nothing."""
+
+    valid: Tensor
+    """(P, N): where that was clear."""
+
+    def drawn(self, head: LevelHead) -> Tensor:
+        """Return the bands with a head, (Q, P, B)."""
+        return self.drawn_by(head, head.seen(self.given, self.encoded))
+
+    def drawn_by(self, head: LevelHead, seen: Tensor) -> Tensor:
+        """As `drawn`, of what dates tell."""
+        told = head(seen, self.attended, head.moments(self.days, self.query_days))
+        drawn: Tensor = self.predicted * (1 - told[..., :1]) + told[..., 1:]
+        return drawn
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """Errors at dates held back, of places not learnt from, in the units of bands.
+
+    The median of their sizes: masks miss clouds. Mean over bands.
+    """
+
+    before: float
+    """Of the network alone."""
+
+    after: float
+    """With the head."""
+
+
+def fit_levels(
+    model: Tamrf,
+    cubes: Sequence[xr.DataTree],
+    how: Fit = Fit(),
+    *,
+    only: Sequence[str] = tuple(HEADS),
+    data: DataConfig | None = None,
+    progress: Progress = iter,
+) -> tuple[Tamrf, dict[str, Checked]]:
+    """Return the network with heads that know days, fitted on cubes, and what each brings.
+
+    Parameters
+    ----------
+    model
+        The network; not modified. Heads that it has are replaced.
+    cubes
+        With masks. What is tested on is no part of them.
+    how
+        Sizes and steps.
+    only
+        Heads to fit, of `tamrf_xr.model.levels.HEADS`; others stay as they are.
+    data
+        How patches are drawn; by default as the recipe ``"small"``, a tenth of the places kept.
+    progress
+        Shows how far it is.
+
+    Raises
+    ------
+    CubeError
+        If nothing clear that a head is of is held back among the samples.
+    """
+    data = data or replace(recipe("small").data, validation_share=0.1, turn=False)
+    data = replace(data, dates=how.dates)
+    learnt, kept = sites_of(cubes, data)
+    model = copy.deepcopy(model).eval()
+    parts = (
+        Patches(cubes, learnt, data, seed=how.seed, count=how.samples),
+        Patches(cubes, kept, data, seed=how.seed + 1, count=how.checked),
+    )
+    examples, checks = (_examples(model, part, how, only=only, progress=progress) for part in parts)
+    std, checked = torch.cat([model.lr_std, model.hr_std]), {}
+    for name in only:
+        if not examples[name]:
+            raise CubeError(
+                f"nothing clear was held back beside a date that was given, of what {name} is of: "
+                "give more cubes, with masks and both sensors, or more samples"
+            )
+        head = _learnt(model, name, examples[name], how)
+        channels = channels_of(model.config)[name]
+        units = std[channels.start : channels.stop] * (1000 if name == TEMPERATURE else 1)
+        checked[name] = Checked(*(_typical(checks[name], units, one) for one in (None, head)))
+        setattr(model, name, head)
+    return model, checked
+
+
+def _examples(
+    model: Tamrf, patches: Patches, how: Fit, *, only: Sequence[str], progress: Progress
+) -> dict[str, list[Series]]:
+    rng = torch.Generator().manual_seed(how.seed)
+    found: dict[str, list[Series]] = {name: [] for name in only}
+    for number in progress(range(len(patches))):
+        windows = _windows(model, patches[number], how, rng)
+        if windows is None:
+            continue
+        for name in only:
+            series = _of_head(model, name, windows, how=how, rng=rng)
+            found[name] += [] if series is None else [series]
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Windows:
+    """A patch pair around some pixels, which are in the middle of coarse ones."""
+
+    seen: Mapping[str, Patch]
+    """Whole, by stream."""
+
+    places: tuple[Tensor, Tensor]
+    """Rows and columns (P,) of the coarse pixels."""
+
+    encoded: Tensor
+    """(P, h, w, N, D)."""
+
+
+@torch.no_grad()
+def _windows(model: Tamrf, sample: Sample, how: Fit, rng: torch.Generator) -> _Windows | None:
+    """Return what the decoder's convolutions take, and a mean of pixels; None without a date."""
+    seen = standardised([sample], model)
+    given = [seen[name].at(seen[name].given.nonzero()[:, 0]) for name in OPTICAL]
+    if not any(len(patch.days) for patch in given):
+        return None
+    y, x = _places(seen["lr"].valid.shape[1:], how.pixels, rng)
+    ratio = model.config.ratio
+    middle = model.config.decoder_reach + ratio // 2
+    around = torch.arange(-middle, middle + 1)
+    rows = (ratio * y + ratio // 2)[:, None, None] + around[:, None]
+    cols = (ratio * x + ratio // 2)[:, None, None] + around
+    (lr, lr_days), (hr, hr_days) = (in_a_batch(patch) for patch in given)
+    tokens = model.tokens(lr, lr_days, hr, hr_days)[0][..., rows, cols]
+    encoded = model.attend(tokens.movedim(2, 0))  # a pixel is a batch
+    return _Windows(seen, (y, x), encoded)
+
+
+@torch.no_grad()
+def _of_head(
+    model: Tamrf, name: str, windows: _Windows, *, how: Fit, rng: torch.Generator
+) -> Series | None:
+    """Return what windows have of a head; None where nothing clear is held back."""
+    stream, channels = HEADS[name], channels_of(model.config)[name]
+    first = 0 if stream == "lr" else model.config.lr_bands
+    patch, (y, x) = windows.seen[stream], windows.places
+    values = patch.pixels[:, channels.start - first : channels.stop - first]
+    clear = patch.valid & values.isfinite().all(dim=1)
+    held = (~patch.given & clear.flatten(1).any(dim=1)).nonzero()[:, 0]
+    held = held[torch.randperm(len(held), generator=rng)[: how.queries]]
+    own = _dates(windows.seen, stream)
+    if not len(held) or own.stop == own.start:
+        return None
+    scale = 1 if stream == "lr" else model.config.ratio
+    at = scale * y + scale // 2, scale * x + scale // 2
+    asked = model.ask(windows.encoded, patch.days[held][None].expand(len(y), -1))
+    made = _as_seen(model, name, model.to_bands(asked)[:, :, channels.start : channels.stop])
+    mid = made.shape[-1] // 2
+    return Series(
+        days=patch.days[patch.given],
+        query_days=patch.days[held],
+        encoded=windows.encoded[:, mid, mid, own].clone(),
+        attended=asked[..., mid, mid].movedim(1, 0).clone(),
+        predicted=made[..., mid, mid].movedim(1, 0).clone(),
+        observed=_at(values.where(clear[:, None], torch.nan)[held], at).movedim(1, 0),
+        given=_at(values[patch.given], at),
+        valid=clear[patch.given][:, *at].T,
+    )
+
+
+def _dates(seen: Mapping[str, Patch], stream: str) -> slice:
+    """Return where the dates given of a stream are among tokens."""
+    counts = [int(seen[name].given.sum()) for name in OPTICAL]
+    first = 0 if stream == OPTICAL[0] else counts[0]
+    return slice(first, first + counts[OPTICAL.index(stream)])
+
+
+def _at(images: Tensor, places: tuple[Tensor, Tensor]) -> Tensor:
+    """Return pixels (P, T, B) of images (T, B, y, x)."""
+    return images[..., *places].permute(2, 0, 1).clone()
+
+
+def _as_seen(model: Tamrf, name: str, bands: Tensor) -> Tensor:
+    """Return the mean of the pixels that a sensor sees as one, of bands (..., B, y, x)."""
+    seen, reaches = bands.clone(), compared(model, name)
+    if name == TEMPERATURE:
+        reaches = (model.config.ratio // 2,)
+    for band, reach in enumerate(reaches):
+        seen[..., band, :, :] = averaged(bands[..., band, :, :], reach)
+    return seen
+
+
+def _places(size: Sequence[int], count: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Draw pixels that have two others around them."""
+    rows, cols = (torch.arange(2, side - 2) for side in size)
+    every = torch.cartesian_prod(rows, cols)
+    y, x = every[torch.randperm(len(every), generator=rng)[:count]].unbind(dim=1)
+    return y, x
+
+
+def _learnt(model: Tamrf, name: str, examples: Sequence[Series], how: Fit) -> LevelHead:
+    kind = TemperatureHead if name == TEMPERATURE else ReflectanceHead
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(how.seed)  # noqa: TID251
+        head = kind(model.config.width)
+    if isinstance(head, TemperatureHead):
+        head.gate2.weight.data.zero_()
+        head.gate2.bias.data.fill_(DRAWN)
+    average = copy.deepcopy(head)
+    rng = torch.Generator().manual_seed(how.seed)
+    optimizer = torch.optim.AdamW(head.parameters(), lr=how.lr, weight_decay=1e-3)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, how.steps)
+    for _ in range(how.steps):
+        picked = torch.randint(len(examples), (how.batch,), generator=rng).tolist()
+        some = [examples[i] for i in picked]
+        if isinstance(head, TemperatureHead):
+            some = [_elsewhere(one, how, rng) for one in some]
+        loss = sum((_loss(head, one, how) for one in some), torch.zeros(())) / how.batch
+        if not loss.requires_grad:  # nothing known in any of them
+            continue
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(head.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        for kept, own in zip(average.parameters(), head.parameters(), strict=True):
+            kept.data.lerp_(own.data, 1 - how.average)
+    return average.eval().requires_grad_(requires_grad=False)
+
+
+def _elsewhere(one: Series, how: Fit, rng: torch.Generator) -> Series:
+    """Return a patch pair as it is, or as the decoder might see it in a climate of another kind."""
+    moved = torch.rand((), generator=rng)
+    off, wider = torch.randn(2, generator=rng)
+    if moved < 0.5:
+        return one
+    mean = one.predicted.mean()
+    apart = (one.predicted - mean) * (1 + 0.6 * how.strange * wider)
+    return replace(one, predicted=mean + apart + how.strange * off)
+
+
+def _loss(head: LevelHead, one: Series, how: Fit) -> Tensor:
+    """Return how badly a head tells clear dates; of the temperature, and how far it is off.
+
+    How far to draw reflectance is not learnt: held back dates have clouds that masks missed.
+    """
+    seen = head.seen(one.given, one.encoded)
+    odds, known = seen[..., 0], seen[..., 0].isfinite()
+    clear = one.valid.float()
+    told = functional.binary_cross_entropy_with_logits(odds[known], clear[known])
+    told = how.masks * told if bool(known.any()) else odds.new_zeros(())
+    if not isinstance(head, TemperatureHead):
+        return told
+    error = one.drawn_by(head, seen) - one.observed
+    off = error[error.isfinite()]
+    right = functional.smooth_l1_loss(off, torch.zeros_like(off), beta=how.beta)
+    return told + (right if len(off) else error.new_zeros(()))
+
+
+@torch.no_grad()
+def _sizes(examples: Sequence[Series], head: LevelHead | None) -> Tensor:
+    """Return the typical size of an error of each band, (B,): its median."""
+    made = [one.predicted if head is None else one.drawn(head) for one in examples]
+    errors = [(own - one.observed).flatten(0, 1) for own, one in zip(made, examples, strict=True)]
+    return torch.cat(errors).abs().nanmedian(dim=0).values
+
+
+def _typical(examples: Sequence[Series], units: Tensor, head: LevelHead | None) -> float:
+    return float((_sizes(examples, head) * units).mean()) if examples else math.nan
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Fit on stores, write the network with its head."""
+    from tqdm.auto import tqdm
+
+    how = Fit()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("weights", help="network, as load_model takes it")
+    parser.add_argument("cubes", nargs="+", help="stores, or patterns of them")
+    parser.add_argument("out", type=Path, help="file to write, .safetensors")
+    parser.add_argument("--only", nargs="+", choices=list(HEADS), default=list(HEADS))
+    parser.add_argument("--samples", type=int, default=how.samples)
+    parser.add_argument("--checked", type=int, default=how.checked)
+    parser.add_argument("--steps", type=int, default=how.steps)
+    parser.add_argument("--overwrite", action="store_true")
+    options = parser.parse_args(arguments)
+    check_model_path(options.out, overwrite=options.overwrite)
+    how = replace(how, samples=options.samples, checked=options.checked, steps=options.steps)
+    cubes = [open_cube(path) for path in find_cubes(options.cubes)]
+    model, checked = fit_levels(
+        load_model(options.weights), cubes, how, only=options.only, progress=tqdm
+    )
+    told: dict[str, Any] = {"samples": how.samples, "steps": how.steps, "cubes": len(cubes)}
+    for name, errors in checked.items():
+        unit = "K" if name == TEMPERATURE else "reflectance"
+        before, after = round(errors.before, 5), round(errors.after, 5)
+        tqdm.write(f"{name}: at dates held back {before} to {after} {unit}")
+        told[name] = {"before": before, "after": after}
+    weights = Path(options.weights)
+    kept = metadata_of(weights.read_bytes()) if weights.suffix == ".safetensors" else {}
+    save_model(model, options.out, overwrite=options.overwrite, metadata={**kept, "levels": told})
+
+
+if __name__ == "__main__":
+    main()

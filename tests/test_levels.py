@@ -1,0 +1,428 @@
+"""Levels of days: computed as stated, alike in every product, learnt from what is held back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import tamrf_xr
+from tamrf_xr.errors import CubeError, ModelError
+from tamrf_xr.model import footprint
+from tamrf_xr.model.checkpoint import metadata_of, model_bytes, model_from_bytes
+from tamrf_xr.model.config import NetworkConfig
+from tamrf_xr.model.engine import Engine
+from tamrf_xr.model.levels import (
+    AVERAGED,
+    ENOUGH,
+    HEADS,
+    MONTH,
+    REACH,
+    SHARE,
+    SLACK,
+    TEMPERATURE,
+    ReflectanceHead,
+    TemperatureHead,
+    channels_of,
+    measured,
+    moved_by,
+    parts_of,
+)
+from tamrf_xr.model.network import Tamrf
+from tamrf_xr.simulate import draw_config, simulate
+from tamrf_xr.training.config import DataConfig
+from tamrf_xr.training.levels import Fit, fit_levels
+from tamrf_xr.training.levels import main as fit
+from tests.scenes import random_cube
+
+DATES = ("2022-01-14", "2022-02-02")
+TINY = NetworkConfig(
+    latent=8, growth=4, positional=8, sensor_token=4, num_layers=1, num_heads=2, decoder_heads=2,
+    feedforward=16, decoder_feedforward=16,
+)  # fmt: skip
+THERMAL = TINY.lr_bands - 1
+
+
+def network(*, knows_days: bool = True) -> Tamrf:
+    model = Tamrf(TINY, generator=torch.Generator().manual_seed(3)).eval()
+    if knows_days:
+        torch.manual_seed(4)  # noqa: TID251
+        model.temperature = TemperatureHead(TINY.width, sizes=(5, 3, 7)).eval()
+        model.levels_lr = ReflectanceHead(TINY.width, clear=5).eval()
+        model.levels_hr = ReflectanceHead(TINY.width, clear=6).eval()
+    return model
+
+
+@pytest.fixture(scope="module")
+def cube():
+    return random_cube((24, 30), hr=3, lr=4, seed=1, nan=0.1)
+
+
+@pytest.fixture(scope="module")
+def told():
+    """Days, queries, values and tokens of five pixels."""
+    draw = torch.Generator().manual_seed(0)
+    days, asked = torch.tensor([3.0, 10, 40, 41, 90, 130]), torch.tensor([20.0, 100.0])
+    values = torch.rand(5, 6, 3, generator=draw).double()
+    encoded = torch.randn(5, 6, TINY.width, generator=draw).double()
+    return days, asked, values, encoded
+
+
+def line(days, query, weight, values, reach):
+    """Return the weight of dates, and the line through them at a day, (B,)."""
+    apart = (np.asarray(days) - query) / MONTH
+    weight = weight * np.exp(-np.abs(apart) * MONTH / reach)
+    share = weight / weight.sum()
+    middle = (share * apart).sum()
+    # The slope is held back as by an observation of no slope, at SLACK of spread.
+    rows = np.stack([np.ones(len(apart)), apart - middle], axis=1) * share[:, None] ** 0.5
+    rows = np.vstack([rows, [0, SLACK**0.5]])
+    wanted = np.vstack([values * share[:, None] ** 0.5, np.zeros(values.shape[1])])
+    found, *_ = np.linalg.lstsq(rows, wanted, rcond=None)
+    return weight.sum(), found[0] - middle * found[1]
+
+
+def test_reflectance_is_drawn_to_the_line_that_least_squares_fit_to_clear_dates(told):
+    days, asked, values, encoded = told
+    torch.manual_seed(0)  # noqa: TID251
+    head = ReflectanceHead(TINY.width).double()
+    with torch.no_grad():
+        seen = head.seen(values, encoded)
+        made = head(seen, torch.empty(0), head.moments(days, asked))
+    for p in range(5):
+        for q, day in enumerate(asked.tolist()):
+            clear = seen[p, :, 0].exp().numpy()
+            weight, level = line(days, day, clear, values[p].numpy(), REACH)
+            share = SHARE * weight / (weight + ENOUGH)
+            np.testing.assert_allclose(made[q, p], [share, *(share * level)], rtol=1e-5)
+
+
+def test_temperature_is_drawn_to_the_line_where_a_gate_takes_that_alone(told):
+    days, asked, values, encoded = told
+    torch.manual_seed(0)  # noqa: TID251
+    head = TemperatureHead(TINY.width, reaches=(9.0,)).double()
+    with torch.no_grad():
+        head.gate2.weight.zero_()
+        head.gate2.bias.copy_(torch.tensor([0.0, 1.0]))
+        seen = head.seen(values[..., :1], encoded)
+        attended = torch.randn(2, 5, TINY.width).double()
+        made = head(seen, attended, head.moments(days, asked))
+    assert made[..., 0] == pytest.approx(1)
+    for p in range(5):
+        for q, day in enumerate(asked.tolist()):
+            clear = seen[p, :, 0].exp().numpy()
+            _, level = line(days, day, clear, values[p, :, :1].numpy(), 9.0)
+            assert float(made[q, p, 1]) == pytest.approx(level[0], rel=1e-5)
+
+
+def test_dates_that_did_not_see_a_pixel_or_lack_a_band_count_for_nothing(told):
+    days, asked, values, encoded = told
+    head = ReflectanceHead(TINY.width).double()
+    absent = torch.zeros(5, 6, dtype=torch.bool)
+    absent[:, 2], lacking = True, values.clone()
+    lacking[:, 4, 1] = torch.nan
+    kept = [0, 1, 3, 5]
+    with torch.no_grad():
+        some = head.seen(values[:, kept], encoded[:, kept])
+        wanted = head(some, torch.empty(0), head.moments(days[kept], asked))
+        made = head(head.seen(lacking, encoded, absent), torch.empty(0), head.moments(days, asked))
+        nothing = head(
+            head.seen(values, encoded, torch.ones_like(absent)),
+            torch.empty(0), head.moments(days, asked),
+        )  # fmt: skip
+    np.testing.assert_allclose(made, wanted, rtol=1e-6)
+    assert (nothing == 0).all()
+
+
+@pytest.mark.parametrize("cut", [slice(None), slice(2, 7)])
+def test_what_was_measured_lies_on_lines_between_coarse_pixels_that_were_seen(cut):
+    images, unseen = torch.rand(2, 3, 9, 9), torch.zeros(2, 3, 9, 9, dtype=torch.bool)
+    unseen[1, :, 4, 4] = True
+    fine = measured(images[..., cut, cut], unseen[..., cut, cut], 3)
+    np.testing.assert_array_equal(fine[:, 1::3, 1::3].isnan(), unseen[..., cut, cut].movedim(1, -1))
+    whole = measured(images, unseen, 3)
+    inner = whole[:, 9:18, 9:18]  # of pixels 3 to 5, which neither cut has at its edge
+    first = 0 if cut.start is None else 6
+    torch.testing.assert_close(
+        fine[:, 9 - first : 18 - first, 9 - first : 18 - first], inner, equal_nan=True,
+        rtol=0, atol=0,
+    )  # fmt: skip
+    usual = torch.nn.functional.interpolate(images[:1], scale_factor=3, mode="bilinear")
+    torch.testing.assert_close(whole[:1], usual.movedim(1, -1))
+    assert whole[1, 12:15, 12:15].isnan().all()
+    beside = torch.where(unseen, images[1, :, 4:5, 3:4], images)[1]  # what was not seen has no say
+    usual = torch.nn.functional.interpolate(beside[None], scale_factor=3, mode="bilinear")
+    torch.testing.assert_close(whole[1, 13, 11], usual[0, :, 13, 11])
+
+
+def test_a_temperature_is_moved_by_the_mean_of_the_pixels_around_that_there_are():
+    (part,) = (one for one in parts_of(network()) if one.name == TEMPERATURE)
+    draw = torch.Generator().manual_seed(0)
+    told, kelvin = torch.rand(3, 18, 25, 2, generator=draw), torch.rand(3, 1, 18, 25)
+    told[:, :9, :9] = 0.0  # where no date of Landsat saw the pixel
+    each = told[..., 1] - told[..., 0] * kelvin[:, 0]
+    found = moved_by(part, kelvin, told, [0])[:, 0]
+    for y, x in ((0, 24), (3, 24), (7, 10), (9, 8), (17, 8)):
+        rows, cols = (slice(max(at - AVERAGED, 0), at + AVERAGED + 1) for at in (y, x))
+        near, says = each[:, rows, cols], told[:, rows, cols].ne(0).any(dim=-1)
+        wanted = near.sum(dim=(1, 2)) / says.sum(dim=(1, 2))
+        torch.testing.assert_close(found[:, y, x], wanted, atol=1e-6, rtol=0)
+    assert (found[:, :5, :5] == 0).all()
+
+
+def test_a_band_is_compared_as_its_sensor_sees_it():
+    """Pixels of 10 m as they are; of 20 and 30 m, what lies around counts as much."""
+    (part,) = (one for one in parts_of(network()) if one.name == "levels_hr")
+    bands, told = torch.rand(2, 3, 9, 9), torch.rand(2, 9, 9, 11)
+    which = [3, 0, 9]  # B05, B02, B12
+    found = moved_by(part, bands, told, which)
+    assert part.compared == (0, 0, 0, 1, 1, 1, 0, 1, 1, 1)
+    for place, band in enumerate(which):
+        reach = part.compared[band]
+        seen = bands[:, place, 4 - reach : 5 + reach, 4 - reach : 5 + reach].mean(dim=(1, 2))
+        wanted = told[:, 4, 4, 1 + band] - told[:, 4, 4, 0] * seen
+        torch.testing.assert_close(found[:, place, 4, 4], wanted)
+
+
+def test_a_date_far_beyond_all_reaches_still_tells_a_temperature_and_no_reflectance():
+    """Where the nearest date did not see the pixel: weights are of the nearest date of all."""
+    head, other = TemperatureHead(TINY.width), ReflectanceHead(TINY.width)
+    seen = torch.tensor([[[1.0, 0.3], [2.0, -0.4], [-torch.inf, 0.0]], [[-torch.inf, 0.0]] * 3])
+    days, asked = torch.tensor([0.0, 8.0, 1480.0]), torch.tensor([1481.0])
+    with torch.no_grad():
+        head.gate2.weight.zero_()
+        head.gate2.bias.copy_(torch.tensor([1.0, 0, 0, 0, 0, 0]))  # the mean of the shortest
+        told = head(seen, torch.zeros(1, 2, TINY.width), head.moments(days, asked))
+        none = other(seen, torch.empty(0), other.moments(days, asked))
+    weights = np.exp([1.0, 2.0 + 8 / 60])  # of the longest, 60 days
+    wanted = (weights @ [0.3, -0.4]) / weights.sum()
+    np.testing.assert_allclose(told[0, 0], [1.0, wanted], rtol=1e-4)
+    assert (told[0, 1] == 0).all()
+    assert (none == 0).all()
+
+
+def test_fine_detail_stays_what_the_decoder_made_of_it(cube, monkeypatch):
+    """From one pixel to the next, a mean over 7 differs by a seventh of the range at most."""
+    made, alone = (plain(cube, network(knows_days=knows))[:, THERMAL] for knows in (True, False))
+    monkeypatch.setattr("tamrf_xr.model.levels.AVERAGED", 0)
+    by_pixel = plain(cube, network())[:, THERMAL] - alone
+    steps = [np.abs(np.diff(moved, axis=1)).max() for moved in (made - alone, by_pixel)]
+    assert steps[0] < np.ptp(by_pixel) / (2 * AVERAGED + 1)
+    assert steps[0] < steps[1] / 2
+
+
+def test_strips_of_rows_give_what_the_whole_gives(cube, monkeypatch):
+    made = []
+    for rows in (1000, 5):
+        monkeypatch.setattr(footprint, "strip_rows", lambda *_, rows=rows, **__: rows)
+        made.append(cube.tamrf.fuse(DATES, model=network()))
+    same(*made)
+
+
+@pytest.mark.parametrize("tile", [6, 9, 15])
+def test_any_tile_gives_the_same_where_the_scene_is_mirrored(cube, tile):
+    options = {"method_options": {"border": "mirror"}}
+    same(*(cube.tamrf.fuse(DATES, model=network(), tile=edge, **options) for edge in (90, tile)))
+
+
+def same(made, wanted, *, kelvin: float = 2e-3, reflectance: float = 5e-5) -> None:
+    lst = "landsat/surface_temperature"
+    np.testing.assert_allclose(made[lst], wanted[lst], atol=kelvin)
+    for name in ("sentinel2", "landsat"):
+        image = f"{name}/reflectance"
+        np.testing.assert_allclose(made[image], wanted[image], atol=reflectance)
+
+
+@settings(max_examples=4)
+@given(tile=st.sampled_from([9, 12, 30]))
+def test_products_are_those_of_the_plain_network_whatever_the_tile(cube, tile):
+    model = network()
+    made = cube.tamrf.fuse(
+        DATES, model=model, tile=tile, precision="float32", method_options={"border": "zeros"}
+    )
+    wanted = plain(cube, model)
+    kelvin = made["landsat/surface_temperature"].values
+    np.testing.assert_allclose(kelvin, 1000 * wanted[:, THERMAL], atol=2e-3)
+    np.testing.assert_allclose(made["sentinel2/reflectance"], wanted[:, 8:], atol=5e-5)
+    np.testing.assert_allclose(made["landsat/reflectance"], wanted[:, :THERMAL], atol=5e-5)
+    moved = np.abs(wanted - plain(cube, network(knows_days=False))).max(axis=(0, 2, 3))
+    assert (moved > 1e-4).all()
+
+
+def plain(cube, model: Tamrf) -> np.ndarray:
+    """Bands (query, band, y, x) by the plain network on the whole image, zeros beyond it."""
+    found, days = {}, {}
+    for name, stream in (("landsat", "lr"), ("sentinel2", "hr")):
+        group = cube[name].to_dataset()
+        pixels = group["reflectance"].values
+        if name == "landsat":
+            thermal = group["surface_temperature"].values[:, None] / 1000
+            pixels = np.concatenate([pixels, thermal], axis=1)
+        x = torch.from_numpy(pixels.astype(np.float32))
+        found[stream] = model.standardise(x, stream)[None]
+        days[stream] = since(group["time"].values)
+    with torch.no_grad():
+        asked = since(np.array(DATES, "M8[ns]"))
+        bands = model(found["lr"], days["lr"], found["hr"], days["hr"], query_days=asked)
+        return model.destandardise(bands)[0].numpy()
+
+
+def since(times: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(times.astype("M8[D]").astype(float) - 18993)[None]  # 2022-01-01
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_a_head_changes_its_own_bands_and_others_not_by_a_bit(cube, name):
+    model, alone = network(knows_days=False), network(knows_days=False)
+    setattr(model, name, getattr(network(), name))
+    with_head, without = (plain(cube, one) for one in (model, alone))
+    own = channels_of(TINY)[name]
+    for channel in range(TINY.bands):
+        assert (channel in own) != np.array_equal(with_head[:, channel], without[:, channel])
+
+
+def test_some_bands_are_what_they_are_among_all(cube):
+    made = cube.tamrf.fuse(DATES, model=network())
+    some = cube.tamrf.fuse(DATES, model=network(), bands=["LST", "B05", "B04"])
+    lst = "landsat/surface_temperature"
+    np.testing.assert_allclose(some[lst], made[lst], atol=1e-3)  # K
+    image = some["sentinel2/reflectance"]
+    wanted = made["sentinel2/reflectance"].sel(band=image["band"])
+    np.testing.assert_allclose(image, wanted, atol=5e-5)
+
+
+@pytest.mark.parametrize("border", ["zeros", "mirror"])
+@pytest.mark.parametrize(
+    ("dtype", "kelvin", "reflectance"),
+    [("float32", 2e-3, 5e-5), ("bfloat16", 0.5, 5e-3), ("int8", 1.5, 2e-2)],
+)
+def test_a_latent_knows_days_too(cube, dtype, kelvin, reflectance, border):
+    model = network()
+    latent = cube.tamrf.encode(model=model, dtype=dtype, tile=12, border=border)
+    made = latent.tamrf.decode(DATES, model=model, tile=9)
+    wanted = cube.tamrf.fuse(DATES, model=model, method_options={"border": border})
+    same(made, wanted, kelvin=kelvin, reflectance=reflectance)
+
+
+@pytest.mark.parametrize("name", ["sentinel2", "landsat"])
+def test_a_latent_of_one_sensor_is_drawn_to_it_alone(cube, name):
+    alone = tamrf_xr.cube.build_cube({name: cube[name].to_dataset()})
+    made = alone.tamrf.encode(model=network(), dtype="float32").tamrf.decode(DATES, model=network())
+    same(made, alone.tamrf.fuse(DATES, model=network()))
+    plain = alone.tamrf.fuse(DATES, model=network(knows_days=False))
+    (other,) = {"sentinel2", "landsat"} - {name}
+    np.testing.assert_allclose(
+        made[f"{other}/reflectance"], plain[f"{other}/reflectance"], atol=5e-5
+    )
+    assert np.abs(made[f"{name}/reflectance"] - plain[f"{name}/reflectance"]).max() > 1e-3
+
+
+@pytest.mark.parametrize("lr", [None, 0])
+def test_without_landsat_nothing_is_drawn_to_it(lr):
+    hr, days = torch.randn(1, 3, 10, 9, 9), torch.tensor([[1.0, 20.0, 50.0]])
+    given = (None, None) if lr is None else (torch.zeros(1, 0, 8, 3, 3), torch.zeros(1, 0))
+    made = []
+    for model in (network(), network(knows_days=False)):
+        with torch.no_grad():
+            bands = model(*given, hr, days, query_days=days)
+        made.append(bands)
+        fast = Engine(model).predict(
+            None if lr is None else given[0][0], None if lr is None else given[1][0],
+            hr[0], days[0], query_days=days[0],
+        )  # fmt: skip
+        torch.testing.assert_close(fast, model.destandardise(bands)[0], atol=2e-5, rtol=1e-5)
+    own, alone = (bands[:, :, : TINY.lr_bands] for bands in made)
+    torch.testing.assert_close(own, alone, rtol=0, atol=0)
+
+
+def test_series_of_a_batch_are_drawn_each_by_its_own_days():
+    model, draw = network(), torch.Generator().manual_seed(0)
+    lr, hr = torch.randn(2, 3, 8, 3, 3, generator=draw), torch.randn(2, 2, 10, 9, 9, generator=draw)
+    lr_days, hr_days = torch.rand(2, 3) * 300, torch.rand(2, 2) * 300
+    asked = torch.tensor([[5.0, 90.0], [200.0, 30.0]])
+    with torch.no_grad():
+        both = model(lr, lr_days, hr, hr_days, query_days=asked)
+        for i in range(2):
+            one = slice(i, i + 1)
+            alone = model(lr[one], lr_days[one], hr[one], hr_days[one], query_days=asked[one])
+            torch.testing.assert_close(both[one], alone, atol=1e-5, rtol=1e-5)
+
+
+def test_weights_keep_it_adapted_ones_too_and_damage_is_told():
+    model = network()
+    loaded = model_from_bytes(model_bytes(model))
+    for name, values in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], values)
+    plain = model_from_bytes(model_bytes(network(knows_days=False)))
+    assert [getattr(plain, name) for name in HEADS] == [None] * 3
+    large = random_cube((24, 24), hr=8, lr=7, seed=1)
+    how = {"steps": 1, "held_back": 0.0, "simulated": 0.0, "progress": False}
+    adapted = large.tamrf.adapt(model=model, **how)
+    assert not torch.equal(adapted.out1.weight, model.out1.weight)
+    for name in HEADS:
+        assert torch.equal(getattr(adapted, name).clear1.weight, getattr(model, name).clear1.weight)
+    model.temperature.log_reach = torch.nn.Parameter(torch.zeros(2, 2))
+    with pytest.raises(ModelError, match=r"temperature\.log_reach is of shape \(2, 2\)"):
+        model_from_bytes(model_bytes(model))
+    del model.temperature.log_reach
+    with pytest.raises(ModelError, match=r"temperature\.log_reach is not there"):
+        model_from_bytes(model_bytes(model))
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    fixed = {"size_px": 36, "year": 2022, "sentinel2_revisit_days": 20, "landsat_revisit_days": 8}
+    return [simulate(draw_config(seed, **fixed)).cube for seed in range(5)]
+
+
+DATA = DataConfig(patch_m=240, stride_m=60, dates=60, validation_share=0.2)
+QUICK = Fit(samples=24, checked=8, pixels=6, steps=120, batch=6)
+
+
+def test_what_is_fitted_is_nearer_at_places_it_was_not_fitted_on_and_no_weight_changes(scenes):
+    model = network(knows_days=False)
+    fitted, checked = fit_levels(model, scenes, QUICK, data=DATA)
+    assert [getattr(model, name) for name in HEADS] == [None] * 3
+    for name, values in model.state_dict().items():
+        assert torch.equal(fitted.state_dict()[name], values)
+    for name, most in zip(HEADS, (0.7, 0.95, 0.95), strict=True):
+        assert checked[name].after < most * checked[name].before
+    again, same = fit_levels(fitted, scenes, QUICK, only=[TEMPERATURE], data=DATA)
+    assert torch.equal(again.levels_hr.clear1.weight, fitted.levels_hr.clear1.weight)
+    assert set(same) == {TEMPERATURE}
+    assert torch.equal(again.temperature.gate1.weight, fitted.temperature.gate1.weight)
+
+
+def test_without_a_temperature_there_is_nothing_to_fit():
+    cubes = [random_cube((24, 24), hr=12, lr=10, seed=seed) for seed in range(2)]
+    blind = [
+        tamrf_xr.cube.build_cube({
+            "sentinel2": one["sentinel2"].to_dataset(),
+            "landsat": one["landsat"].to_dataset().assign(
+                surface_temperature=one["landsat"]["surface_temperature"] * np.nan
+            ),
+        })
+        for one in cubes
+    ]  # fmt: skip
+    data = DataConfig(patch_m=240, dates=16, validation_share=0.0)
+    with pytest.raises(CubeError, match=r"nothing clear was held back .* what temperature is of"):
+        fit_levels(network(knows_days=False), blind, QUICK, data=data)
+
+
+def test_fitting_by_command_keeps_what_is_known_of_the_weights(tmp_path):
+    for seed in range(3):
+        cube = random_cube((48, 48), hr=12, lr=10, seed=seed)
+        tamrf_xr.save_cube(cube, tmp_path / f"c{seed}.zarr")
+    weights = tamrf_xr.save_model(
+        network(knows_days=False), tmp_path / "m.safetensors", metadata={"training": {"seed": 7}}
+    )
+    out = tmp_path / "out.safetensors"
+    words = [str(weights), str(tmp_path / "c*.zarr"), str(out), "--samples", "4"]
+    fit([*words, "--checked", "3", "--steps", "3"])
+    told = metadata_of(out.read_bytes())
+    assert told["training"] == {"seed": 7}
+    assert told["levels"]["cubes"] == 3
+    assert set(told["levels"]) >= set(HEADS)
+    assert tamrf_xr.load_model(out).levels_hr is not None
