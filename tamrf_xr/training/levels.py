@@ -207,13 +207,13 @@ def fit_levels(
 def _examples(
     model: Tamrf, patches: Patches, how: Fit, *, only: Sequence[str], progress: Progress
 ) -> dict[str, list[Series]]:
-    rng = torch.Generator().manual_seed(how.seed)
+    places, *own = (torch.Generator().manual_seed(how.seed) for _ in (None, *only))
     found: dict[str, list[Series]] = {name: [] for name in only}
     for number in progress(range(len(patches))):
-        windows = _windows(model, patches[number], how, rng)
+        windows = _windows(model, patches[number], how, places)
         if windows is None:
             continue
-        for name in only:
+        for name, rng in zip(only, own, strict=True):
             series = _of_head(model, name, windows, how=how, rng=rng)
             found[name] += [] if series is None else [series]
     return found
