@@ -10,13 +10,28 @@ from pathlib import Path
 import pytest
 
 from benchmarks import harness
+from tests.forking import Server
 
 ROOT = Path(__file__).parents[1]
 
 
-def run(module: str, *words: object) -> str:
-    command = [sys.executable, "-m", module, "--tiny", *map(str, words)]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT).stdout
+@pytest.fixture(scope="module")
+def server():
+    started = Server()
+    yield started
+    started.close()
+
+
+@pytest.fixture
+def run(server):
+    """``python -m module --tiny words``; what it printed."""
+
+    def ran(module: str, *words: object) -> str:
+        done = server.run(module, "--tiny", *words)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return ran
 
 
 @pytest.mark.parametrize(
@@ -42,11 +57,11 @@ def run(module: str, *words: object) -> str:
         "studies.update",
     ],
 )  # fmt: skip
-def test_it_runs_at_tiny_size(module):
+def test_it_runs_at_tiny_size(run, module):
     assert run(module).strip()
 
 
-def test_inference_agrees_with_eager_and_is_kept(tmp_path):
+def test_inference_agrees_with_eager_and_is_kept(run, tmp_path):
     assert "times eager" in run("benchmarks.inference", "--threads", 0, "--results", tmp_path)
     (kept,) = tmp_path.iterdir()
     assert kept.name.startswith("inference-cpu-")
@@ -55,7 +70,7 @@ def test_inference_agrees_with_eager_and_is_kept(tmp_path):
     assert report["max_abs_difference_from_eager"]["float32"] < 1e-4
 
 
-def test_a_card_is_told_about_in_one_go_and_is_kept(tmp_path):
+def test_a_card_is_told_about_in_one_go_and_is_kept(run, tmp_path):
     run("benchmarks.gpu", "--device", "cpu", "--results", tmp_path)
     (kept,) = tmp_path.iterdir()
     assert kept.name.startswith("gpu-cpu-")
@@ -84,12 +99,12 @@ assert all(row[""] == "ok" for row in parts["parity"]), parts
 
 
 @pytest.mark.parametrize("what", ["speed", "compare", "scene"])
-def test_simulation_runs(what, tmp_path):
+def test_simulation_runs(run, what, tmp_path):
     assert run("studies.simulation", what, "--figure", tmp_path / "figure.png").strip()
     assert (tmp_path / "figure.png").exists() == (what != "speed")
 
 
-def test_biomes_are_drawn(tmp_path):
+def test_biomes_are_drawn(run, tmp_path):
     assert "drew 2" in run("studies.simulation_biomes", "scenes", "--figure", tmp_path / "b.png")
     assert (tmp_path / "b.png").exists()
 
