@@ -14,6 +14,7 @@ from docsite.assemble import ROOT, assemble
 from docsite.links import BrokenLinkError, rewritten
 from tamrf_xr.accessor import TamrfTree
 from tamrf_xr.cli import COMMANDS
+from tamrf_xr.cube import build_cube, groups_of
 from tamrf_xr.errors import TamrfError
 from tamrf_xr.methods.registry import METHODS
 from tamrf_xr.sensors import Sensor
@@ -167,15 +168,28 @@ def test_a_built_site_is_looked_through(tmp_path):
 HOWTO = sorted((ROOT / "docs/howto").glob("*.md"))
 
 
+@pytest.fixture(scope="module")
+def seldom_scene(documented_scene, tmp_path_factory) -> Path:
+    """The scene of the documentation, of which every third date is there."""
+    path = tmp_path_factory.mktemp("seldom") / "scene.zarr"
+    cube = tamrf_xr.open_cube(documented_scene)
+    groups = {name: group.isel(time=slice(0, None, 3)) for name, group in groups_of(cube).items()}
+    tamrf_xr.save_cube(build_cube(groups), path)
+    return path
+
+
 @pytest.mark.parametrize("page", HOWTO, ids=lambda path: path.stem)
-def test_commands_of_a_how_to_run(page, documented_scene, tmp_path, monkeypatch):
+def test_commands_of_a_how_to_run(page, seldom_scene, tmp_path, monkeypatch):
     """Blocks of ``sh``, line by line; Python of the pages runs as doctests."""
     import shlex
     import shutil
 
     from tamrf_xr.cli import main
+    from tamrf_xr.training import adapt, judging
 
-    shutil.copytree(documented_scene, tmp_path / "scene.zarr")
+    monkeypatch.setattr(adapt, "SCENES", 1)  # of six that are simulated to adapt
+    monkeypatch.setattr(judging, "WINDOWS", 1)  # of four that adaptation is judged in
+    shutil.copytree(seldom_scene, tmp_path / "scene.zarr")
     monkeypatch.chdir(tmp_path)
     for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.S):
         for line in block.replace("\\\n", " ").splitlines():
