@@ -17,6 +17,7 @@ import pystac
 import rasterio
 from PIL import Image
 
+from tests.forking import Server
 from tests.stac.conftest import both
 
 README = Path(__file__).parents[2] / "README.md"
@@ -28,10 +29,13 @@ def test_from_a_place_to_a_published_product(api, tmp_path):
     aoi, lines = (re.search(rf"```{kind}\n(.*?)```", text, re.S)[1] for kind in ("json", "sh"))
     (tmp_path / "aoi.json").write_text(aoi)
     *commands, view = (shlex.split(line, comments=True) for line in lines.splitlines())
-    for words in commands:
-        mirror = ["--url", api.url] if words[1] == "ingest" else []
-        done = run([*words, *mirror], tmp_path)
+    server = Server()
+    for program, *words in commands:
+        mirror = ["--url", api.url] if words[0] == "ingest" else []
+        assert program == "tamrf-xr"
+        done = server.run("tamrf_xr.cli", *words, *mirror, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
+    server.close()
     assert np.asarray(Image.open(tmp_path / "picture.png")).std() > 5
     catalogue = pystac.read_file(str(tmp_path / "catalogue" / "collection.json"))
     named = {
@@ -42,12 +46,6 @@ def test_from_a_place_to_a_published_product(api, tmp_path):
     with rasterio.open(tmp_path / "cogs" / "sentinel2_20220610.tif") as file:
         assert (file.shape, file.crs.to_epsg()) == ((60, 60), 32631)
     assert b"<title>" in page(view, tmp_path)
-
-
-def run(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    assert words[0] == "tamrf-xr"
-    python = [sys.executable, "-m", "tamrf_xr.cli", *words[1:]]
-    return subprocess.run(python, cwd=folder, capture_output=True, text=True, check=False)
 
 
 def page(words: list[str], folder: Path) -> bytes:
