@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from tamrf_xr.model.config import NetworkConfig
     from tamrf_xr.model.engine import Engine
     from tamrf_xr.model.network import Tamrf
     from tamrf_xr.model.precision import Precision
@@ -74,7 +73,6 @@ def plan(request: Request) -> FuserSpec:
     device = resolve_device(request.device, here=False)
     precision = _precision(request.precision, device)
     weights, digest, model = resolve(request.model)
-    config = model.config
     ours = _trained_here(weights)
     border, missing, gaps = (_chosen(name, request.options, ours=ours) for name in CHOICES)
     absent = _absent(request.given, missing)
@@ -94,7 +92,7 @@ def plan(request: Request) -> FuserSpec:
             *([("gaps", gaps)] if gaps == "skip" else []),
             *([("uncertainty", True)] if request.uncertainty else []),
         ),
-        cost=_cost(config, uncertainty=request.uncertainty),
+        cost=_cost(model, uncertainty=request.uncertainty),
         at_once=2 if device.type == "cpu" else GPU_TILES,
         computing=1,  # the others read
         packed=True,
@@ -201,8 +199,11 @@ def _checked(model: Tamrf) -> Tamrf:
     return model
 
 
-def _cost(config: NetworkConfig, *, uncertainty: bool) -> Cost:
-    need = needs(config)
+def _cost(model: Tamrf, *, uncertainty: bool) -> Cost:
+    from tamrf_xr.model.levels import parts_of
+
+    config = model.config
+    need = needs(config, drawn=bool(parts_of(model)))
     # Deviations are held three times: as made, in order, and as they leave the device.
     more = 12.0 * config.bands if uncertainty else 0.0
     per_date = {"sentinel2": need.hr_date, "landsat": need.lr_date}

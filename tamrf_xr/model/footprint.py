@@ -48,8 +48,10 @@ class Needs:
     """Likewise, per date of radar, of a network with that stream."""
 
 
-def needs(config: NetworkConfig) -> Needs:
+def needs(config: NetworkConfig, *, drawn: bool = False) -> Needs:
     """Tell what tiles need: input and features of each date, bands out of each query, twice.
+
+    Where weights know levels of days (`drawn`), features are followed by what was measured.
 
     In float32, which takes more than bfloat16. On a CPU, 22 to 57 % of it were measured for small
     tiles, which are mostly the fixed part; what dates add, within a factor 1.4 (tests hold both).
@@ -60,10 +62,11 @@ def needs(config: NetworkConfig) -> Needs:
     Needs(fixed=600000000.0, hr_date=296, lr_date=260, query=144, sar_date=0.0)
     """
     features = 4 * config.latent
+    hr, lr = (4 * bands if drawn else 0 for bands in (config.hr_bands, config.lr_bands))
     return Needs(
         fixed=0.6e9,
-        hr_date=features + 4 * config.hr_bands,
-        lr_date=features + 4 * -(-config.lr_bands // config.ratio**2),
+        hr_date=features + hr + 4 * config.hr_bands,
+        lr_date=features + lr + 4 * -(-config.lr_bands // config.ratio**2),
         query=2 * 4 * config.bands,
         sar_date=features + 4.0 * config.sar_bands if SAR in config.streams else 0.0,
     )

@@ -70,7 +70,8 @@ def test_tiles_need_no_more_than_is_told_and_dates_add_what_is_told() -> None:
 
 def test_the_planner_reckons_with_it() -> None:
     given = {name: tuple(b.name for b in sensor.all_bands) for name, sensor in SENSORS.items()}
-    cost, need = plan_method("tamrf", Request(given)).cost, needs(resolve("default")[2].config)
+    config = resolve("default")[2].config
+    cost, need = plan_method("tamrf", Request(given)).cost, needs(config, drawn=True)
     assert cost.fixed == need.fixed
     assert cost.per_date == {"sentinel2": need.hr_date, "landsat": need.lr_date}
     assert cost.per_query == need.query
