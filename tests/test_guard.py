@@ -135,3 +135,15 @@ def test_lazy_digital_numbers_do_not_reach_a_store(tmp_path):
     done = run_job(build_cube(groups), tmp_path / "out.zarr", "2022-01-05", **QUIET)
     assert len(done.failed) == done.tiles
     assert "median 3000" in done.failed[0].error
+
+
+def test_a_window_without_a_date_of_one_sensor_is_no_fault():
+    cube = random_cube((12, 12), hr=4, lr=2, seed=2)
+    landsat = cube["landsat"].to_dataset()
+    years_later = landsat.assign_coords(time=landsat["time"] + np.timedelta64(800, "D"))
+    far = build_cube({"sentinel2": cube["sentinel2"].to_dataset(), "landsat": years_later})
+    made = far.tamrf.fuse(["2022-01-20"], method="linear")
+    alone = build_cube({"sentinel2": cube["sentinel2"].to_dataset()})
+    wanted = alone.tamrf.fuse(["2022-01-20"], method="linear")["sentinel2/reflectance"]
+    np.testing.assert_array_equal(made["sentinel2/reflectance"], wanted)
+    assert made["landsat/reflectance"].isnull().all()

@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tamrf_xr
+from tamrf_xr.cube import groups_of
 from tamrf_xr.errors import CubeError, ModelError
+from tamrf_xr.methods.tamrf import _unseen
 from tamrf_xr.model import footprint
 from tamrf_xr.model.checkpoint import metadata_of, model_bytes, model_from_bytes
 from tamrf_xr.model.config import NetworkConfig
@@ -306,6 +308,39 @@ def test_a_latent_knows_days_too(cube, dtype, kelvin, reflectance, border):
     same(made, wanted, kelvin=kelvin, reflectance=reflectance)
 
 
+def test_integers_of_a_latent_span_bright_land_and_hot_land():
+    dim = random_cube((12, 12), hr=3, lr=4, seed=1)
+    bright = {}
+    for name, group in groups_of(dim).items():
+        made = group.assign(reflectance=0.7 + group["reflectance"])
+        if name == "landsat":
+            made["surface_temperature"] = group["surface_temperature"] + 40
+        bright[name] = made
+    cube, model = tamrf_xr.cube.build_cube(bright), network()
+    made = cube.tamrf.encode(model=model, dtype="int8").tamrf.decode(DATES, model=model)
+    same(made, cube.tamrf.fuse(DATES, model=model), kelvin=1.5, reflectance=2e-2)
+
+
+def test_a_pixel_with_a_temperature_alone_has_no_reflectance_that_was_measured():
+    missing = torch.zeros(1, 8, 2, 2, dtype=torch.bool)
+    missing[:, :7, 0, 0] = True  # temperature alone
+    missing[:, 7, 0, 1] = True  # all but temperature
+    missing[:, 0, 1, 0] = True  # no coastal band
+    unseen = _unseen("landsat", missing)[0]
+    assert unseen[:, 0, 0].tolist() == [True] * 7 + [False]
+    assert unseen[:, 0, 1].tolist() == [False] * 7 + [True]
+    assert not unseen[:, 1].any()
+    assert _unseen("sentinel2", missing)[0].sum() == 0
+
+
+def test_days_without_pixels_are_none():
+    model, hr, days = network(), torch.randn(1, 2, 10, 9, 9), torch.tensor([[1.0, 20.0]])
+    with torch.no_grad():
+        made = model(None, torch.tensor([[5.0]]), hr, days, query_days=days)
+        wanted = model(None, None, hr, days, query_days=days)
+    assert torch.equal(made, wanted)
+
+
 @pytest.mark.parametrize("name", ["sentinel2", "landsat"])
 def test_a_latent_of_one_sensor_is_drawn_to_it_alone(cube, name):
     alone = tamrf_xr.cube.build_cube({name: cube[name].to_dataset()})
@@ -423,6 +458,5 @@ def test_fitting_by_command_keeps_what_is_known_of_the_weights(tmp_path):
     fit([*words, "--checked", "3", "--steps", "3"])
     told = metadata_of(out.read_bytes())
     assert told["training"] == {"seed": 7}
-    assert told["levels"]["cubes"] == 3
-    assert set(told["levels"]) >= set(HEADS)
+    assert {name: one["cubes"] for name, one in told["levels"].items()} == dict.fromkeys(HEADS, 3)
     assert tamrf_xr.load_model(out).levels_hr is not None

@@ -16,7 +16,7 @@ from tamrf_xr.harmonize.door import read_cube
 from tamrf_xr.iso8601 import Length
 from tamrf_xr.layering import plan_layers
 from tamrf_xr.methods.registry import Request, check_sensors, listed, parse_bands, plan_method
-from tamrf_xr.methods.tamrf import reach_of, resolve
+from tamrf_xr.methods.tamrf import MAKES, reach_of, resolve
 from tamrf_xr.methods.tokens import BYTES, decoding, encoding
 from tamrf_xr.options import DEFAULTS, parse_tile
 from tamrf_xr.places import StorageOptions
@@ -129,7 +129,7 @@ def prepare_encoding(cube: Any, options: EncodeOptions) -> Job:
     spec = plan_method("tamrf", request)
     *_, network = resolve(asked["model"])
     mirrored = dict(spec.options)["border"] == "mirror"
-    margin = network.config.decoder_reach if mirrored else 0
+    margin = reach_of(network, MAKES) if mirrored else 0
     form = form_of(network, asked["dtype"], margin=margin)
     times = {name: pd.DatetimeIndex(group["time"].values) for name, group in groups.items()}
     return Job.of(

@@ -236,7 +236,7 @@ class TamrfFuser:
         self._engine = copy(shared)  # `relieve` changes how it works, not how others do
         config = self._model.config
         self._margin = reach_of(self._model, makes)
-        self._margin_mirrored = config.decoder_reach
+        self._margin_mirrored = reach_of(self._model, MAKES)  # whatever is asked, the same
         self._mirrored, self._skips = sees["border"] == "mirror", sees["gaps"] == "skip"
         self._spectra = {
             name: spectra_of(self._model, name) if sees["missing"] == "regression" else None
@@ -393,11 +393,12 @@ class TamrfFuser:
 def _unseen(sensor: str, missing: Tensor) -> Tensor:
     """Return where bands were not seen, of where they are missing, (T, B, y, x).
 
-    Reflectance that is regressed on bands beside it is as good as seen; a temperature is not.
+    Reflectance that is regressed on reflectance beside it is as good as seen; a temperature is not.
     """
-    unseen = missing.all(dim=1, keepdim=True).expand_as(missing).clone()
-    if SENSORS[sensor].thermal:
-        unseen[:, -1] |= missing[:, -1]
+    if not SENSORS[sensor].thermal:
+        return missing.all(dim=1, keepdim=True).expand_as(missing)
+    unseen = missing[:, :-1].all(dim=1, keepdim=True).expand_as(missing).clone()
+    unseen[:, -1] = missing[:, -1]
     return unseen
 
 

@@ -364,10 +364,15 @@ def unmark(tokens: Tensor) -> Tensor | None:
     return absent
 
 
-def check_maps(sensor: str, maps: Tensor, days: Tensor, latent: int) -> None:
-    """Refuse features that are not (dates, y, x, latent), or not of so many days."""
-    if maps.dim() != 4 or maps.shape[-1] != latent or days.shape != maps.shape[:1]:
+def check_maps(sensor: str, maps: Tensor, days: Tensor, latent: int, *, more: int = 0) -> None:
+    """Refuse features that are not (dates, y, x, latent), or not of so many days.
+
+    More channels are to follow where heads take what was measured.
+    """
+    wanted = latent + more
+    if maps.dim() != 4 or maps.shape[-1] != wanted or days.shape != maps.shape[:1]:
+        then = f", followed by what Engine.measured({sensor!r}, ...) gives" if more else ""
         raise ModelError(
-            f"features of {sensor} must be (dates, y, x, {latent}) with days (dates,), got "
-            f"{tuple(maps.shape)} and {tuple(days.shape)}; pass what encode_{sensor} returned"
+            f"features of {sensor} must be (dates, y, x, {wanted}) with days (dates,), got "
+            f"{tuple(maps.shape)} and {tuple(days.shape)}; pass what encode_{sensor} returned{then}"
         )

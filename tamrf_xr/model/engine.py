@@ -306,7 +306,8 @@ class Engine:
         Parameters
         ----------
         lr, hr
-            Standardised float32 (T, C, h, w) and (T, C, H, W); None or T = 0 for none.
+            Standardised float32 (T, C, h, w) and (T, C, H, W); None or T = 0 for none. Not a
+            number where nothing was seen, as of `Tamrf.forward`.
         lr_days, hr_days
             Days of their dates, (T,).
         query_days
@@ -326,12 +327,17 @@ class Engine:
         """
         features: dict[str, tuple[Tensor, Days]] = {}
         if lr is not None and lr_days is not None:
-            features["lr"] = joined(self.encode_lr(lr), self.measured("lr", lr)), lr_days
+            features["lr"] = self._predicted_from("lr", lr), lr_days
         if hr is not None and hr_days is not None:
-            features["hr"] = joined(self.encode_hr(hr), self.measured("hr", hr)), hr_days
+            features["hr"] = self._predicted_from("hr", hr), hr_days
         if sar is not None and sar_days is not None:
             features["sar"] = self.encode_sar(sar), sar_days
         return self.reconstruct(features, query_days)
+
+    def _predicted_from(self, sensor: str, x: Tensor) -> Tensor:
+        seen = x.nan_to_num()
+        encode = self.encode_lr if sensor == "lr" else self.encode_hr
+        return joined(encode(seen), self.measured(sensor, seen, x.isnan()))
 
     def measured(self, sensor: str, x: Tensor, unseen: Tensor | None = None) -> Tensor | None:
         """Return what features of a stream are followed by, (T, H, W, C): pixels as measured.
@@ -374,7 +380,7 @@ class Engine:
         for sensor, (maps, _) in given.items():
             drawn = any(part.stream == sensor for part in self.drawing.parts)
             more = getattr(self.config, f"{sensor}_bands") if drawn else 0
-            check_maps(sensor, maps, days[sensor], self.config.latent + more)
+            check_maps(sensor, maps, days[sensor], self.config.latent, more=more)
         kept = [sensor for sensor in given if len(days[sensor])]
         if not kept:
             raise ModelError(

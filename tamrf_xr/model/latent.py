@@ -23,7 +23,7 @@ from tamrf_xr.model.attend import mark, unmark
 from tamrf_xr.model.config import OPTICAL
 from tamrf_xr.model.engine import Engine
 from tamrf_xr.model.form import NOTHING, Form
-from tamrf_xr.model.levels import CLEAREST, FARTHEST, Part, parts_of
+from tamrf_xr.model.levels import CLEAREST, TEMPERATURE, Part, parts_of
 from tamrf_xr.model.network import Tamrf
 from tamrf_xr.model.precision import products
 from tamrf_xr.model.strips import by_strips
@@ -37,6 +37,10 @@ DEVIATIONS: Final = 5.0
 
 MOST: Final = 127
 
+REFLECTANCES: Final = -0.1, 1.2
+KELVINS: Final = 0.2, 0.35
+"""What int8 spans of values beside tokens: reflectance, and temperature in kelvin / 1000."""
+
 
 def form_of(model: Tamrf, kind: str, *, margin: int = 0) -> Form:
     """Return how tokens of a network are kept.
@@ -46,8 +50,8 @@ def form_of(model: Tamrf, kind: str, *, margin: int = 0) -> Form:
     ModelError
         If the network has no layer, so that nothing bounds its tokens, and integers are asked.
     """
-    more = _more(parts_of(model))
-    width = model.config.width + len(more)
+    spans = _spans(model)
+    width = model.config.width + len(spans)
     if kind != "int8":
         return Form(kind, (1.0,) * width, (0.0,) * width, margin)
     if not model.config.num_layers:
@@ -61,8 +65,8 @@ def form_of(model: Tamrf, kind: str, *, margin: int = 0) -> Form:
     )
     step = (DEVIATIONS / MOST) * weight.abs()
     step[step == 0] = 1.0  # a channel that is its bias
-    scale = (*step.tolist(), *more)
-    return Form(kind, scale, (*bias.tolist(), *(0.0 for _ in more)), margin)
+    scale = (*step.tolist(), *((high - low) / 2 / MOST for low, high in spans))
+    return Form(kind, scale, (*bias.tolist(), *((low + high) / 2 for low, high in spans)), margin)
 
 
 class Rounding:
@@ -226,35 +230,42 @@ def _dates_of(days: Mapping[str, Sequence[float] | Tensor]) -> dict[str, slice]:
 def _kept_of(parts: Sequence[Part]) -> Iterator[tuple[Part, list[int]]]:
     """Give per head where beside a token of its sensor it is kept what it takes of a date.
 
-    Values come first, of all sensors in the same channels, and odds last: integers are of one step
-    a channel.
+    Reflectance comes first, of all sensors in the same channels, then temperature, and odds last:
+    a channel has one step, and holds what is alike.
     """
-    values, odds = dict.fromkeys(OPTICAL, 0), dict.fromkeys(OPTICAL, _values(parts))
-    for part in parts:
-        first, bands = values[part.stream], len(part.channels)
-        yield part, [odds[part.stream], *range(first, first + bands)]
-        values[part.stream] += bands
-        odds[part.stream] += 1
+    reflectance = [part for part in parts if part.name != TEMPERATURE]
+    widest = max((len(part.channels) for part in reflectance), default=0)
+    thermal = [part for part in parts if part.name == TEMPERATURE]
+    after = widest + len(thermal)
+    for part in reflectance:
+        yield part, [after, *range(len(part.channels))]
+    for part in thermal:
+        yield part, [after + any(one.stream == part.stream for one in reflectance), widest]
 
 
-def _values(parts: Sequence[Part]) -> int:
-    """Return the most values that heads of one sensor take of a date."""
-    return max(
-        (sum(len(part.channels) for part in parts if part.stream == name) for name in OPTICAL),
-        default=0,
+def _spans(model: Tamrf) -> list[tuple[float, float]]:
+    """Return the least and the most that integers tell of the channels beside a token."""
+    found: dict[int, tuple[float, float]] = {}
+    std, mean = (
+        torch.cat([model.get_buffer(f"{stream}_{kind}") for stream in OPTICAL]).tolist()
+        for kind in ("std", "mean")
     )
-
-
-def _more(parts: Sequence[Part]) -> tuple[float, ...]:
-    """Return how far apart integers are in the channels beside a token."""
-    odds = max((sum(part.stream == name for part in parts) for name in OPTICAL), default=0)
-    return (FARTHEST / MOST,) * _values(parts) + (CLEAREST / MOST,) * odds
+    for part, beside in _kept_of(parts_of(model)):
+        odds, *values = beside
+        found[odds] = (-CLEAREST, CLEAREST)
+        for place, channel in zip(values, part.channels, strict=True):
+            span = KELVINS if part.name == TEMPERATURE else REFLECTANCES
+            low, high = ((limit - mean[channel]) / std[channel] for limit in span)
+            other = found.get(place, (low, high))
+            found[place] = min(low, other[0]), max(high, other[1])
+    return [found[place] for place in sorted(found)]
 
 
 def _with_seen(engine: Engine, tokens: Tensor, features: Mapping[str, Tensor]) -> Tensor:
     """Return tokens (P, N, D) with what heads take of features (T, y, x, L) beside them."""
     parts = engine.drawing.parts
-    more = tokens.new_zeros((*tokens.shape[:2], len(_more(parts))), dtype=torch.float32)
+    kept = 1 + max(max(beside) for _, beside in _kept_of(parts))
+    more = tokens.new_zeros((*tokens.shape[:2], kept), dtype=torch.float32)
     owned = _dates_of(features)
     for part, beside in _kept_of(parts):
         if part.stream in features:

@@ -47,8 +47,6 @@ TEMPERATURE: Final = "temperature"
 HEADS: Final = {TEMPERATURE: "lr", "levels_lr": "lr", "levels_hr": "hr"}
 """Streams of the heads, by their names, which are those of their tensors in a checkpoint."""
 
-PREFIXES: Final = tuple(f"{name}." for name in HEADS)
-
 AVERAGED = 3
 """Pixels of 10 m on every side over which the temperature is moved alike: 70 m across."""
 
@@ -65,8 +63,8 @@ SLACK = 0.3
 MONTH = 30.0
 """Days; the unit of time of a head."""
 
-CLEAREST, FARTHEST = 8.0, 5.0
-"""Largest log odds of a date, and deviations of a value that are kept in a latent."""
+CLEAREST = 8.0
+"""Largest log odds of a date."""
 
 _LEAST = 1e-4
 """Of a variance of values: where one date weighs nearly all, rounding alone is left."""
@@ -430,7 +428,14 @@ def measured(images: Tensor, unseen: Tensor | None, ratio: int) -> Tensor:
         (T, B, y, x); None for nowhere.
     ratio
         Of the sizes of pixels, odd.
+
+    Raises
+    ------
+    ModelError
+        If it is even: no fine pixel is in the middle of a coarse one.
     """
+    if ratio % 2 == 0:
+        raise ModelError(f"heads that draw to levels need an odd ratio of pixel sizes, got {ratio}")
     known = torch.ones_like(images) if unseen is None else (~unseen).to(images.dtype)
     here = known.repeat_interleave(ratio, dim=-2).repeat_interleave(ratio, dim=-1) > 0
     values = _between(images * known, ratio) / _between(known, ratio)

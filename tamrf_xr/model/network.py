@@ -140,7 +140,7 @@ class Tamrf(nn.Module):
             return bands
         none = query_days[:, :0]
         given = (("lr", lr, lr_days), ("hr", hr, hr_days))
-        days = {name: none if own is None else own for name, _, own in given}
+        days = {name: none if x is None or own is None else own for name, x, own in given}
         pixels = {name: x for name, x, _ in given if x is not None}
         return torch.stack(
             [

@@ -6,6 +6,7 @@ its own, at a few hundred pixels of it whatever the size of the tile.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -86,7 +87,8 @@ def _spread(images: Array) -> Array:
 
 
 def _without(pixels: Array, lost: Mask) -> Array:
-    return np.where(lost, np.float32(np.nan), pixels).reshape(len(pixels), -1)
+    found = np.where(lost, np.float32(np.nan), pixels)
+    return found.reshape(len(pixels), math.prod(pixels.shape[1:]))  # -1 is not told of no date
 
 
 def _physical(sample: Array, read: Series, bands: slice) -> Array:

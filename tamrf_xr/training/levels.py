@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +21,7 @@ import xarray as xr
 from torch import Tensor
 from torch.nn import functional
 
-from tamrf_xr.errors import CubeError
+from tamrf_xr.errors import CubeError, OptionError
 from tamrf_xr.model.checkpoint import check_model_path, load_model, metadata_of, save_model
 from tamrf_xr.model.config import OPTICAL
 from tamrf_xr.model.levels import (
@@ -179,7 +178,11 @@ def fit_levels(
     ------
     CubeError
         If nothing clear that a head is of is held back among the samples.
+    OptionError
+        If a head is unknown, or patches are less than five coarse pixels across.
     """
+    if unknown := set(only) - HEADS.keys():
+        raise OptionError(f"no head is called {min(unknown)!r}; there are {', '.join(HEADS)}")
     data = data or replace(recipe("small").data, validation_share=0.1, turn=False)
     data = replace(data, dates=how.dates)
     learnt, kept = sites_of(cubes, data)
@@ -191,7 +194,7 @@ def fit_levels(
     examples, checks = (_examples(model, part, how, only=only, progress=progress) for part in parts)
     std, checked = torch.cat([model.lr_std, model.hr_std]), {}
     for name in only:
-        if not examples[name]:
+        if not examples[name] or not checks[name]:
             raise CubeError(
                 f"nothing clear was held back beside a date that was given, of what {name} is of: "
                 "give more cubes, with masks and both sensors, or more samples"
@@ -308,6 +311,8 @@ def _as_seen(model: Tamrf, name: str, bands: Tensor) -> Tensor:
 
 def _places(size: Sequence[int], count: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
     """Draw pixels that have two others around them."""
+    if min(size) < 5:
+        raise OptionError(f"data.patch_m: patches are {min(size)} coarse pixels across, not 5")
     rows, cols = (torch.arange(2, side - 2) for side in size)
     every = torch.cartesian_prod(rows, cols)
     y, x = every[torch.randperm(len(every), generator=rng)[:count]].unbind(dim=1)
@@ -382,7 +387,7 @@ def _sizes(examples: Sequence[Series], head: LevelHead | None) -> Tensor:
 
 
 def _typical(examples: Sequence[Series], units: Tensor, head: LevelHead | None) -> float:
-    return float((_sizes(examples, head) * units).mean()) if examples else math.nan
+    return float((_sizes(examples, head) * units).mean())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -406,14 +411,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     model, checked = fit_levels(
         load_model(options.weights), cubes, how, only=options.only, progress=tqdm
     )
-    told: dict[str, Any] = {"samples": how.samples, "steps": how.steps, "cubes": len(cubes)}
-    for name, errors in checked.items():
-        unit = "K" if name == TEMPERATURE else "reflectance"
-        before, after = round(errors.before, 5), round(errors.after, 5)
-        tqdm.write(f"{name}: at dates held back {before} to {after} {unit}")
-        told[name] = {"before": before, "after": after}
     weights = Path(options.weights)
     kept = metadata_of(weights.read_bytes()) if weights.suffix == ".safetensors" else {}
+    told: dict[str, Any] = dict(kept.get("levels", {}))
+    for name, errors in checked.items():
+        unit = "K" if name == TEMPERATURE else "reflectance"
+        before, after = (round(error, 5) for error in (errors.before, errors.after))
+        tqdm.write(f"{name}: at dates held back {before} to {after} {unit}")
+        sizes = {"samples": how.samples, "steps": how.steps, "cubes": len(cubes)}
+        told[name] = {**sizes, "before": before, "after": after}
     save_model(model, options.out, overwrite=options.overwrite, metadata={**kept, "levels": told})
 
 

@@ -16,10 +16,11 @@ from tamrf_xr.methods.registry import Request, plan_method
 from tamrf_xr.model.attend import mark
 from tamrf_xr.model.checkpoint import load_model
 from tamrf_xr.model.engine import Engine
+from tamrf_xr.model.levels import joined
 from tamrf_xr.model.network import Tamrf
 from tamrf_xr.simulate import draw_config, simulate
 from tests.scenes import random_cube
-from tests.test_temperature import network
+from tests.test_levels import network
 
 SMALL = Path(__file__).parents[1] / "data" / "oracle_small"
 DATES = ["2022-01-08", "2022-01-21"]
@@ -66,7 +67,10 @@ def test_the_engine_is_the_plain_network_with_these_dates_masked(knows_days):
     lr_days, hr_days, asked = [3.0, 40.0, 41.0], [0.0, 20.0, 55.0, 200.0], [10.0, 70.0]
     lr, hr = torch.randn(3, 8, 4, 4, generator=draw), torch.randn(4, 10, 12, 12, generator=draw)
     engine = Engine(model)
-    features = {"lr": engine.encode_lr(lr), "hr": engine.encode_hr(hr)}
+    features = {
+        "lr": joined(engine.encode_lr(lr), engine.measured("lr", lr)),
+        "hr": joined(engine.encode_hr(hr), engine.measured("hr", hr)),
+    }
     absent = {n: torch.rand(f.shape[:3], generator=draw) < 0.5 for n, f in features.items()}
     for maps in absent.values():
         maps[:, 5, 5] = True  # of one pixel there is nothing
@@ -82,9 +86,11 @@ def test_the_engine_is_the_plain_network_with_these_dates_masked(knows_days):
     torch.testing.assert_close(found[..., known], expected[..., known], atol=1e-5, rtol=1e-5)
     assert attended.isfinite().all()
     if knows_days:
-        assert (attended[:, 7, 2, -2:] == 0).all()
-        assert (attended[:, 5, 5, -2:] == 0).all()
-        assert (attended[:, 0, 0, -2:] != 0).any()
+        for part in engine.drawing.parts:
+            told = attended[..., model.config.width :][..., part.at]
+            assert (told[:, 7, 2] == 0).all() == (part.stream == "lr")
+            assert (told[:, 5, 5] == 0).all()
+            assert (told[:, 0, 0] != 0).any()
 
 
 @torch.no_grad()
