@@ -204,13 +204,10 @@ class ReflectanceHead(LevelHead):
         Channels of what tells clear dates.
     """
 
-    share: Tensor
-    enough: Tensor
-
     def __init__(self, width: int, *, reach: float = REACH, clear: int = 16) -> None:
         super().__init__(width, (reach,), clear)
-        self.register_buffer("share", torch.tensor(SHARE))
-        self.register_buffer("enough", torch.tensor(ENOUGH))
+        self.share = nn.Parameter(torch.tensor(SHARE))
+        self.enough = nn.Parameter(torch.tensor(ENOUGH))
 
     def forward(self, seen: Tensor, attended: Tensor, asked: Moments) -> Tensor:  # noqa: ARG002
         """Return share and offsets (Q, P, 1 + B): b, standardised, is to be b - share b + offset.
