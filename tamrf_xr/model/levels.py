@@ -181,9 +181,8 @@ class LevelHead(nn.Module):
         by_band = _sums(clear[:, None] * values, weighted[:, :2])
         mean, product = (_ratio(one, total[:, None], longest) for one in by_band)
         spread = (squared - apart**2).clamp(min=0)
-        slope = (product - apart[:, None] * mean) / (spread + self.log_slack.exp()[:, None])[
-            :, None
-        ]
+        slack = (spread + self.log_slack.exp()[:, None])[:, None]
+        slope = (product - apart[:, None] * mean) / slack
         lost = total < _LOST
         line = mean - slope * apart[:, None]
         return Levels(total.clamp(min=_LOST), lost, apart, near, spread, mean, line)
@@ -299,7 +298,7 @@ def heads_of(
     Raises
     ------
     ModelError
-        If a tensor that tells a size is not there, or is of another.
+        If a tensor that tells a size is not there, or has not one dimension.
     """
     found: dict[str, LevelHead] = {}
     for name in HEADS:
@@ -516,7 +515,7 @@ class Drawing:
     """
 
     def __init__(self, decode: Decode, model: Tamrf, device: torch.device, batch: int) -> None:
-        self._decode, self._device, self._batch = decode, device, batch
+        self._decode, self._batch = decode, batch
         self._width, self.parts = model.config.width, parts_of(model)
         std, mean = (
             torch.cat([getattr(model, f"{stream}_{name}") for stream in ("lr", "hr")]).to(device)

@@ -65,7 +65,8 @@ def test_decoded_is_fused(small, cube, border, dtype):
 
 def test_the_default_network_loses_little_in_int8(cube):
     fused = cube.tamrf.fuse(DATES).compute()
-    for dtype, bound in (("int8", 0.004), ("bfloat16", 0.001)):
+    # int8 keeps what was measured in steps of 0.005, of which 0.6 counts, beside 0.004 of tokens.
+    for dtype, bound in (("int8", 0.0055), ("bfloat16", 0.001)):
         decoded = cube.tamrf.encode(dtype=dtype).tamrf.decode(DATES)
         assert apart(decoded, fused) < bound
 
