@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -20,10 +22,14 @@ from tamrf_xr.model.levels import (
     AVERAGED,
     ENOUGH,
     HEADS,
+    LENIENT,
     MONTH,
+    NEAR,
+    NEARER,
     REACH,
     SHARE,
     SLACK,
+    SLACK_R,
     TEMPERATURE,
     ReflectanceHead,
     TemperatureHead,
@@ -72,18 +78,22 @@ def told():
     return days, asked, values, encoded
 
 
-def line(days, query, weight, values, reach):
+def line(days, query, weight, values, nearness, slack):
     """Return the weight of dates, and the line through them at a day, (B,)."""
     apart = (np.asarray(days) - query) / MONTH
-    weight = weight * np.exp(-np.abs(apart) * MONTH / reach)
+    weight = weight * nearness(np.abs(apart) * MONTH)
     share = weight / weight.sum()
     middle = (share * apart).sum()
-    # The slope is held back as by an observation of no slope, at SLACK of spread.
+    # The slope is held back as by an observation of no slope, at `slack` of spread.
     rows = np.stack([np.ones(len(apart)), apart - middle], axis=1) * share[:, None] ** 0.5
-    rows = np.vstack([rows, [0, SLACK**0.5]])
+    rows = np.vstack([rows, [0, slack**0.5]])
     wanted = np.vstack([values * share[:, None] ** 0.5, np.zeros(values.shape[1])])
     found, *_ = np.linalg.lstsq(rows, wanted, rcond=None)
     return weight.sum(), found[0] - middle * found[1]
+
+
+def _falling(apart, reach):
+    return np.exp(-apart / reach)
 
 
 def test_reflectance_is_drawn_to_the_line_that_least_squares_fit_to_clear_dates(told):
@@ -93,10 +103,15 @@ def test_reflectance_is_drawn_to_the_line_that_least_squares_fit_to_clear_dates(
     with torch.no_grad():
         seen = head.seen(values, encoded)
         made = head(seen, torch.empty(0), head.moments(days, asked))
+
+    def nearness(apart):
+        return NEARER * np.exp(-apart / NEAR) + np.exp(-apart / REACH)
+
     for p in range(5):
         for q, day in enumerate(asked.tolist()):
-            clear = seen[p, :, 0].exp().numpy()
-            weight, level = line(days, day, clear, values[p].numpy(), REACH)
+            odds, exact = head.tell(encoded[p]).T.detach().numpy()
+            clear = np.exp(exact) / (1 + np.exp(-odds - LENIENT))
+            weight, level = line(days, day, clear, values[p].numpy(), nearness, SLACK_R)
             share = SHARE * weight / (weight + ENOUGH)
             np.testing.assert_allclose(made[q, p], [share, *(share * level)], rtol=1e-5)
 
@@ -115,7 +130,8 @@ def test_temperature_is_drawn_to_the_line_where_a_gate_takes_that_alone(told):
     for p in range(5):
         for q, day in enumerate(asked.tolist()):
             clear = seen[p, :, 0].exp().numpy()
-            _, level = line(days, day, clear, values[p, :, :1].numpy(), 9.0)
+            nearness = partial(_falling, reach=9.0)
+            _, level = line(days, day, clear, values[p, :, :1].numpy(), nearness, SLACK)
             assert float(made[q, p, 1]) == pytest.approx(level[0], rel=1e-5)
 
 

@@ -3,12 +3,13 @@
 A decoder that was trained on some lands draws all to their mean, and averages away what single
 pixels have of their own. So what it makes is drawn towards levels, which are weighted means over
 the dates that a sensor saw the pixel, and straight lines through them (local linear regression,
-[1]_). A date weighs by how clear its token looks, no mask is read, and by how near it is. Three
-heads do so, each with the dates of its own sensor; they are fitted after the network
+[1]_). A date weighs by what its token tells, no mask is read, and by how near it is. Three heads do
+so, each with the dates of its own sensor; they are fitted after the network
 (`tamrf_xr.training.levels`).
 
 `ReflectanceHead`, of Sentinel-2 and of Landsat: a share of the way to one line, less where few
-clear dates are near, as a mean that is shrunk. What a sensor sees is coarser than what the decoder
+clear dates are near, as a mean that is shrunk. A date weighs by how likely it is to be clear, and
+over the squared error that it looks to have. What a sensor sees is coarser than what the decoder
 makes of it: pixels of the line are compared with the mean of those that the sensor sees as one, so
 that the decoder's detail stays.
 
@@ -26,6 +27,7 @@ References
 from __future__ import annotations
 
 import copy
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -53,18 +55,26 @@ AVERAGED = 3
 REACHES = (6.0, 20.0, 60.0)
 """Days in which the weight of a date falls by e, of the temperature's head, to learn from."""
 
-REACH, SHARE, ENOUGH = 10.0, 0.6, 0.5
-"""Of heads of reflectance: days in which the weight of a date falls by e; how far to draw at most;
-the weight of dates at which it is half of that. See docs/decisions/024-levels-of-reflectance.md."""
+REACH, NEAR, NEARER = 12.0, 1.5, 5.0
+"""Of heads of reflectance: nearness is the sum of what falls by e in so many days, and of `NEARER`
+times what falls in `NEAR`. These numbers: docs/decisions/024-levels-of-reflectance.md."""
 
-SLACK = 0.3
-"""Squared months by which slopes are held back."""
+SHARE, ENOUGH = 0.75, 0.2
+"""How far to draw reflectance at most; the weight of dates at which it is half of that, where a
+typical clear date weighs 1."""
+
+LENIENT = 2.0
+"""Log odds against a date at which it weighs half of what it would if it were clear for certain:
+in lands that no training saw, clear dates look doubtful."""
+
+SLACK_R, SLACK = 0.05, 0.3
+"""Squared months by which slopes are held back, of reflectance; and of temperature, to start."""
 
 MONTH = 30.0
 """Days; the unit of time of a head."""
 
 CLEAREST = 8.0
-"""Largest log odds of a date."""
+"""Largest logarithm of the weight of a date."""
 
 _LEAST = 1e-4
 """Of a variance of values: where one date weighs nearly all, rounding alone is left."""
@@ -109,7 +119,7 @@ class Levels:
 
 
 class LevelHead(nn.Module):
-    """How clear dates look, and the levels that they make.
+    """What dates weigh, and the levels that they make.
 
     Parameters
     ----------
@@ -119,14 +129,32 @@ class LevelHead(nn.Module):
         H reaches of time, in days: in which the weight of a date falls by e.
     clear
         Channels of what tells clear dates.
+    told
+        How many things this tells of a date; the log odds that it is clear come first.
+    slack
+        See `SLACK`.
     """
 
-    def __init__(self, width: int, reaches: tuple[float, ...], clear: int) -> None:
+    def __init__(
+        self, width: int, reaches: tuple[float, ...], clear: int, *, told: int, slack: float
+    ) -> None:
         super().__init__()
-        self.clear1, self.clear2 = nn.Linear(width, clear), nn.Linear(clear, 1)
-        self.log_scale = nn.Parameter(torch.zeros(()))
+        self.clear1, self.clear2 = nn.Linear(width, clear), nn.Linear(clear, told)
         self.log_reach = nn.Parameter(torch.tensor(reaches).log())
-        self.log_slack = nn.Parameter(torch.full((len(reaches),), SLACK).log())
+        self.log_slack = nn.Parameter(torch.full((len(reaches),), slack).log())
+
+    def tell(self, encoded: Tensor) -> Tensor:
+        """Return what tokens (..., D) tell of dates, (..., told)."""
+        told: Tensor = self.clear2(functional.relu(self.clear1(encoded)))
+        return told
+
+    @abstractmethod
+    def log_weight(self, told: Tensor) -> Tensor:
+        """Return the logarithm of what dates weigh, (..., 1), of what `tell` gives."""
+
+    def falls(self, days: Tensor) -> Tensor:
+        """Return the logarithm of the nearness of dates (N, H, Q) so many days away (N, Q)."""
+        return -days[:, None] / self.log_reach.exp()[:, None]
 
     def moments(self, days: Tensor, query_days: Tensor) -> Moments:
         """Return what days (N,) and queries (Q,) fix for all pixels.
@@ -140,20 +168,20 @@ class LevelHead(nn.Module):
             (H, Q): the logarithm of the weight of the nearest date, which the former is divided by.
         """
         apart = (days[:, None] - query_days).to(self.log_reach) / MONTH
-        falls = -apart.abs()[:, None] * MONTH / self.log_reach.exp()[:, None]
+        falls = self.falls(apart.abs() * MONTH)
         nearest = falls.amax(dim=0)
         weight = (falls - nearest).exp()
         powers = torch.stack([torch.ones_like(apart), apart, apart**2, apart.abs()], dim=1)
         return weight[:, None] * powers[:, :, None], nearest
 
     def seen(self, values: Tensor, encoded: Tensor, absent: Tensor | None = None) -> Tensor:
-        """Return what dates tell, (P, N, 1 + B): log odds that they are clear, and values.
+        """Return what dates tell, (P, N, 1 + B): the logarithm of their weight, and values.
 
         Parameters
         ----------
         values
             (P, N, B), standardised, of `measured`; not a number where a band was not seen: such a
-            date is of no odds and no values.
+            date is of no weight and no values.
         encoded
             Tokens behind the transformer, (P, N, D).
         absent
@@ -162,19 +190,13 @@ class LevelHead(nn.Module):
         unseen = values.isnan().any(dim=-1, keepdim=True)
         if absent is not None:
             unseen |= absent[..., None]
-        odds = self.clear2(functional.relu(self.clear1(encoded))).clamp(-CLEAREST, CLEAREST)
-        odds = odds.masked_fill(unseen, -torch.inf)
-        return torch.cat([odds, values.masked_fill(unseen, 0.0)], dim=-1)
-
-    def weights(self, seen: Tensor) -> Tensor:
-        """Return what dates weigh by how clear they are, (P, N), of `seen`."""
-        odds, unseen = seen[..., 0], seen[..., 0].isneginf()
-        clear = (odds.masked_fill(unseen, 0.0) * self.log_scale.exp()).exp()
-        return clear.masked_fill(unseen, 0.0)  # so that gradients are numbers
+        weight = self.log_weight(self.tell(encoded)).clamp(-CLEAREST, CLEAREST)
+        weight = weight.masked_fill(unseen, -torch.inf)
+        return torch.cat([weight, values.masked_fill(unseen, 0.0)], dim=-1)
 
     def levels(self, seen: Tensor, weighted: Tensor) -> Levels:
         """Return levels of what dates tell, (P, N, 1 + B), of `moments`."""
-        values, clear = seen[..., 1:].transpose(1, 2), self.weights(seen)
+        values, clear = seen[..., 1:].transpose(1, 2), weights(seen)
         total, *sums = _sums(clear, weighted)
         longest = self.log_reach.argmax(keepdim=True)
         apart, squared, near = (_ratio(one, total, longest) for one in sums)
@@ -191,22 +213,33 @@ class LevelHead(nn.Module):
 class ReflectanceHead(LevelHead):
     """A share of the way to the line of the nearest days.
 
-    Of dates that together weigh w (`LevelHead.weights` times nearness), SHARE w / (w + ENOUGH).
+    Of dates that together weigh w (`weights` times nearness), SHARE w / (w + ENOUGH).
 
     Parameters
     ----------
     width
         D, channels of a token.
-    reach
-        Days.
     clear
         Channels of what tells clear dates.
     """
 
-    def __init__(self, width: int, *, reach: float = REACH, clear: int = 16) -> None:
-        super().__init__(width, (reach,), clear)
+    def __init__(self, width: int, *, clear: int = 16) -> None:
+        super().__init__(width, (REACH,), clear, told=2, slack=SLACK_R)
+        self.log_near = nn.Parameter(torch.tensor(NEAR).log())
+        self.log_nearer = nn.Parameter(torch.tensor(NEARER).log())
         self.share = nn.Parameter(torch.tensor(SHARE))
         self.enough = nn.Parameter(torch.tensor(ENOUGH))
+
+    def log_weight(self, told: Tensor) -> Tensor:
+        """Return the logarithm of what dates weigh: of odds, and of one over squared errors."""
+        odds, exact = told.split(1, dim=-1)
+        clear: Tensor = functional.logsigmoid(odds + LENIENT)
+        return clear + exact
+
+    def falls(self, days: Tensor) -> Tensor:
+        """Return the logarithm of the nearness of dates, (N, 1, Q)."""
+        near = self.log_nearer - days[:, None] / self.log_near.exp()
+        return torch.logaddexp(near, super().falls(days))
 
     def forward(self, seen: Tensor, attended: Tensor, asked: Moments) -> Tensor:  # noqa: ARG002
         """Return share and offsets (Q, P, 1 + B): b, standardised, is to be b - share b + offset.
@@ -242,10 +275,15 @@ class TemperatureHead(LevelHead):
         sizes: tuple[int, int, int] = (16, 8, 16),
     ) -> None:
         clear, context, gates = sizes
-        super().__init__(width, reaches, clear)
+        super().__init__(width, reaches, clear, told=1, slack=SLACK)
+        self.log_scale = nn.Parameter(torch.zeros(()))
         self.context = nn.Linear(width, context)
         self.gate1 = nn.Linear(5 * len(reaches) + context, gates)
         self.gate2 = nn.Linear(gates, 2 * len(reaches))
+
+    def log_weight(self, told: Tensor) -> Tensor:
+        """Return the logarithm of what dates weigh, by their odds."""
+        return told * self.log_scale.exp()
 
     def forward(self, seen: Tensor, attended: Tensor, asked: Moments) -> Tensor:
         """Return share and offset (Q, P, 2): t, standardised, is to be t - share t + offset.
@@ -265,7 +303,7 @@ class TemperatureHead(LevelHead):
         told = self.levels(seen, weighted)
         mean, line = told.mean[:, 0], told.line[:, 0]
         longest = self.log_reach.argmax(keepdim=True)
-        squares = _sums(self.weights(seen) * seen[..., 1] ** 2, weighted[:, :1])[0]
+        squares = _sums(weights(seen) * seen[..., 1] ** 2, weighted[:, :1])[0]
         square = _ratio(squares, told.total.masked_fill(told.lost, 0.0), longest)
         scatter = (square - mean**2).clamp(min=_LEAST).sqrt()
         mass = (told.total.log() + nearest) / _MASSES
@@ -276,6 +314,13 @@ class TemperatureHead(LevelHead):
         unseen = told.lost.index_select(1, longest).permute(2, 0, 1)
         found = [gates.sum(dim=-1), (gates * levels).sum(dim=-1)]
         return torch.stack(found, dim=-1).masked_fill(unseen, 0.0)
+
+
+def weights(seen: Tensor) -> Tensor:
+    """Return what dates weigh, (P, N), of `LevelHead.seen`."""
+    unseen = seen[..., 0].isneginf()
+    weight = seen[..., 0].masked_fill(unseen, 0.0).exp()
+    return weight.masked_fill(unseen, 0.0)  # so that gradients are numbers
 
 
 def _sums(of: Tensor, weighted: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ from tamrf_xr.simulate.fields import Field, stream
 from tamrf_xr.simulate.ground import Ground, draw_ground
 from tamrf_xr.simulate.masks import any_of, detect, most_of, spoiled
 from tamrf_xr.simulate.orbits import Pass, nadir, passes
-from tamrf_xr.simulate.sensing import draw_shift, observe
+from tamrf_xr.simulate.sensing import degrade, draw_shift, observe
 from tamrf_xr.store import save_cube
 
 MARGIN = 12
@@ -101,6 +101,33 @@ class Simulation:
             images = np.stack([_crop(self.ground.image(sensor, day), grid) for day in days])
             groups[sensor] = _group(sensor, images, times=asked, grid=grid, attrs=_TRUE)
         return build_cube(groups, title="Truth of a simulated scene", history=_history(self.config))
+
+    def unclouded(self) -> xr.DataTree:
+        """Return the series as its sensors would have seen it through no sky, without any error.
+
+        Returns
+        -------
+        xarray.DataTree
+            Groups, times and grids of `cube`, in memory. No NaN; `valid` is where the acquisition
+            truly was clear.
+        """
+        start = pd.Timestamp(self.config.year, 1, 1)
+        groups = {}
+        for sensor, group in groups_of(self.cube).items():
+            times = pd.DatetimeIndex(group["time"].values)
+            grid = _grid(self.config, SENSORS[sensor].gsd)
+            images = np.stack(
+                [
+                    _crop(degrade(self.ground.image(sensor, day), sensor), grid)
+                    for day in (times - start) / pd.Timedelta(days=1)
+                ]
+            )
+            valid = self.clear[sensor].values
+            groups[sensor] = _group(
+                sensor, images, times=times, grid=grid, valid=valid, attrs=_SIMULATED
+            )
+        title = "Simulated scene as seen through no sky"
+        return build_cube(groups, title=title, history=_history(self.config))
 
     def shifts(self) -> dict[str, xr.Dataset]:
         """Return how far each acquisition lies off, per sensor.
@@ -175,6 +202,7 @@ def write_scene(
     truth_zarr: str | os.PathLike[str] | None = None,
     *,
     truth_dates: Any = None,
+    unclouded_zarr: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
 ) -> None:
     """Simulate a scene and write it.
@@ -189,6 +217,8 @@ def write_scene(
         Store of the truth, if wanted.
     truth_dates
         Dates of the truth; by default every 15 days of the series.
+    unclouded_zarr
+        Store of `Simulation.unclouded`, if wanted; written before the clouded series.
     overwrite
         Replace stores that exist.
 
@@ -199,13 +229,17 @@ def write_scene(
     DateError
         If a date of the truth cannot be read, or lies outside the series.
     """
-    first_store = check_store(out_zarr, "store", overwrite=overwrite)
-    if truth_zarr is not None:
-        check_store(truth_zarr, "store of the truth", overwrite=overwrite, inputs=[first_store])
+    stores = [check_store(out_zarr, "store", overwrite=overwrite)]
+    for path, what in ((truth_zarr, "truth"), (unclouded_zarr, "unclouded series")):
+        if path is not None:
+            own = check_store(path, f"store of the {what}", overwrite=overwrite, inputs=stores)
+            stores.append(own)
     first, last = config.year, config.year + config.years - 1
     dates = parse_dates(f"{first}-01-01/{last}-12-31/15D" if truth_dates is None else truth_dates)
     _check_years(dates, config)
     scene = simulate(config)
+    if unclouded_zarr is not None:
+        save_cube(scene.unclouded(), unclouded_zarr, overwrite=overwrite)
     save_cube(scene.cube, out_zarr, overwrite=overwrite)
     if truth_zarr is not None:
         save_cube(scene.truth(dates), truth_zarr, overwrite=overwrite)

@@ -7,6 +7,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ from tamrf_xr.simulate.fields import stream
 from tamrf_xr.simulate.scene import write_scene
 
 MOST_SCENES, MOST_WORKERS = 100_000, 1000
+
+UNCLOUDED = "unclouded"
+"""Folder beside scenes, of the same without their sky."""
 
 YEARS = (2018, 2025)
 """First and last year drawn: those in which at least Landsat 8 and two Sentinel-2 were up."""
@@ -118,6 +122,7 @@ def write_scenes(
     *,
     workers: int = 1,
     biome: str | Mapping[str, float] = TEMPERATE,
+    unclouded: bool = False,
     **fixed: Any,
 ) -> list[Path]:
     """Simulate scenes of `draw_config` and write each as ``scene-<seed>.zarr``.
@@ -135,6 +140,9 @@ def write_scenes(
         Processes that simulate at once. A scene of 330 px takes some 0.7 GB, one of 990 px 4.5.
     biome, fixed
         As in `draw_config`.
+    unclouded
+        Write each scene without its sky, too (`Simulation.unclouded`), of the same name in the
+        folder ``unclouded`` beside it.
 
     Returns
     -------
@@ -151,15 +159,20 @@ def write_scenes(
     stores = {place / _name(config): config for config in configs}
     place.mkdir(parents=True, exist_ok=True)
     missing = [path for path in stores if not path.exists()]
+    write = partial(_write, unclouded=unclouded)
     if workers == 1:
-        for path in missing:
-            write_scene(stores[path], path)
+        deque(map(write, (stores[path] for path in missing), missing), maxlen=0)
     else:
         # Spawned, as threads of numerical libraries do not survive a fork.
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(workers, mp_context=context) as pool:
-            deque(pool.map(write_scene, (stores[path] for path in missing), missing), maxlen=0)
+            deque(pool.map(write, (stores[path] for path in missing), missing), maxlen=0)
     return list(stores)
+
+
+def _write(config: SceneConfig, path: Path, *, unclouded: bool) -> None:
+    beside = path.parent / UNCLOUDED / path.name
+    write_scene(config, path, unclouded_zarr=beside if unclouded else None, overwrite=False)
 
 
 def _name(config: SceneConfig) -> str:

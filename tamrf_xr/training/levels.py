@@ -2,9 +2,11 @@
 
 The network stays as it is. Dates are held back as in training; heads beside the decoder
 (`tamrf_xr.model.levels`) learn how far to draw bands at them to what was measured on other days,
-and which of these were clear: masks tell them that while they learn, and are not read afterwards.
-Errors that the network tells are those without these heads: fit them anew after it
-(`tamrf_xr.training.uncertainty`).
+and what these weigh: which were clear, and how far off what they measured was. Simulated scenes
+that have themselves without a sky beside them (`tamrf_xr.simulate.write_scenes`, ``unclouded``)
+tell both; of other cubes, masks tell the former and the line through clear days around the latter.
+Neither is read afterwards. Errors that the network tells are those without these heads: fit them
+anew after it (`tamrf_xr.training.uncertainty`).
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ from tamrf_xr.errors import CubeError, OptionError
 from tamrf_xr.model.checkpoint import check_model_path, load_model, metadata_of, save_model
 from tamrf_xr.model.config import OPTICAL
 from tamrf_xr.model.levels import (
+    CLEAREST,
+    ENOUGH,
     HEADS,
     TEMPERATURE,
     LevelHead,
@@ -35,6 +39,7 @@ from tamrf_xr.model.levels import (
     compared,
 )
 from tamrf_xr.model.network import Tamrf
+from tamrf_xr.simulate.variety import UNCLOUDED
 from tamrf_xr.store import open_cube
 from tamrf_xr.training.config import DataConfig
 from tamrf_xr.training.data import Patch, Patches, Sample
@@ -88,6 +93,12 @@ class Fit:
     masks: float = 1.0
     """Weight of telling which dates were clear."""
 
+    errors: float = 0.25
+    """Weight of telling how far off they were."""
+
+    noise: float = 0.5
+    """Of tokens, in their deviations, while this is learnt: other lands make other tokens."""
+
     average: float = 0.99
     """Of the weights that are returned."""
 
@@ -123,12 +134,12 @@ class Series:
     valid: Tensor
     """(P, N): where that was clear."""
 
+    errors: Tensor
+    """(P, N): squared errors of `given`, in those of a good date (`_errors`); NaN: unknown."""
+
     def drawn(self, head: LevelHead) -> Tensor:
         """Return the bands with a head, (Q, P, B)."""
-        return self.drawn_by(head, head.seen(self.given, self.encoded))
-
-    def drawn_by(self, head: LevelHead, seen: Tensor) -> Tensor:
-        """As `drawn`, of what dates tell."""
+        seen = head.seen(self.given, self.encoded)
         told = head(seen, self.attended, head.moments(self.days, self.query_days))
         drawn: Tensor = self.predicted * (1 - told[..., :1]) + told[..., 1:]
         return drawn
@@ -153,6 +164,7 @@ def fit_levels(
     cubes: Sequence[xr.DataTree],
     how: Fit = Fit(),
     *,
+    unclouded: Sequence[xr.DataTree] = (),
     only: Sequence[str] = tuple(HEADS),
     data: DataConfig | None = None,
     progress: Progress = iter,
@@ -167,6 +179,9 @@ def fit_levels(
         With masks. What is tested on is no part of them.
     how
         Sizes and steps.
+    unclouded
+        Of each cube, the same without its sky (`tamrf_xr.simulate.Simulation.unclouded`): what it
+        is learnt against. None: masks, and what was measured on other days.
     only
         Heads to fit, of `tamrf_xr.model.levels.HEADS`; others stay as they are.
     data
@@ -179,19 +194,29 @@ def fit_levels(
     CubeError
         If nothing clear that a head is of is held back among the samples.
     OptionError
-        If a head is unknown, or patches are less than five coarse pixels across.
+        If a head is unknown, patches are less than five coarse pixels across, or there are not as
+        many `unclouded` as cubes.
     """
     if unknown := set(only) - HEADS.keys():
         raise OptionError(f"no head is called {min(unknown)!r}; there are {', '.join(HEADS)}")
+    if unclouded and len(unclouded) != len(cubes):
+        raise OptionError(f"{len(unclouded)} unclouded for {len(cubes)} cubes: give one of each")
     data = data or replace(recipe("small").data, validation_share=0.1, turn=False)
     data = replace(data, dates=how.dates)
     learnt, kept = sites_of(cubes, data)
     model = copy.deepcopy(model).eval()
-    parts = (
-        Patches(cubes, learnt, data, seed=how.seed, count=how.samples),
-        Patches(cubes, kept, data, seed=how.seed + 1, count=how.checked),
-    )
-    examples, checks = (_examples(model, part, how, only=only, progress=progress) for part in parts)
+    examples, checks = (
+        _examples(
+            model,
+            [  # the draws of both are the same
+                Patches(trees, sites, data, seed=how.seed + place, count=count)
+                for trees in (cubes, unclouded)
+                if trees
+            ],
+            how, only=only, progress=progress,
+        )
+        for place, (sites, count) in enumerate(((learnt, how.samples), (kept, how.checked)))
+    )  # fmt: skip
     std, checked = torch.cat([model.lr_std, model.hr_std]), {}
     for name in only:
         if not examples[name] or not checks[name]:
@@ -208,12 +233,12 @@ def fit_levels(
 
 
 def _examples(
-    model: Tamrf, patches: Patches, how: Fit, *, only: Sequence[str], progress: Progress
+    model: Tamrf, patches: Sequence[Patches], how: Fit, *, only: Sequence[str], progress: Progress
 ) -> dict[str, list[Series]]:
     places, *own = (torch.Generator().manual_seed(how.seed) for _ in (None, *only))
     found: dict[str, list[Series]] = {name: [] for name in only}
-    for number in progress(range(len(patches))):
-        windows = _windows(model, patches[number], how, places)
+    for number in progress(range(len(patches[0]))):
+        windows = _windows(model, [part[number] for part in patches], how, places)
         if windows is None:
             continue
         for name, rng in zip(only, own, strict=True):
@@ -229,6 +254,9 @@ class _Windows:
     seen: Mapping[str, Patch]
     """Whole, by stream."""
 
+    true: Mapping[str, Patch] | None
+    """Likewise without a sky; None if that is not known."""
+
     places: tuple[Tensor, Tensor]
     """Rows and columns (P,) of the coarse pixels."""
 
@@ -237,9 +265,11 @@ class _Windows:
 
 
 @torch.no_grad()
-def _windows(model: Tamrf, sample: Sample, how: Fit, rng: torch.Generator) -> _Windows | None:
+def _windows(
+    model: Tamrf, samples: Sequence[Sample], how: Fit, rng: torch.Generator
+) -> _Windows | None:
     """Return what the decoder's convolutions take, and a mean of pixels; None without a date."""
-    seen = standardised([sample], model)
+    seen, *true = (standardised([sample], model) for sample in samples)
     given = [seen[name].at(seen[name].given.nonzero()[:, 0]) for name in OPTICAL]
     if not any(len(patch.days) for patch in given):
         return None
@@ -252,7 +282,7 @@ def _windows(model: Tamrf, sample: Sample, how: Fit, rng: torch.Generator) -> _W
     (lr, lr_days), (hr, hr_days) = (in_a_batch(patch) for patch in given)
     tokens = model.tokens(lr, lr_days, hr, hr_days)[0][..., rows, cols]
     encoded = model.attend(tokens.movedim(2, 0))  # a pixel is a batch
-    return _Windows(seen, (y, x), encoded)
+    return _Windows(seen, true[0] if true else None, (y, x), encoded)
 
 
 @torch.no_grad()
@@ -263,9 +293,13 @@ def _of_head(
     stream, channels = HEADS[name], channels_of(model.config)[name]
     first = 0 if stream == "lr" else model.config.lr_bands
     patch, (y, x) = windows.seen[stream], windows.places
-    values = patch.pixels[:, channels.start - first : channels.stop - first]
-    clear = patch.valid & values.isfinite().all(dim=1)
-    held = (~patch.given & clear.flatten(1).any(dim=1)).nonzero()[:, 0]
+    true = patch if windows.true is None else windows.true[stream]
+    values, truth = (
+        part.pixels[:, channels.start - first : channels.stop - first] for part in (patch, true)
+    )
+    clear = true.valid & values.isfinite().all(dim=1)
+    known = clear if windows.true is None else torch.ones_like(clear)
+    held = (~patch.given & known.flatten(1).any(dim=1)).nonzero()[:, 0]
     held = held[torch.randperm(len(held), generator=rng)[: how.queries]]
     own = _dates(windows.seen, stream)
     if not len(held) or own.stop == own.start:
@@ -275,16 +309,47 @@ def _of_head(
     asked = model.ask(windows.encoded, patch.days[held][None].expand(len(y), -1))
     made = _as_seen(model, name, model.to_bands(asked)[:, :, channels.start : channels.stop])
     mid = made.shape[-1] // 2
+    valid, days = clear[patch.given][:, *at].T, patch.days[patch.given]
+    measured, truly = (_at(images[patch.given], at) for images in (values, truth))
+    if windows.true is None:
+        truly = _line(measured, valid, days)
     return Series(
-        days=patch.days[patch.given],
+        days=days,
         query_days=patch.days[held],
         encoded=windows.encoded[:, mid, mid, own].clone(),
         attended=asked[..., mid, mid].movedim(1, 0).clone(),
         predicted=made[..., mid, mid].movedim(1, 0).clone(),
-        observed=_at(values.where(clear[:, None], torch.nan)[held], at).movedim(1, 0),
-        given=_at(values[patch.given], at),
-        valid=clear[patch.given][:, *at].T,
+        observed=_at(truth.where(known[:, None], torch.nan)[held], at).movedim(1, 0),
+        given=measured,
+        valid=valid,
+        errors=_errors(model, channels, measured, truly),
     )
+
+
+def _errors(model: Tamrf, channels: range, measured: Tensor, truly: Tensor) -> Tensor:
+    """Return squared errors (P, N) of pixels (P, N, B), standardised, mean over bands.
+
+    In those of a good date, which is off by 0.03 and a tenth of the reflectance.
+    """
+    mean, std = (
+        torch.cat([getattr(model, f"{stream}_{kind}") for stream in ("lr", "hr")])[list(channels)]
+        for kind in ("mean", "std")
+    )
+    usual = 0.03**2 + (0.1 * (truly * std + mean)) ** 2
+    return ((std * (measured - truly)) ** 2 / usual).mean(dim=-1)
+
+
+def _line(values: Tensor, valid: Tensor, days: Tensor) -> Tensor:
+    """Return the line of the other clear dates at each, (P, N, B); NaN where none is near."""
+    head = ReflectanceHead(1)
+    known = valid & values.isfinite().all(dim=-1)
+    odds = torch.zeros(known.shape).masked_fill(~known, -torch.inf)
+    weighted, nearest = head.moments(days, days)
+    others = 1 - torch.eye(len(days))[:, None, None]
+    seen = torch.cat([odds[..., None], values.nan_to_num()], dim=-1)
+    told = head.levels(seen, weighted * others)
+    far = told.total * nearest.exp() < ENOUGH
+    return told.line.masked_fill(far[:, None], torch.nan)[:, :, 0].transpose(1, 2)
 
 
 def _dates(seen: Mapping[str, Patch], stream: str) -> slice:
@@ -328,6 +393,7 @@ def _learnt(model: Tamrf, name: str, examples: Sequence[Series], how: Fit) -> Le
         head.gate2.weight.data.zero_()
         head.gate2.bias.data.fill_(DRAWN)
     average = copy.deepcopy(head)
+    spread = torch.cat([one.encoded.flatten(0, 1) for one in examples]).std(dim=0)
     rng = torch.Generator().manual_seed(how.seed)
     optimizer = torch.optim.AdamW(head.parameters(), lr=how.lr, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, how.steps)
@@ -336,6 +402,10 @@ def _learnt(model: Tamrf, name: str, examples: Sequence[Series], how: Fit) -> Le
         some = [examples[i] for i in picked]
         if isinstance(head, TemperatureHead):
             some = [_elsewhere(one, how, rng) for one in some]
+        some = [
+            replace(one, encoded=one.encoded + how.noise * spread * _normal(one.encoded, rng))
+            for one in some
+        ]
         loss = sum((_loss(head, one, how) for one in some), torch.zeros(())) / how.batch
         if not loss.requires_grad:  # nothing known in any of them
             continue
@@ -346,7 +416,20 @@ def _learnt(model: Tamrf, name: str, examples: Sequence[Series], how: Fit) -> Le
         schedule.step()
         for kept, own in zip(average.parameters(), head.parameters(), strict=True):
             kept.data.lerp_(own.data, 1 - how.average)
-    return average.eval().requires_grad_(requires_grad=False)
+    average.eval().requires_grad_(requires_grad=False)
+    if isinstance(average, ReflectanceHead):
+        average.clear2.bias[1] -= _typical_weight(average, examples)
+    return average
+
+
+def _normal(like: Tensor, rng: torch.Generator) -> Tensor:
+    return torch.randn(like.shape, generator=rng)
+
+
+def _typical_weight(head: ReflectanceHead, examples: Sequence[Series]) -> Tensor:
+    """Return the median of the logarithms of what clear dates weigh."""
+    found = [head.log_weight(head.tell(one.encoded))[..., 0][one.valid] for one in examples]
+    return torch.cat(found).median()
 
 
 def _elsewhere(one: Series, how: Fit, rng: torch.Generator) -> Series:
@@ -361,21 +444,30 @@ def _elsewhere(one: Series, how: Fit, rng: torch.Generator) -> Series:
 
 
 def _loss(head: LevelHead, one: Series, how: Fit) -> Tensor:
-    """Return how badly a head tells clear dates; of the temperature, and how far it is off.
+    """Return how badly a head tells clear dates, and how far these, or temperatures, are off.
 
-    How far to draw reflectance is not learnt: held back dates have clouds that masks missed.
+    Of errors that are as normal ones of the deviation told. How far to draw reflectance is not
+    learnt: see docs/decisions/024-levels-of-reflectance.md.
     """
-    seen = head.seen(one.given, one.encoded)
-    odds, known = seen[..., 0], seen[..., 0].isfinite()
-    clear = one.valid.float()
-    told = functional.binary_cross_entropy_with_logits(odds[known], clear[known])
-    told = how.masks * told if bool(known.any()) else odds.new_zeros(())
-    if not isinstance(head, TemperatureHead):
-        return told
-    error = one.drawn_by(head, seen) - one.observed
-    off = error[error.isfinite()]
-    right = functional.smooth_l1_loss(off, torch.zeros_like(off), beta=how.beta)
-    return told + (right if len(off) else error.new_zeros(()))
+    told, known = head.tell(one.encoded), one.given.isfinite().all(dim=-1)
+    clear = functional.binary_cross_entropy_with_logits(
+        told[..., 0], one.valid.float(), reduction="none"
+    )
+    loss = how.masks * _mean(clear, known)
+    if isinstance(head, TemperatureHead):
+        error = one.drawn(head) - one.observed
+        far = functional.smooth_l1_loss(
+            error.nan_to_num(), torch.zeros_like(error), beta=how.beta, reduction="none"
+        )
+        return loss + _mean(far, error.isfinite())
+    exact = told[..., 1].clamp(-CLEAREST, CLEAREST)
+    surprise = one.errors.nan_to_num() * exact.exp() - exact
+    return loss + how.errors * _mean(surprise, known & one.errors.isfinite())
+
+
+def _mean(of: Tensor, known: Tensor) -> Tensor:
+    """Return the mean of what is known, 0 of nothing."""
+    return (of * known).sum() / known.sum().clamp(min=1)
 
 
 @torch.no_grad()
@@ -388,6 +480,19 @@ def _sizes(examples: Sequence[Series], head: LevelHead | None) -> Tensor:
 
 def _typical(examples: Sequence[Series], units: Tensor, head: LevelHead | None) -> float:
     return float((_sizes(examples, head) * units).mean())
+
+
+def _unclouded(paths: Sequence[Path]) -> list[xr.DataTree]:
+    """Return the series without a sky beside cubes, if all have one."""
+    beside = [path.parent / UNCLOUDED / path.name for path in paths]
+    there = [path for path in beside if path.exists()]
+    if there and len(there) < len(paths):
+        missing = next(path for path in beside if not path.exists())
+        raise CubeError(
+            f"{len(there)} of {len(paths)} cubes have themselves without a sky beside them, and "
+            f"{missing} is not there; give cubes that all have, or none"
+        )
+    return [open_cube(path) for path in there]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -407,10 +512,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     check_model_path(options.out, overwrite=options.overwrite)
     how = replace(how, samples=options.samples, checked=options.checked, steps=options.steps)
-    cubes = [open_cube(path) for path in find_cubes(options.cubes)]
+    paths = find_cubes(options.cubes)
+    cubes, unclouded = [open_cube(path) for path in paths], _unclouded(paths)
     model, checked = fit_levels(
-        load_model(options.weights), cubes, how, only=options.only, progress=tqdm
-    )
+        load_model(options.weights), cubes, how,
+        unclouded=unclouded, only=options.only, progress=tqdm,
+    )  # fmt: skip
+    against = "what is there without a sky" if unclouded else "masks and other days"
+    tqdm.write(f"learnt against {against}")
     weights = Path(options.weights)
     kept = metadata_of(weights.read_bytes()) if weights.suffix == ".safetensors" else {}
     told: dict[str, Any] = dict(kept.get("levels", {}))
