@@ -152,6 +152,18 @@ def test_clear_pixels_agree_with_the_truth_under_clouds(scene):
         assert np.sqrt(np.nanmean(error[~kept] ** 2)) > 0.1
 
 
+@pytest.mark.parametrize("sensor", SENSORS)
+def test_without_its_sky_a_series_is_the_truth_as_a_sensor_sees_it(scene, sensor):
+    seen, unclouded = scene.cube[sensor].to_dataset(), scene.unclouded()[sensor].to_dataset()
+    xr.testing.assert_equal(seen.coords.to_dataset(), unclouded.coords.to_dataset())
+    np.testing.assert_array_equal(unclouded["valid"], scene.clear[sensor])
+    inner = slice(EDGE[sensor], -EDGE[sensor])
+    _, expected = residuals(scene, sensor)
+    difference = stacked(unclouded)[..., inner, inner] - expected
+    # The tail of the kernels at the edge of the cropped truth, as above.
+    assert np.abs(difference[:, : len(SENSORS[sensor].bands)]).max() < 2e-3
+
+
 def test_masks_are_mostly_right_but_not_perfect(scene):
     for sensor, clear in scene.clear.items():
         group = scene.cube[sensor]
@@ -320,11 +332,13 @@ def test_truth_outside_the_year_is_refused(scene):
 
 
 def test_written_scene_reads_back(tmp_path):
-    write_scene(TINY, tmp_path / "scene.zarr", tmp_path / "truth.zarr", truth_dates="2022-06-01")
+    stores = [tmp_path / f"{name}.zarr" for name in ("scene", "truth", "unclouded")]
+    write_scene(TINY, *stores[:2], truth_dates="2022-06-01", unclouded_zarr=stores[2])
     scene = simulate(TINY)
     for written, made in (
         (open_cube(tmp_path / "scene.zarr"), scene.cube),
         (open_cube(tmp_path / "truth.zarr"), scene.truth("2022-06-01")),
+        (open_cube(tmp_path / "unclouded.zarr"), scene.unclouded()),
     ):
         for name, group in groups_of(made).items():
             read = written[name]["reflectance"].values
@@ -336,6 +350,8 @@ def test_writing_refuses_before_it_simulates(tmp_path):
     (tmp_path / "truth.zarr").mkdir()
     with pytest.raises(OutputExistsError, match=r"truth\.zarr exists"):
         write_scene(SceneConfig(), tmp_path / "scene.zarr", tmp_path / "truth.zarr")
+    with pytest.raises(OutputExistsError, match=r"truth\.zarr exists"):
+        write_scene(SceneConfig(), tmp_path / "scene.zarr", unclouded_zarr=tmp_path / "truth.zarr")
     with pytest.raises(DateError, match="the scene is of 2022"):
         write_scene(SceneConfig(), tmp_path / "scene.zarr", truth_dates="1999-01-01")
     assert not (tmp_path / "scene.zarr").exists()

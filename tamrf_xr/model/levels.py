@@ -232,9 +232,8 @@ class ReflectanceHead(LevelHead):
 
     def log_weight(self, told: Tensor) -> Tensor:
         """Return the logarithm of what dates weigh: of odds, and of one over squared errors."""
-        odds, exact = told.split(1, dim=-1)
-        clear: Tensor = functional.logsigmoid(odds + LENIENT)
-        return clear + exact
+        odds, exact = told[..., :1], told[..., 1:]
+        return functional.logsigmoid(odds + LENIENT) + exact
 
     def falls(self, days: Tensor) -> Tensor:
         """Return the logarithm of the nearness of dates, (N, 1, Q)."""

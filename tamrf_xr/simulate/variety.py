@@ -20,7 +20,8 @@ from tamrf_xr.simulate.biomes import METRES_PER_DEGREE, TEMPERATE, Biome, biome_
 from tamrf_xr.simulate.changes import draw_events
 from tamrf_xr.simulate.config import SceneConfig
 from tamrf_xr.simulate.fields import stream
-from tamrf_xr.simulate.scene import write_scene
+from tamrf_xr.simulate.scene import simulate, write_scene
+from tamrf_xr.store import save_cube
 
 MOST_SCENES, MOST_WORKERS = 100_000, 1000
 
@@ -158,21 +159,25 @@ def write_scenes(
     configs = [draw_config(seed, biome=biome, **fixed) for seed in seeds]
     stores = {place / _name(config): config for config in configs}
     place.mkdir(parents=True, exist_ok=True)
-    missing = [path for path in stores if not path.exists()]
     write = partial(_write, unclouded=unclouded)
     if workers == 1:
-        deque(map(write, (stores[path] for path in missing), missing), maxlen=0)
+        deque(map(write, stores.values(), stores), maxlen=0)
     else:
         # Spawned, as threads of numerical libraries do not survive a fork.
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(workers, mp_context=context) as pool:
-            deque(pool.map(write, (stores[path] for path in missing), missing), maxlen=0)
+            deque(pool.map(write, stores.values(), stores), maxlen=0)
     return list(stores)
 
 
 def _write(config: SceneConfig, path: Path, *, unclouded: bool) -> None:
+    """Write what is missing of a scene and, if wanted, of the same without its sky."""
     beside = path.parent / UNCLOUDED / path.name
-    write_scene(config, path, unclouded_zarr=beside if unclouded else None, overwrite=False)
+    wanted = beside if unclouded and not beside.exists() else None
+    if not path.exists():
+        write_scene(config, path, unclouded_zarr=wanted)
+    elif wanted:
+        save_cube(simulate(config).unclouded(), wanted)
 
 
 def _name(config: SceneConfig) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -74,3 +75,16 @@ def test_scenes_are_written_once(tmp_path):
     assert [path.name for path in both] == ["scene-00004.zarr", "scene-00005.zarr"]
     assert first[0].stat().st_mtime_ns == made
     assert "seed 5" in open_cube(both[1]).attrs["history"]
+
+
+def test_what_is_missing_of_scenes_and_of_these_without_their_sky_is_written(tmp_path):
+    few = {"size_px": 30, "sentinel2_revisit_days": 90, "landsat_revisit_days": 90}
+    (first,) = write_scenes(tmp_path, [4], **few)
+    made = first.stat().st_mtime_ns
+    (scene,) = write_scenes(tmp_path, [4], unclouded=True, **few)
+    beside = tmp_path / "unclouded" / scene.name
+    assert open_cube(beside).attrs["history"] == open_cube(scene).attrs["history"]
+    assert scene.stat().st_mtime_ns == made
+    shutil.rmtree(scene)
+    assert write_scenes(tmp_path, [4], unclouded=True, **few) == [scene]
+    assert scene.exists()
