@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 import tamrf_xr
 from tamrf_xr.cube import groups_of
-from tamrf_xr.errors import CubeError, ModelError
+from tamrf_xr.errors import CubeError, ModelError, OptionError
 from tamrf_xr.methods.tamrf import _unseen
 from tamrf_xr.model import footprint
 from tamrf_xr.model.checkpoint import metadata_of, model_bytes, model_from_bytes
@@ -20,6 +21,7 @@ from tamrf_xr.model.config import NetworkConfig
 from tamrf_xr.model.engine import Engine
 from tamrf_xr.model.levels import (
     AVERAGED,
+    BETTER,
     ENOUGH,
     HEADS,
     LENIENT,
@@ -31,17 +33,20 @@ from tamrf_xr.model.levels import (
     SLACK,
     SLACK_R,
     TEMPERATURE,
+    WORSE,
     ReflectanceHead,
     TemperatureHead,
     channels_of,
+    least,
     measured,
     moved_by,
     parts_of,
+    seen,
 )
 from tamrf_xr.model.network import Tamrf
 from tamrf_xr.simulate import draw_config, simulate
 from tamrf_xr.training.config import DataConfig
-from tamrf_xr.training.levels import Fit, fit_levels
+from tamrf_xr.training.levels import Fit, _line, fit_levels
 from tamrf_xr.training.levels import main as fit
 from tests.scenes import random_cube
 
@@ -101,8 +106,8 @@ def test_reflectance_is_drawn_to_the_line_that_least_squares_fit_to_clear_dates(
     torch.manual_seed(0)  # noqa: TID251
     head = ReflectanceHead(TINY.width).double()
     with torch.no_grad():
-        seen = head.seen(values, encoded)
-        made = head(seen, torch.empty(0), head.moments(days, asked))
+        dates = seen(head.weighed(values, encoded), values)
+        made = head(dates, torch.empty(0), head.moments(days, asked))
 
     def nearness(apart):
         return NEARER * np.exp(-apart / NEAR) + np.exp(-apart / REACH)
@@ -110,7 +115,8 @@ def test_reflectance_is_drawn_to_the_line_that_least_squares_fit_to_clear_dates(
     for p in range(5):
         for q, day in enumerate(asked.tolist()):
             odds, exact = head.tell(encoded[p]).T.detach().numpy()
-            clear = np.exp(exact) / (1 + np.exp(-odds - LENIENT))
+            clear = np.exp(np.where(exact < 0, WORSE, BETTER) * exact)
+            clear /= 1 + np.exp(-odds - LENIENT)
             weight, level = line(days, day, clear, values[p].numpy(), nearness, SLACK_R)
             share = SHARE * weight / (weight + ENOUGH)
             np.testing.assert_allclose(made[q, p], [share, *(share * level)], rtol=1e-5)
@@ -123,13 +129,13 @@ def test_temperature_is_drawn_to_the_line_where_a_gate_takes_that_alone(told):
     with torch.no_grad():
         head.gate2.weight.zero_()
         head.gate2.bias.copy_(torch.tensor([0.0, 1.0]))
-        seen = head.seen(values[..., :1], encoded)
+        dates = seen(head.weighed(values[..., :1], encoded), values[..., :1])
         attended = torch.randn(2, 5, TINY.width).double()
-        made = head(seen, attended, head.moments(days, asked))
+        made = head(dates, attended, head.moments(days, asked))
     assert made[..., 0] == pytest.approx(1)
     for p in range(5):
         for q, day in enumerate(asked.tolist()):
-            clear = seen[p, :, 0].exp().numpy()
+            clear = dates[p, :, 0].exp().numpy()
             nearness = partial(_falling, reach=9.0)
             _, level = line(days, day, clear, values[p, :, :1].numpy(), nearness, SLACK)
             assert float(made[q, p, 1]) == pytest.approx(level[0], rel=1e-5)
@@ -143,12 +149,14 @@ def test_dates_that_did_not_see_a_pixel_or_lack_a_band_count_for_nothing(told):
     lacking[:, 4, 1] = torch.nan
     kept = [0, 1, 3, 5]
     with torch.no_grad():
-        some = head.seen(values[:, kept], encoded[:, kept])
+        some = seen(head.weighed(values[:, kept], encoded[:, kept]), values[:, kept])
         wanted = head(some, torch.empty(0), head.moments(days[kept], asked))
-        made = head(head.seen(lacking, encoded, absent), torch.empty(0), head.moments(days, asked))
-        nothing = head(
-            head.seen(values, encoded, torch.ones_like(absent)),
-            torch.empty(0), head.moments(days, asked),
+        made, nothing = (
+            head(
+                seen(head.weighed(pixels, encoded, gone), pixels),
+                torch.empty(0), head.moments(days, asked),
+            )
+            for pixels, gone in ((lacking, absent), (values, torch.ones_like(absent)))
         )  # fmt: skip
     np.testing.assert_allclose(made, wanted, rtol=1e-6)
     assert (nothing == 0).all()
@@ -173,6 +181,22 @@ def test_what_was_measured_lies_on_lines_between_coarse_pixels_that_were_seen(cu
     beside = torch.where(unseen, images[1, :, 4:5, 3:4], images)[1]  # what was not seen has no say
     usual = torch.nn.functional.interpolate(beside[None], scale_factor=3, mode="bilinear")
     torch.testing.assert_close(whole[1, 13, 11], usual[0, :, 13, 11])
+
+
+def test_a_date_weighs_no_more_than_at_the_pixels_around_that_it_saw():
+    draw = torch.Generator().manual_seed(0)
+    maps = torch.randn(3, 8, 9, generator=draw)
+    maps[1, 2:5, 3] = -torch.inf
+    for rows, around in ((slice(0, 8), 1), (slice(2, 5), 1), (slice(7, 8), 2), (slice(1, 4), 0)):
+        found = least(maps, rows, around)
+        for n, y, x in np.ndindex(3, rows.stop - rows.start, 9):
+            at = rows.start + y
+            near = maps[
+                n, max(at - around, 0) : at + around + 1, max(x - around, 0) : x + around + 1
+            ]
+            there = near[~near.isneginf()]
+            own = maps[n, at, x]
+            assert found[n, y, x] == (own if own.isneginf() else there.min())
 
 
 def test_a_temperature_is_moved_by_the_mean_of_the_pixels_around_that_there_are():
@@ -207,13 +231,13 @@ def test_a_band_is_compared_as_its_sensor_sees_it():
 def test_a_date_far_beyond_all_reaches_still_tells_a_temperature_and_no_reflectance():
     """Where the nearest date did not see the pixel: weights are of the nearest date of all."""
     head, other = TemperatureHead(TINY.width), ReflectanceHead(TINY.width)
-    seen = torch.tensor([[[1.0, 0.3], [2.0, -0.4], [-torch.inf, 0.0]], [[-torch.inf, 0.0]] * 3])
+    dates = torch.tensor([[[1.0, 0.3], [2.0, -0.4], [-torch.inf, 0.0]], [[-torch.inf, 0.0]] * 3])
     days, asked = torch.tensor([0.0, 8.0, 1480.0]), torch.tensor([1481.0])
     with torch.no_grad():
         head.gate2.weight.zero_()
         head.gate2.bias.copy_(torch.tensor([1.0, 0, 0, 0, 0, 0]))  # the mean of the shortest
-        told = head(seen, torch.zeros(1, 2, TINY.width), head.moments(days, asked))
-        none = other(seen, torch.empty(0), other.moments(days, asked))
+        told = head(dates, torch.zeros(1, 2, TINY.width), head.moments(days, asked))
+        none = other(dates, torch.empty(0), other.moments(days, asked))
     weights = np.exp([1.0, 2.0 + 8 / 60])  # of the longest, 60 days
     wanted = (weights @ [0.3, -0.4]) / weights.sum()
     np.testing.assert_allclose(told[0, 0], [1.0, wanted], rtol=1e-4)
@@ -425,25 +449,85 @@ def test_weights_keep_it_adapted_ones_too_and_damage_is_told():
 @pytest.fixture(scope="module")
 def scenes():
     fixed = {"size_px": 36, "year": 2022, "sentinel2_revisit_days": 20, "landsat_revisit_days": 8}
-    return [simulate(draw_config(seed, **fixed)).cube for seed in range(5)]
+    return [simulate(draw_config(seed, **fixed)) for seed in range(5)]
+
+
+@pytest.fixture(scope="module")
+def cubes(scenes):
+    return [scene.cube for scene in scenes]
 
 
 DATA = DataConfig(patch_m=240, stride_m=60, dates=60, validation_share=0.2)
 QUICK = Fit(samples=24, checked=8, pixels=6, steps=120, batch=6)
 
 
-def test_what_is_fitted_is_nearer_at_places_it_was_not_fitted_on_and_no_weight_changes(scenes):
+def test_what_is_fitted_is_nearer_at_places_it_was_not_fitted_on_and_no_weight_changes(cubes):
     model = network(knows_days=False)
-    fitted, checked = fit_levels(model, scenes, QUICK, data=DATA)
+    fitted, checked = fit_levels(model, cubes, QUICK, data=DATA)
     assert [getattr(model, name) for name in HEADS] == [None] * 3
     for name, values in model.state_dict().items():
         assert torch.equal(fitted.state_dict()[name], values)
     for name, most in zip(HEADS, (0.7, 0.95, 0.95), strict=True):
         assert checked[name].after < most * checked[name].before
-    again, same = fit_levels(fitted, scenes, QUICK, only=[TEMPERATURE], data=DATA)
+    again, same = fit_levels(fitted, cubes, QUICK, only=[TEMPERATURE], data=DATA)
     assert torch.equal(again.levels_hr.clear1.weight, fitted.levels_hr.clear1.weight)
     assert set(same) == {TEMPERATURE}
     assert torch.equal(again.temperature.gate1.weight, fitted.temperature.gate1.weight)
+
+
+def test_clouds_that_masks_missed_weigh_little_where_it_is_learnt_against_the_land_itself(scenes):
+    model = network(knows_days=False)
+    fitted, _ = fit_levels(
+        model, [scene.cube for scene in scenes], replace(QUICK, steps=400),
+        unclouded=[scene.unclouded() for scene in scenes], only=["levels_hr"], data=DATA,
+    )  # fmt: skip
+    weights = {"clear": [], "missed": [], "clouded": []}
+    for scene in scenes:
+        group, clear = scene.cube["sentinel2"].to_dataset(), scene.clear["sentinel2"].values
+        x = fitted.standardise(torch.from_numpy(group["reflectance"].values), "hr")[None]
+        with torch.no_grad():
+            encoded = fitted.encode(None, None, x.nan_to_num(), since(group["time"].values))[0]
+            head = fitted.levels_hr
+            told = head.log_weight(head.tell(encoded))[..., 0].permute(2, 0, 1).numpy()
+        said, there = group["valid"].values, np.isfinite(group["reflectance"].values).all(axis=1)
+        weights["clear"].append(told[clear & there])
+        weights["missed"].append(told[~clear & said & there])
+        weights["clouded"].append(told[~clear & there])
+    typical = {name: float(np.median(np.concatenate(part))) for name, part in weights.items()}
+    assert typical["clear"] == pytest.approx(0, abs=0.7)  # a typical clear date weighs 1
+    # Those missed are thin, or edges, and this network's tokens are of random weights.
+    assert typical["missed"] < typical["clear"]
+    assert typical["clouded"] < typical["clear"] - 2
+
+
+def test_without_truth_a_date_is_held_against_the_line_through_other_clear_days():
+    days, draw = torch.tensor([0.0, 4, 7, 11, 300]), torch.Generator().manual_seed(0)
+    values = torch.rand(2, 5, 3, generator=draw)
+    values[1, 1] = torch.nan
+    valid = torch.ones(2, 5, dtype=torch.bool)
+    valid[0, 2] = False
+    found = _line(values, valid, days).numpy()
+
+    def nearness(apart):
+        return NEARER * np.exp(-apart / NEAR) + np.exp(-apart / REACH)
+
+    for p, date, others in ((0, 0, [1, 3]), (0, 2, [0, 1, 3]), (1, 1, [0, 2, 3])):
+        some = values[p, others].numpy()
+        _, wanted = line(days[others], float(days[date]), 1.0, some, nearness, SLACK_R)
+        np.testing.assert_allclose(found[p, date], wanted, atol=1e-5)
+    assert np.isnan(found[:, 4]).all()  # no other is near
+
+
+def test_what_it_is_learnt_against_is_of_every_cube_or_of_none(scenes, tmp_path):
+    some = [scenes[0].unclouded()]
+    with pytest.raises(OptionError, match="1 unclouded for 5 cubes"):
+        fit_levels(network(), [scene.cube for scene in scenes], QUICK, unclouded=some, data=DATA)
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.zarr").mkdir()
+    (tmp_path / "unclouded" / "a.zarr").mkdir(parents=True)
+    weights = tamrf_xr.save_model(network(), tmp_path / "m.safetensors")
+    with pytest.raises(CubeError, match=r"1 of 2 cubes .*b\.zarr is not there"):
+        fit([str(weights), str(tmp_path / "*.zarr"), str(tmp_path / "out.safetensors")])
 
 
 def test_without_a_temperature_there_is_nothing_to_fit():

@@ -75,6 +75,9 @@ class Task:
     moments: Mapping[str, Moments] = field(default_factory=dict)
     """Of heads of `tamrf_xr.model.levels` whose sensor has dates, by name."""
 
+    weighed: Mapping[str, Tensor] = field(default_factory=dict)
+    """Likewise, maps (N, H, W) to fill with `LevelHead.weighed`; infinite until then."""
+
     @property
     def queries(self) -> int:
         """Q."""

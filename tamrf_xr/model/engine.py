@@ -17,7 +17,16 @@ from torch import Tensor
 from tamrf_xr.errors import ModelError
 from tamrf_xr.model import footprint
 from tamrf_xr.model.attend import Task, check_maps, unmark
-from tamrf_xr.model.levels import Drawing, Moments, decoder_reach, joined, measured, told_of
+from tamrf_xr.model.levels import (
+    Drawing,
+    Known,
+    Moments,
+    Part,
+    decoder_reach,
+    joined,
+    measured,
+    told_of,
+)
 from tamrf_xr.model.network import Tamrf
 from tamrf_xr.model.precision import DTYPES, Precision, check_card, products
 from tamrf_xr.model.stages import build, placed
@@ -231,6 +240,7 @@ class Engine:
         H, W = next(iter(task.maps.values())).shape[1:3]
         out = self._empty(task.queries, H, W, self.attended)
         self._attend_rows(task, 0, out)
+        self._tell_rows(task, 0, out)
         return out
 
     @_computing
@@ -287,8 +297,8 @@ class Engine:
         """
         task = self._task(features, query_days)
         rows, width = next(iter(task.maps.values())).shape[1:3]
-        attend = partial(self._attend_rows, task)
-        return by_strips(self, attend, (task.queries, rows, width), channels=channels)
+        attend, tell = partial(self._attend_rows, task), partial(self._tell_rows, task)
+        return by_strips(self, attend, tell, (task.queries, rows, width), channels=channels)
 
     def predict(
         self,
@@ -397,7 +407,15 @@ class Engine:
         holes = self.device.type == "cpu" or any(
             bool(part[..., 0].isnan().any()) for part in features_kept
         )
-        return Task(dict(zip(kept, features_kept, strict=True)), asked, holes, moments)
+        dated = dict(zip(kept, features_kept, strict=True))
+        return Task(dated, asked, holes, moments, self._weighed(dated))
+
+    def _weighed(self, maps: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {
+            part.name: torch.full(maps[part.stream].shape[:3], torch.inf, device=self.device)
+            for part in self.drawing.parts
+            if part.stream in maps
+        }
 
     def moments(self, days: Mapping[str, Days], query_days: Days) -> dict[str, Moments]:
         """Return `LevelHead.moments` on the device, by name, of heads whose sensor has dates."""
@@ -411,9 +429,7 @@ class Engine:
         }
 
     def _attend_rows(self, task: Task, first: int, out: Tensor) -> None:
-        """Fill `out` (Q, rows, W, D) from row `first` of the features on."""
-        dates = len(task.asked.constant)
-        pixels = self.pixels or footprint.block_pixels(dates, gpu=self.device.type != "cpu")
+        """Fill tokens of `out` (Q, rows, W, D) from row `first` of the features on."""
 
         def attend(y: slice, x: slice) -> None:
             at = slice(first + y.start, first + y.stop)
@@ -421,36 +437,40 @@ class Engine:
             absent = unmark(tokens) if task.holes else None
             encoded = self._pixels.transform(tokens, task.asked, absent)
             answer = self._pixels.answer(encoded, task.asked, absent)
-            block = out[:, y, x]
-            maps, told = block.split((self.config.width, self.attended - self.config.width), -1)
+            maps = out[:, y, x, : self.config.width]
             maps.copy_(answer.view(maps.shape))
-            self._tell(told, task, (at, x), (encoded, answer, absent))
+            self._weigh(task, (at, x), encoded, absent)
 
-        blocks = footprint.blocks(out.shape[1], out.shape[2], pixels)
+        blocks = footprint.blocks(out.shape[1], out.shape[2], self._block(task))
         over_blocks(attend, blocks, self.device)
 
-    def _tell(
-        self,
-        told: Tensor,
-        task: Task,
-        at: tuple[slice, slice],
-        block: tuple[Tensor, Tensor, Tensor | None],
+    def _weigh(
+        self, task: Task, at: tuple[slice, slice], encoded: Tensor, absent: Tensor | None
     ) -> None:
-        """Fill what heads tell of a block (Q, rows, W, channels), computed in float32."""
-        encoded, answer, absent = block
+        """Keep what dates weigh at a block, computed in float32."""
         dates = task.dates()
         for part in self.drawing.parts:
-            own = told[..., part.at]
-            if part.name not in task.moments:
-                own.zero_()
+            if part.name not in task.weighed:
                 continue
-            head, of = self.drawing.heads[part.name], dates[part.stream]
-            values = task.maps[part.stream][:, *at, self.config.latent :][..., part.bands]
-            values = values.permute(1, 2, 0, 3).flatten(0, 1).float()
+            of, head = dates[part.stream], self.drawing.heads[part.name]
             unseen = None if absent is None else absent[:, of]
-            seen = head.seen(values, encoded[:, of].float(), unseen)
-            made = head(seen, answer.float(), task.moments[part.name])
-            own.copy_(made.view(own.shape))
+            own = head.weighed(self._values(task, part, at), encoded[:, of].float(), unseen)
+            block = task.weighed[part.name][:, *at]
+            block.copy_(own.T.view(block.shape))
+
+    def _values(self, task: Task, part: Part, at: tuple[slice, slice]) -> Tensor:
+        """Return what was measured at a block, (P, N, B)."""
+        values = task.maps[part.stream][:, *at, self.config.latent :][..., part.bands]
+        return values.permute(1, 2, 0, 3).flatten(0, 1).float()
+
+    def _tell_rows(self, task: Task, first: int, out: Tensor) -> None:
+        """Fill what heads tell of `out` (Q, rows, W, D) from row `first` of the features on."""
+        known = Known(task.weighed, task.moments, partial(self._values, task))
+        self.drawing.tell(out, first, known, self._block(task))
+
+    def _block(self, task: Task) -> int:
+        dates, gpu = len(task.asked.constant), self.device.type != "cpu"
+        return self.pixels or footprint.block_pixels(dates, gpu=gpu)
 
     def reach(self, channels: Sequence[int] | None) -> int:
         """Return the pixels around one of which channels are made: `levels.decoder_reach`."""

@@ -1,8 +1,8 @@
 """What all query dates attend to, kept: tokens after attention among dates, and what is made of it.
 
 N dates of both sensors, Q query dates, D token width, H W grid, P pixels of a block. Where weights
-know levels of days, tokens are followed by what the heads of a sensor take of each date
-(`LevelHead.seen`), and by zeros where those of the other take more: D is so much more then.
+know levels of days, tokens are followed by what the heads of a sensor take of each date (`seen` of
+`tamrf_xr.model.levels`), and by zeros where those of the other take more: D is so much more then.
 
 Tokens are the output of a LayerNorm: each has mean 0 and deviation 1 over its channels before
 weight and bias. So these say how far a channel reaches, the same for all pixels, dates and scenes,
@@ -12,6 +12,7 @@ and integers need no pass over the data; see docs/decisions/018-beyond.md.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 import torch
@@ -23,7 +24,7 @@ from tamrf_xr.model.attend import mark, unmark
 from tamrf_xr.model.config import OPTICAL
 from tamrf_xr.model.engine import Engine
 from tamrf_xr.model.form import NOTHING, Form
-from tamrf_xr.model.levels import CLEAREST, TEMPERATURE, Part, parts_of
+from tamrf_xr.model.levels import CLEAREST, HEADS, TEMPERATURE, Known, Part, parts_of, seen
 from tamrf_xr.model.network import Tamrf
 from tamrf_xr.model.precision import products
 from tamrf_xr.model.strips import by_strips
@@ -88,8 +89,10 @@ class Rounding:
         units = units.round_().clamp_(-MOST, MOST)
         return units.nan_to_num_(NOTHING[self.kind]).to(torch.int8)
 
-    def restore(self, kept: Tensor) -> Tensor:
-        """Return tokens (..., D) in the engine's type; not a number where none were made.
+    def restore(self, kept: Tensor, channels: Sequence[int] | None = None) -> Tensor:
+        """Return tokens (..., D), or these channels of them, in the engine's type.
+
+        Not a number where none were made.
 
         Of dates that did not see a pixel, the first channel is no number: see `attend.mark`.
         """
@@ -97,7 +100,8 @@ class Rounding:
             return kept.view(torch.bfloat16).to(self.dtype)
         if self.kind == "float32":
             return kept.to(self.dtype)
-        tokens = kept.float().mul_(self.scale).add_(self.offset)
+        which = slice(None) if channels is None else list(channels)
+        tokens = kept.float().mul_(self.scale[which]).add_(self.offset[which])
         return tokens.masked_fill_(kept == NOTHING[self.kind], torch.nan).to(self.dtype)
 
 
@@ -183,6 +187,12 @@ def decode_tokens(
     """
     pixels, rounding = engine.stages.pixels, Rounding(form, engine)
     width, owned = engine.config.width, _dates_of(days)
+    beside = {part.name: channels for part, channels in _kept_of(engine.drawing.parts)}
+    weighed = {
+        name: torch.full((of.stop - of.start, *kept.shape[2:]), torch.inf, device=engine.device)
+        for name in beside
+        if (of := owned[HEADS[name]]).stop > of.start
+    }
 
     def attend(first: int, out: Tensor) -> None:
         def answer(y: slice, x: slice) -> None:
@@ -193,29 +203,32 @@ def decode_tokens(
             found = pixels.answer(tokens[..., :width], asked, absent)
             block = out[:, y, x]
             block[..., :width].copy_(found.view(*block.shape[:3], width))
-            for part, beside in _kept_of(engine.drawing.parts):
-                told = block[..., width:][..., part.at]
-                if part.name not in moments:
-                    told.zero_()
-                    continue
-                seen = tokens[:, owned[part.stream], width:][..., beside].float()
-                seen[..., 0].nan_to_num_(nan=-torch.inf)
+            for name, maps in weighed.items():
+                of = owned[HEADS[name]]
+                own = tokens[:, of, width + beside[name][0]].float().nan_to_num(nan=-torch.inf)
                 if absent is not None:
-                    seen[..., 0].masked_fill_(absent[:, owned[part.stream]], -torch.inf)
-                made = engine.drawing.heads[part.name](seen, found.float(), moments[part.name])
-                told.copy_(made.view(told.shape))
+                    own.masked_fill_(absent[:, of], -torch.inf)
+                maps[:, at, x] = own.T.unflatten(1, block.shape[1:3])
 
         blocks = footprint.blocks(out.shape[1], out.shape[2], _block(engine, len(kept)))
         over_blocks(answer, blocks, engine.device)
+
+    def values(part: Part, at: tuple[slice, slice]) -> Tensor:
+        channels = [width + channel for channel in beside[part.name][1:]]
+        some = kept[owned[part.stream], :, *at][:, channels].permute(2, 3, 0, 1).flatten(0, 1)
+        return rounding.restore(some, channels).float()
 
     with torch.inference_mode(), products(engine.precision):
         asked = pixels.ask(
             {OPTICAL[0]: torch.zeros(1, dtype=torch.float64)},  # of no effect on what is answered
             torch.as_tensor(query_days, dtype=torch.float64),
         )
-        moments = engine.moments(days, query_days)
-        size = (len(query_days), kept.shape[2], kept.shape[3])
-        return by_strips(engine, attend, size, channels=channels)
+        known = Known(weighed, engine.moments(days, query_days), values)
+        tell = partial(engine.drawing.tell, known=known, pixels=_block(engine, len(kept)))
+        size = (len(query_days), *kept.shape[2:])
+        return by_strips(
+            engine, attend, lambda first, out: tell(out, first), size, channels=channels
+        )
 
 
 def _dates_of(days: Mapping[str, Sequence[float] | Tensor]) -> dict[str, slice]:
@@ -272,10 +285,11 @@ def _with_seen(engine: Engine, tokens: Tensor, features: Mapping[str, Tensor]) -
             own, at = features[part.stream], owned[part.stream]
             values = own[..., engine.config.latent :][..., part.bands]
             values = values.permute(1, 2, 0, 3).flatten(0, 1).float()
-            seen = engine.drawing.heads[part.name].seen(values, tokens[:, at].float())
+            weighed = engine.drawing.heads[part.name].weighed(values, tokens[:, at].float())
+            kept_of_date = seen(weighed, values)
             # Integers have a number for nothing, none for an infinity.
-            seen[..., 0].masked_fill_(seen[..., 0].isneginf(), torch.nan)
-            more[:, at, beside] = seen
+            kept_of_date[..., 0].masked_fill_(weighed.isneginf(), torch.nan)
+            more[:, at, beside] = kept_of_date
     return torch.cat([tokens.float(), more], dim=-1)
 
 

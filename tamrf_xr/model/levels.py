@@ -9,9 +9,10 @@ so, each with the dates of its own sensor; they are fitted after the network
 
 `ReflectanceHead`, of Sentinel-2 and of Landsat: a share of the way to one line, less where few
 clear dates are near, as a mean that is shrunk. A date weighs by how likely it is to be clear, and
-over the squared error that it looks to have. What a sensor sees is coarser than what the decoder
-makes of it: pixels of the line are compared with the mean of those that the sensor sees as one, so
-that the decoder's detail stays.
+by the squared error that it looks to have; no more than at the pixels around (`least`), as edges of
+clouds look clear. What a sensor sees is coarser than what the decoder makes of it: pixels of the
+line are compared with the mean of those that the sensor sees as one, so that the decoder's detail
+stays.
 
 `TemperatureHead`: how far to draw to each of several levels follows from how near, how many and how
 spread dates are, how they differ, and from what was attended to. A day is warmer or colder over
@@ -28,7 +29,7 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -37,6 +38,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tamrf_xr.errors import ModelError
+from tamrf_xr.model import footprint
+from tamrf_xr.model.threads import over_blocks
 
 if TYPE_CHECKING:
     from tamrf_xr.model.config import NetworkConfig
@@ -55,7 +58,7 @@ AVERAGED = 3
 REACHES = (6.0, 20.0, 60.0)
 """Days in which the weight of a date falls by e, of the temperature's head, to learn from."""
 
-REACH, NEAR, NEARER = 12.0, 1.5, 5.0
+REACH, NEAR, NEARER = 12.0, 2.0, 3.0
 """Of heads of reflectance: nearness is the sum of what falls by e in so many days, and of `NEARER`
 times what falls in `NEAR`. These numbers: docs/decisions/024-levels-of-reflectance.md."""
 
@@ -63,9 +66,16 @@ SHARE, ENOUGH = 0.75, 0.2
 """How far to draw reflectance at most; the weight of dates at which it is half of that, where a
 typical clear date weighs 1."""
 
-LENIENT = 2.0
+LENIENT = 3.0
 """Log odds against a date at which it weighs half of what it would if it were clear for certain:
 in lands that no training saw, clear dates look doubtful."""
+
+BETTER, WORSE = 0.5, 1.7
+"""Powers of one over squared errors by which a date weighs that looks better than a typical clear
+one, and worse: such errors are of clouds, which more dates do not average out."""
+
+NEIGHBOURS = 1
+"""Pixels of 10 m on every side whose least weight a date has."""
 
 SLACK_R, SLACK = 0.05, 0.3
 """Squared months by which slopes are held back, of reflectance; and of temperature, to start."""
@@ -143,6 +153,9 @@ class LevelHead(nn.Module):
         self.log_reach = nn.Parameter(torch.tensor(reaches).log())
         self.log_slack = nn.Parameter(torch.full((len(reaches),), slack).log())
 
+    neighbours = 0
+    """Pixels on every side whose least weight a date has, see `least`."""
+
     def tell(self, encoded: Tensor) -> Tensor:
         """Return what tokens (..., D) tell of dates, (..., told)."""
         told: Tensor = self.clear2(functional.relu(self.clear1(encoded)))
@@ -174,28 +187,27 @@ class LevelHead(nn.Module):
         powers = torch.stack([torch.ones_like(apart), apart, apart**2, apart.abs()], dim=1)
         return weight[:, None] * powers[:, :, None], nearest
 
-    def seen(self, values: Tensor, encoded: Tensor, absent: Tensor | None = None) -> Tensor:
-        """Return what dates tell, (P, N, 1 + B): the logarithm of their weight, and values.
+    def weighed(self, values: Tensor, encoded: Tensor, absent: Tensor | None = None) -> Tensor:
+        """Return the logarithm of what dates weigh, (P, N); none where they saw nothing.
 
         Parameters
         ----------
         values
             (P, N, B), standardised, of `measured`; not a number where a band was not seen: such a
-            date is of no weight and no values.
+            date is of no weight.
         encoded
             Tokens behind the transformer, (P, N, D).
         absent
             Dates that did not see a pixel, (P, N): likewise.
         """
-        unseen = values.isnan().any(dim=-1, keepdim=True)
+        unseen = values.isnan().any(dim=-1)
         if absent is not None:
-            unseen |= absent[..., None]
-        weight = self.log_weight(self.tell(encoded)).clamp(-CLEAREST, CLEAREST)
-        weight = weight.masked_fill(unseen, -torch.inf)
-        return torch.cat([weight, values.masked_fill(unseen, 0.0)], dim=-1)
+            unseen |= absent
+        weight = self.log_weight(self.tell(encoded))[..., 0].clamp(-CLEAREST, CLEAREST)
+        return weight.masked_fill(unseen, -torch.inf)
 
     def levels(self, seen: Tensor, weighted: Tensor) -> Levels:
-        """Return levels of what dates tell, (P, N, 1 + B), of `moments`."""
+        """Return levels of what dates tell, (P, N, 1 + B), of `seen` and `moments`."""
         values, clear = seen[..., 1:].transpose(1, 2), weights(seen)
         total, *sums = _sums(clear, weighted)
         longest = self.log_reach.argmax(keepdim=True)
@@ -213,7 +225,7 @@ class LevelHead(nn.Module):
 class ReflectanceHead(LevelHead):
     """A share of the way to the line of the nearest days.
 
-    Of dates that together weigh w (`weights` times nearness), SHARE w / (w + ENOUGH).
+    Of dates that together weigh w (`weights`, times nearness), SHARE w / (w + ENOUGH).
 
     Parameters
     ----------
@@ -225,6 +237,7 @@ class ReflectanceHead(LevelHead):
 
     def __init__(self, width: int, *, clear: int = 16) -> None:
         super().__init__(width, (REACH,), clear, told=2, slack=SLACK_R)
+        self.neighbours = NEIGHBOURS
         self.log_near = nn.Parameter(torch.tensor(NEAR).log())
         self.log_nearer = nn.Parameter(torch.tensor(NEARER).log())
         self.share = nn.Parameter(torch.tensor(SHARE))
@@ -233,7 +246,9 @@ class ReflectanceHead(LevelHead):
     def log_weight(self, told: Tensor) -> Tensor:
         """Return the logarithm of what dates weigh: of odds, and of one over squared errors."""
         odds, exact = told[..., :1], told[..., 1:]
-        return functional.logsigmoid(odds + LENIENT) + exact
+        return functional.logsigmoid(odds + LENIENT) + torch.where(
+            exact < 0, WORSE * exact, BETTER * exact
+        )
 
     def falls(self, days: Tensor) -> Tensor:
         """Return the logarithm of the nearness of dates, (N, 1, Q)."""
@@ -292,7 +307,7 @@ class TemperatureHead(LevelHead):
         Parameters
         ----------
         seen
-            (P, N, 2), from `seen`.
+            (P, N, 2), from `tamrf_xr.model.levels.seen`.
         attended
             (Q, P, D).
         asked
@@ -315,8 +330,39 @@ class TemperatureHead(LevelHead):
         return torch.stack(found, dim=-1).masked_fill(unseen, 0.0)
 
 
+def seen(weighed: Tensor, values: Tensor) -> Tensor:
+    """Return what dates tell, (P, N, 1 + B).
+
+    Parameters
+    ----------
+    weighed
+        (P, N), from `LevelHead.weighed`, or `least` of it.
+    values
+        (P, N, B), as there.
+    """
+    weighed = weighed[..., None]
+    return torch.cat([weighed, values.masked_fill(weighed.isneginf(), 0.0)], dim=-1)
+
+
+def least(weighed: Tensor, rows: slice, around: int) -> Tensor:
+    """Return rows of maps (N, H, W) of `LevelHead.weighed`, the least of the pixels around each.
+
+    Of those that the date saw. Edges of clouds look clear, as what lies beside them does not.
+    """
+    height = weighed.shape[1]
+    low, high = max(rows.start - around, 0), min(rows.stop + around, height)
+    some = weighed[:, low:high]
+    own = weighed[:, rows]
+    if not around:
+        return own
+    known = some.masked_fill(some.isneginf(), torch.inf)
+    pooled = -functional.max_pool2d(-known[:, None], 2 * around + 1, 1, around)[:, 0]
+    pooled = pooled[:, rows.start - low : rows.stop - low]
+    return own.where(own.isneginf(), pooled)
+
+
 def weights(seen: Tensor) -> Tensor:
-    """Return what dates weigh, (P, N), of `LevelHead.seen`."""
+    """Return what dates weigh, (P, N), of `seen`."""
     unseen = seen[..., 0].isneginf()
     weight = seen[..., 0].masked_fill(unseen, 0.0).exp()
     return weight.masked_fill(unseen, 0.0)  # so that gradients are numbers
@@ -543,6 +589,20 @@ def moved_by(part: Part, bands: Tensor, told: Tensor, which: Sequence[int]) -> T
     return torch.where(known == 0, 0.0, averaged(by, part.alike) / known)
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of the dates of heads that have some, on maps of H x W pixels."""
+
+    weighed: Mapping[str, Tensor]
+    """By name, (N, H, W), of `LevelHead.weighed`."""
+
+    moments: Mapping[str, Moments]
+    """By name, of `LevelHead.moments`."""
+
+    values: Callable[[Part, tuple[slice, slice]], Tensor]
+    """Gives what was measured in a block of pixels, (P, N, B)."""
+
+
 class Drawing:
     """A decoder of maps that have what heads tell beside their tokens: of bands that are drawn.
 
@@ -584,6 +644,43 @@ class Drawing:
                 )
                 bands = (own[:, places] - mean) / std
                 own[:, places] += std * moved_by(part, bands, told[..., part.at], which)
+
+    def tell(self, attended: Tensor, first: int, known: Known, pixels: int) -> None:
+        """Fill what heads tell beside attended maps (Q, rows, W, D).
+
+        Parameters
+        ----------
+        attended
+            Rows of them, in which it is filled.
+        first
+            Which row of what is known the first one is.
+        known
+            Of dates. Where the row after the last one is not known yet, what is told of the last
+            one is not what it will be.
+        pixels
+            Of a block.
+        """
+        rows, wide = attended.shape[1:3]
+        answers, told = attended[..., : self._width], attended[..., self._width :]
+
+        def fill(part: Part, weighed: Tensor, block: tuple[slice, slice]) -> None:
+            y, x = block
+            values = known.values(part, (slice(first + y.start, first + y.stop), x))
+            dates = seen(weighed[:, y, x].flatten(1).T, values)
+            answer = answers[:, y, x].flatten(1, 2).float()
+            own = told[:, y, x, part.at]
+            own.copy_(
+                self.heads[part.name](dates, answer, known.moments[part.name]).view(own.shape)
+            )
+
+        for part in self.parts:
+            if part.name not in known.weighed:
+                told[..., part.at].zero_()
+                continue
+            around = self.heads[part.name].neighbours
+            weighed = least(known.weighed[part.name], slice(first, first + rows), around)
+            blocks = footprint.blocks(rows, wide, pixels)
+            over_blocks(lambda y, x: fill(part, weighed, (y, x)), blocks, attended.device)  # noqa: B023
 
     def _drawn(self, asked: Sequence[int]) -> Iterator[tuple[Part, list[int], list[int]]]:
         """Give per part that is asked where among channels its bands are, and which they are."""

@@ -22,9 +22,11 @@ from tamrf_xr.model.encoders import KINDS, SLOPE, DateEncoder
 from tamrf_xr.model.levels import (
     ReflectanceHead,
     TemperatureHead,
+    least,
     measured,
     moved_by,
     parts_of,
+    seen,
 )
 from tamrf_xr.model.standards import check_stream, statistics_for
 from tamrf_xr.model.uncertainty import ErrorHead
@@ -290,10 +292,12 @@ class Tamrf(nn.Module):
             at = slice(first[part.stream], first[part.stream] + len(own))
             x, ratio = pixels[part.stream], self.config.ratio if part.stream == "lr" else 1
             values = measured(x.nan_to_num(), x.isnan(), ratio)[..., part.bands]
-            seen = part.head.seen(
-                values.permute(1, 2, 0, 3).flatten(0, 1), encoded[:, :, at].flatten(0, 1)
-            )
-            told = part.head(seen, attended_QPD, part.head.moments(own, query_days))
+            values = values.permute(1, 2, 0, 3).flatten(0, 1)
+            weighed = part.head.weighed(values, encoded[:, :, at].flatten(0, 1))
+            maps = weighed.T.unflatten(1, size)
+            weighed = least(maps, slice(0, size[0]), part.head.neighbours).flatten(1).T
+            dates = seen(weighed, values)
+            told = part.head(dates, attended_QPD, part.head.moments(own, query_days))
             which = range(len(part.channels))
             channels = slice(part.channels.start, part.channels.stop)
             out[:, channels] += moved_by(part, bands[:, channels], told.unflatten(1, size), which)

@@ -13,13 +13,14 @@ from tamrf_xr.model import footprint
 if TYPE_CHECKING:
     from tamrf_xr.model.engine import Engine
 
-Attend = Callable[[int, Tensor], object]
+Fill = Callable[[int, Tensor], object]
 """Called with the first row of a strip and a tensor (Q, rows, W, D) to fill."""
 
 
 def by_strips(
     engine: Engine,
-    attend: Attend,
+    attend: Fill,
+    tell: Fill,
     size: tuple[int, int, int],
     *,
     channels: Sequence[int] | None = None,
@@ -32,6 +33,9 @@ def by_strips(
         Decodes.
     attend
         Fills rows of the image.
+    tell
+        Fills what heads tell of rows that are attended to (`tamrf_xr.model.levels`): again where
+        strips overlap, as what it tells of a row follows from the next one, too.
     size
         Q query dates, H and W pixels.
     channels
@@ -57,6 +61,7 @@ def by_strips(
         attended[:, : filled - top] = attended[:, top - low : filled - low].clone()
         attend(filled, attended[:, filled - top : high - top])
         low, filled = top, high
+        tell(top, attended[:, : high - top])
         bands = out.new_empty((queries, count, high - low, W))
         engine.drawing(attended[:, : high - low], bands, index)
         out[:, :, a:b] = bands[:, :, a - low : b - low]

@@ -37,6 +37,7 @@ from tamrf_xr.model.levels import (
     averaged,
     channels_of,
     compared,
+    seen,
 )
 from tamrf_xr.model.network import Tamrf
 from tamrf_xr.simulate.variety import UNCLOUDED
@@ -138,9 +139,9 @@ class Series:
     """(P, N): squared errors of `given`, in those of a good date (`_errors`); NaN: unknown."""
 
     def drawn(self, head: LevelHead) -> Tensor:
-        """Return the bands with a head, (Q, P, B)."""
-        seen = head.seen(self.given, self.encoded)
-        told = head(seen, self.attended, head.moments(self.days, self.query_days))
+        """Return the bands with a head, (Q, P, B), which sees no pixel around."""
+        dates = seen(head.weighed(self.given, self.encoded), self.given)
+        told = head(dates, self.attended, head.moments(self.days, self.query_days))
         drawn: Tensor = self.predicted * (1 - told[..., :1]) + told[..., 1:]
         return drawn
 
@@ -227,7 +228,7 @@ def fit_levels(
         head = _learnt(model, name, examples[name], how)
         channels = channels_of(model.config)[name]
         units = std[channels.start : channels.stop] * (1000 if name == TEMPERATURE else 1)
-        checked[name] = Checked(*(_typical(checks[name], units, one) for one in (None, head)))
+        checked[name] = Checked(*(_off(checks[name], units, one) for one in (None, head)))
         setattr(model, name, head)
     return model, checked
 
@@ -339,6 +340,7 @@ def _errors(model: Tamrf, channels: range, measured: Tensor, truly: Tensor) -> T
     return ((std * (measured - truly)) ** 2 / usual).mean(dim=-1)
 
 
+@torch.no_grad()
 def _line(values: Tensor, valid: Tensor, days: Tensor) -> Tensor:
     """Return the line of the other clear dates at each, (P, N, B); NaN where none is near."""
     head = ReflectanceHead(1)
@@ -346,8 +348,7 @@ def _line(values: Tensor, valid: Tensor, days: Tensor) -> Tensor:
     odds = torch.zeros(known.shape).masked_fill(~known, -torch.inf)
     weighted, nearest = head.moments(days, days)
     others = 1 - torch.eye(len(days))[:, None, None]
-    seen = torch.cat([odds[..., None], values.nan_to_num()], dim=-1)
-    told = head.levels(seen, weighted * others)
+    told = head.levels(seen(odds, values), weighted * others)
     far = told.total * nearest.exp() < ENOUGH
     return told.line.masked_fill(far[:, None], torch.nan)[:, :, 0].transpose(1, 2)
 
@@ -418,7 +419,7 @@ def _learnt(model: Tamrf, name: str, examples: Sequence[Series], how: Fit) -> Le
             kept.data.lerp_(own.data, 1 - how.average)
     average.eval().requires_grad_(requires_grad=False)
     if isinstance(average, ReflectanceHead):
-        average.clear2.bias[1] -= _typical_weight(average, examples)
+        average.clear2.bias[1] -= _typical(average, examples)
     return average
 
 
@@ -426,9 +427,9 @@ def _normal(like: Tensor, rng: torch.Generator) -> Tensor:
     return torch.randn(like.shape, generator=rng)
 
 
-def _typical_weight(head: ReflectanceHead, examples: Sequence[Series]) -> Tensor:
-    """Return the median of the logarithms of what clear dates weigh."""
-    found = [head.log_weight(head.tell(one.encoded))[..., 0][one.valid] for one in examples]
+def _typical(head: ReflectanceHead, examples: Sequence[Series]) -> Tensor:
+    """Return the median of the logarithms of one over squared errors of clear dates."""
+    found = [head.tell(one.encoded)[..., 1][one.valid] for one in examples]
     return torch.cat(found).median()
 
 
@@ -478,7 +479,7 @@ def _sizes(examples: Sequence[Series], head: LevelHead | None) -> Tensor:
     return torch.cat(errors).abs().nanmedian(dim=0).values
 
 
-def _typical(examples: Sequence[Series], units: Tensor, head: LevelHead | None) -> float:
+def _off(examples: Sequence[Series], units: Tensor, head: LevelHead | None) -> float:
     return float((_sizes(examples, head) * units).mean())
 
 
@@ -513,7 +514,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     check_model_path(options.out, overwrite=options.overwrite)
     how = replace(how, samples=options.samples, checked=options.checked, steps=options.steps)
     paths = find_cubes(options.cubes)
-    cubes, unclouded = [open_cube(path) for path in paths], _unclouded(paths)
+    unclouded, cubes = _unclouded(paths), [open_cube(path) for path in paths]
     model, checked = fit_levels(
         load_model(options.weights), cubes, how,
         unclouded=unclouded, only=options.only, progress=tqdm,
