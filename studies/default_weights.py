@@ -21,7 +21,7 @@ import multiprocessing
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from tamrf_xr.model.checkpoint import load_model, metadata_of, save_model
 from tamrf_xr.model.config import NetworkConfig
 from tamrf_xr.model.device import resolve_device
 from tamrf_xr.simulate import write_scenes
+from tamrf_xr.simulate.variety import UNCLOUDED
 from tamrf_xr.store import open_cube
 from tamrf_xr.training.config import TrainConfig
 from tamrf_xr.training.levels import Fit as LevelsFit
@@ -148,9 +149,12 @@ def made(plan: Plan) -> Path:
         begun = trained(plan, "first", plan.config)
     run = replace(plan.config.run, start=str(begun))
     weights = trained(plan, "last", replace(plan.config, run=run))
-    cubes = [open_cube(path) for path in found(scenes)]
+    paths = found(scenes)
+    cubes, unclouded = ([open_cube(path) for path in own] for own in (paths, beside(paths)))
     data = replace(recipe("small").data, validation_share=plan.calibrated)
-    model, _ = fit_levels(load_model(weights), cubes, plan.days, data=plan.config.data)
+    model, _ = fit_levels(
+        load_model(weights), cubes, plan.days, unclouded=unclouded, data=plan.config.data
+    )
     model = fit_errors(model, cubes[-plan.others :], plan.fit, data=data)
     out = plan.folder / "weights.safetensors"
     kept = metadata_of(weights.read_bytes())
@@ -187,12 +191,17 @@ def simulate_on(folder: Path, scene: Mapping[str, Any], seeds: range) -> None:
     """Simulate scenes of any land, one after the other; who trains goes first."""
     os.nice(10)
     for seed in seeds:
-        write_scenes(folder, [seed], biome="any", **scene)
+        write_scenes(folder, [seed], biome="any", unclouded=True, **scene)
 
 
 def found(folder: Path) -> list[Path]:
     """Return the scenes that are whole, in the order of their seeds."""
     return sorted(folder.glob("[a-z]*.zarr"), key=lambda path: path.stem.rsplit("-", 1)[1])
+
+
+def beside(paths: Sequence[Path]) -> list[Path]:
+    """Return where scenes are without their sky."""
+    return [path.parent / UNCLOUDED / path.name for path in paths]
 
 
 def wait_for(folder: Path, plan: Plan) -> None:

@@ -171,10 +171,15 @@ def test_scenes_to_train_on_are_made_once(tmp_path, capsys):
     assert main(words) == 0
     assert made == {path: path.stat().st_mtime_ns for path in (tmp_path / "cubes").iterdir()}
     assert "2 scenes in" in capsys.readouterr().out
+    assert main([*words, "--unclouded"]) == 0
+    beside = (tmp_path / "cubes" / "unclouded").iterdir()
+    assert {path.name for path in beside} == {path.name for path in made}
+    assert main(["simulate", str(tmp_path / "one.zarr"), "--unclouded"]) == 1
+    assert "--unclouded goes with --scenes" in capsys.readouterr().err
 
 
 def test_scenes_of_biomes_are_told_apart_by_their_names(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(variety, "write_scene", lambda config, path: path.mkdir())
+    monkeypatch.setattr(variety, "write_scene", lambda config, path, **_: path.mkdir())
     words = ["simulate", str(tmp_path / "cubes"), "--scenes", "3", "--size", "30", "--biome"]
     assert main([*words, "rice=2", "city=1"]) == 0
     names = {path.name.partition("-")[0] for path in (tmp_path / "cubes").iterdir()}

@@ -24,6 +24,8 @@ def add(commands: Any) -> None:
     about += "those that exist are left"
     parser.add_argument("--scenes", type=int, metavar="N", help=about)
     parser.add_argument("--workers", type=int, default=1, help="processes for --scenes")
+    about = "with --scenes: write each without its sky, too, into the folder OUT/unclouded"
+    parser.add_argument("--unclouded", action="store_true", help=about)
     about = "draw a scene of this kind of land: NAME, any, or NAME=WEIGHT of some; without it one "
     about += "scene is of temperate fields with the usual sky, and many are drawn of temperate land"
     parser.add_argument("--biome", nargs="+", metavar="NAME[=WEIGHT]", help=about)
@@ -37,7 +39,7 @@ def add(commands: Any) -> None:
 
 def simulate(
     out: str, *, scenes: int | None, workers: int, truth: str | None, dates: Any, overwrite: bool,
-    biome: list[str] | None, progress: bool, **config: Any,
+    biome: list[str] | None, unclouded: bool, progress: bool, **config: Any,
 ) -> int:  # fmt: skip
     """Write one scene, or many to train on."""
     from tamrf_xr.simulate import SceneConfig, draw_config, write_scene, write_scenes
@@ -45,9 +47,12 @@ def simulate(
     drawn: dict[str, Any] = {"biome": _biomes(biome)} if biome else {}
     if scenes is not None:
         seeds = range(config["seed"], config["seed"] + scenes)
-        written = write_scenes(out, seeds, workers=workers, size_px=config["size_px"], **drawn)
+        drawn |= {"unclouded": unclouded, "size_px": config["size_px"]}
+        written = write_scenes(out, seeds, workers=workers, **drawn)
         print(f"{len(written)} scenes in {out}")
         return 0
+    if unclouded:
+        raise OptionError("--unclouded goes with --scenes; of one scene, pass --truth TRUTH.zarr")
     asked: dict[str, Any] = {"truth_zarr": truth, "truth_dates": one_or_all(dates)}
     scene = draw_config(**config, **drawn) if drawn else SceneConfig(**config)
     write_scene(scene, out, **asked, overwrite=overwrite)
