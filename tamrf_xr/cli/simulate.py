@@ -39,11 +39,12 @@ def add(commands: Any) -> None:
 
 def simulate(
     out: str, *, scenes: int | None, workers: int, truth: str | None, dates: Any, overwrite: bool,
-    biome: list[str] | None, unclouded: bool, progress: bool, **config: Any,
+    biome: list[str] | None, progress: bool, **config: Any,
 ) -> int:  # fmt: skip
     """Write one scene, or many to train on."""
     from tamrf_xr.simulate import SceneConfig, draw_config, write_scene, write_scenes
 
+    unclouded = config.pop("unclouded")
     drawn: dict[str, Any] = {"biome": _biomes(biome)} if biome else {}
     if scenes is not None:
         seeds = range(config["seed"], config["seed"] + scenes)

@@ -51,7 +51,8 @@ class Needs:
 def needs(config: NetworkConfig, *, drawn: bool = False) -> Needs:
     """Tell what tiles need: input and features of each date, bands out of each query, twice.
 
-    Where weights know levels of days (`drawn`), features are followed by what was measured.
+    Where weights know levels of days (`drawn`), features are followed by what was measured, and
+    what dates weigh is kept of all pixels.
 
     In float32, which takes more than bfloat16. On a CPU, 22 to 57 % of it were measured for small
     tiles, which are mostly the fixed part; what dates add, within a factor 1.4 (tests hold both).
@@ -62,7 +63,11 @@ def needs(config: NetworkConfig, *, drawn: bool = False) -> Needs:
     Needs(fixed=600000000.0, hr_date=296, lr_date=260, query=144, sar_date=0.0)
     """
     features = 4 * config.latent
-    hr, lr = (4 * bands if drawn else 0 for bands in (config.hr_bands, config.lr_bands))
+    heads = {"hr": 1, "lr": 2}  # each keeps what dates weigh
+    hr, lr = (
+        4 * (getattr(config, f"{name}_bands") + count) if drawn else 0
+        for name, count in heads.items()
+    )
     return Needs(
         fixed=0.6e9,
         hr_date=features + hr + 4 * config.hr_bands,

@@ -145,6 +145,9 @@ class LevelHead(nn.Module):
         See `SLACK`.
     """
 
+    neighbours = 0
+    """Pixels on every side whose least weight a date has, see `least`."""
+
     def __init__(
         self, width: int, reaches: tuple[float, ...], clear: int, *, told: int, slack: float
     ) -> None:
@@ -152,9 +155,6 @@ class LevelHead(nn.Module):
         self.clear1, self.clear2 = nn.Linear(width, clear), nn.Linear(clear, told)
         self.log_reach = nn.Parameter(torch.tensor(reaches).log())
         self.log_slack = nn.Parameter(torch.full((len(reaches),), slack).log())
-
-    neighbours = 0
-    """Pixels on every side whose least weight a date has, see `least`."""
 
     def tell(self, encoded: Tensor) -> Tensor:
         """Return what tokens (..., D) tell of dates, (..., told)."""
@@ -235,9 +235,10 @@ class ReflectanceHead(LevelHead):
         Channels of what tells clear dates.
     """
 
+    neighbours = NEIGHBOURS
+
     def __init__(self, width: int, *, clear: int = 16) -> None:
         super().__init__(width, (REACH,), clear, told=2, slack=SLACK_R)
-        self.neighbours = NEIGHBOURS
         self.log_near = nn.Parameter(torch.tensor(NEAR).log())
         self.log_nearer = nn.Parameter(torch.tensor(NEARER).log())
         self.share = nn.Parameter(torch.tensor(SHARE))
