@@ -195,8 +195,11 @@ def simulate_on(folder: Path, scene: Mapping[str, Any], seeds: range) -> None:
 
 
 def found(folder: Path) -> list[Path]:
-    """Return the scenes that are whole, in the order of their seeds."""
-    return sorted(folder.glob("[a-z]*.zarr"), key=lambda path: path.stem.rsplit("-", 1)[1])
+    """Return the scenes that are whole, with themselves without a sky, in order of their seeds."""
+    scenes = [
+        path for path in folder.glob("[a-z]*.zarr") if all(p.exists() for p in beside([path]))
+    ]
+    return sorted(scenes, key=lambda path: path.stem.rsplit("-", 1)[1])
 
 
 def beside(paths: Sequence[Path]) -> list[Path]:

@@ -522,6 +522,18 @@ def test_what_it_is_learnt_against_is_of_every_cube_or_of_none(scenes, tmp_path)
     some = [scenes[0].unclouded()]
     with pytest.raises(OptionError, match="1 unclouded for 5 cubes"):
         fit_levels(network(), [scene.cube for scene in scenes], QUICK, unclouded=some, data=DATA)
+    others = [scene.unclouded() for scene in scenes]
+    for wrong in (others[::-1], [*others[:4], random_cube((36, 36), hr=3, lr=4, seed=1)]):
+        with pytest.raises(CubeError, match=r"cube \d and what is given .* other dates, grids"):
+            fit_levels(network(), [one.cube for one in scenes], QUICK, unclouded=wrong, data=DATA)
+    for other in others:
+        for group in other.children.values():
+            group["valid"] = group["valid"] & False
+    with pytest.raises(CubeError, match="no pixel of levels_hr was clear on a date"):
+        fit_levels(
+            network(), [one.cube for one in scenes], QUICK,
+            unclouded=others, only=["levels_hr"], data=DATA,
+        )  # fmt: skip
     for name in ("a", "b"):
         (tmp_path / f"{name}.zarr").mkdir()
     (tmp_path / "unclouded" / "a.zarr").mkdir(parents=True)

@@ -243,8 +243,8 @@ def _dates_of(days: Mapping[str, Sequence[float] | Tensor]) -> dict[str, slice]:
 def _kept_of(parts: Sequence[Part]) -> Iterator[tuple[Part, list[int]]]:
     """Give per head where beside a token of its sensor it is kept what it takes of a date.
 
-    Reflectance comes first, of all sensors in the same channels, then temperature, and odds last:
-    a channel has one step, and holds what is alike.
+    Reflectance comes first, of all sensors in the same channels, then temperature, and weights
+    last: a channel has one step, and holds what is alike.
     """
     reflectance = [part for part in parts if part.name != TEMPERATURE]
     widest = max((len(part.channels) for part in reflectance), default=0)

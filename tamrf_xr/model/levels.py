@@ -352,14 +352,18 @@ def least(weighed: Tensor, rows: slice, around: int) -> Tensor:
     """
     height = weighed.shape[1]
     low, high = max(rows.start - around, 0), min(rows.stop + around, height)
-    some = weighed[:, low:high]
     own = weighed[:, rows]
     if not around:
         return own
-    known = some.masked_fill(some.isneginf(), torch.inf)
-    pooled = -functional.max_pool2d(-known[:, None], 2 * around + 1, 1, around)[:, 0]
-    pooled = pooled[:, rows.start - low : rows.stop - low]
-    return own.where(own.isneginf(), pooled)
+    found = weighed[:, low:high]
+    found = found.masked_fill(found.isneginf(), torch.inf)
+    for axis in (1, 2):
+        size, single = found.shape[axis], found.clone()
+        for step in range(1, min(around, size - 1) + 1):
+            for to, of in ((step, 0), (0, step)):
+                part = found.narrow(axis, to, size - step)
+                torch.minimum(part, single.narrow(axis, of, size - step), out=part)
+    return own.where(own.isneginf(), found[:, rows.start - low : rows.stop - low])
 
 
 def weights(seen: Tensor) -> Tensor:
@@ -499,7 +503,10 @@ def decoder_reach(
 ) -> int:
     """Return the pixels of 10 m around one of which channels, by default all, are made."""
     asked = range(config.bands) if channels is None else list(channels)
-    return config.decoder_reach + max((part.reach(asked) for part in parts), default=0)
+    own = [part for part in parts if any(channel in part.channels for channel in asked)]
+    told = (part.alike + part.head.neighbours for part in own)
+    made = (config.decoder_reach + part.reach(asked) for part in own)
+    return max([config.decoder_reach, *told, *made])
 
 
 def measured(images: Tensor, unseen: Tensor | None, ratio: int) -> Tensor:

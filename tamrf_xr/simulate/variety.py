@@ -21,7 +21,7 @@ from tamrf_xr.simulate.changes import draw_events
 from tamrf_xr.simulate.config import SceneConfig
 from tamrf_xr.simulate.fields import stream
 from tamrf_xr.simulate.scene import simulate, write_scene
-from tamrf_xr.store import save_cube
+from tamrf_xr.store import open_cube, save_cube
 
 MOST_SCENES, MOST_WORKERS = 100_000, 1000
 
@@ -149,6 +149,11 @@ def write_scenes(
     -------
     list of pathlib.Path
         The stores, in the order of `seeds`. Those that exist are left as they are.
+
+    Raises
+    ------
+    OptionError
+        If a scene that exists is to be written without its sky, and is another than asked.
     """
     place = local_path(folder, "folder of the scenes")
     seeds = list(islice(seeds, MOST_SCENES + 1))
@@ -159,25 +164,41 @@ def write_scenes(
     configs = [draw_config(seed, biome=biome, **fixed) for seed in seeds]
     stores = {place / _name(config): config for config in configs}
     place.mkdir(parents=True, exist_ok=True)
+    missing = [
+        path for path in stores if not path.exists() or (unclouded and not _beside(path).exists())
+    ]
+    configured = (stores[path] for path in missing)
     write = partial(_write, unclouded=unclouded)
     if workers == 1:
-        deque(map(write, stores.values(), stores), maxlen=0)
+        deque(map(write, configured, missing), maxlen=0)
     else:
         # Spawned, as threads of numerical libraries do not survive a fork.
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(workers, mp_context=context) as pool:
-            deque(pool.map(write, stores.values(), stores), maxlen=0)
+            deque(pool.map(write, configured, missing), maxlen=0)
     return list(stores)
 
 
 def _write(config: SceneConfig, path: Path, *, unclouded: bool) -> None:
     """Write what is missing of a scene and, if wanted, of the same without its sky."""
-    beside = path.parent / UNCLOUDED / path.name
+    beside = _beside(path)
     wanted = beside if unclouded and not beside.exists() else None
     if not path.exists():
         write_scene(config, path, unclouded_zarr=wanted)
     elif wanted:
-        save_cube(simulate(config).unclouded(), wanted)
+        scene = simulate(config)
+        history, own = open_cube(path).attrs.get("history"), scene.cube.attrs["history"]
+        if history != own:
+            raise OptionError(
+                f"{path} is another scene than asked, so it cannot be written without its sky: "
+                f"found {history}, expected {own}; pass the options that it was made with, or "
+                "another folder"
+            )
+        save_cube(scene.unclouded(), wanted)
+
+
+def _beside(path: Path) -> Path:
+    return path.parent / UNCLOUDED / path.name
 
 
 def _name(config: SceneConfig) -> str:

@@ -23,6 +23,7 @@ import xarray as xr
 from torch import Tensor
 from torch.nn import functional
 
+from tamrf_xr.cube import groups_of
 from tamrf_xr.errors import CubeError, OptionError
 from tamrf_xr.model.checkpoint import check_model_path, load_model, metadata_of, save_model
 from tamrf_xr.model.config import OPTICAL
@@ -150,7 +151,8 @@ class Series:
 class Checked:
     """Errors at dates held back, of places not learnt from, in the units of bands.
 
-    The median of their sizes: masks miss clouds. Mean over bands.
+    The median of their sizes, as masks miss clouds; mean over bands. To what was measured, or to
+    what is there where that is known. Heads see no pixel around here (`Series.drawn`).
     """
 
     before: float
@@ -193,15 +195,15 @@ def fit_levels(
     Raises
     ------
     CubeError
-        If nothing clear that a head is of is held back among the samples.
+        If nothing that a head is of is held back among the samples, or none was clear; or if an
+        `unclouded` is not of its cube.
     OptionError
         If a head is unknown, patches are less than five coarse pixels across, or there are not as
         many `unclouded` as cubes.
     """
     if unknown := set(only) - HEADS.keys():
         raise OptionError(f"no head is called {min(unknown)!r}; there are {', '.join(HEADS)}")
-    if unclouded and len(unclouded) != len(cubes):
-        raise OptionError(f"{len(unclouded)} unclouded for {len(cubes)} cubes: give one of each")
+    _check_alike(cubes, unclouded)
     data = data or replace(recipe("small").data, validation_share=0.1, turn=False)
     data = replace(data, dates=how.dates)
     learnt, kept = sites_of(cubes, data)
@@ -246,6 +248,25 @@ def _examples(
             series = _of_head(model, name, windows, how=how, rng=rng)
             found[name] += [] if series is None else [series]
     return found
+
+
+def _check_alike(cubes: Sequence[xr.DataTree], unclouded: Sequence[xr.DataTree]) -> None:
+    """Check that each cube has its own land beside it."""
+    if unclouded and len(unclouded) != len(cubes):
+        raise OptionError(f"{len(unclouded)} unclouded for {len(cubes)} cubes: give one of each")
+    for place, (cube, other) in enumerate(zip(cubes, unclouded, strict=False)):
+        ours, theirs = groups_of(cube), groups_of(other)
+        alike = ours.keys() == theirs.keys() and all(
+            group[name].equals(theirs[sensor][name])
+            for sensor, group in ours.items()
+            for name in ("time", "y", "x")
+        )
+        if not alike or cube.attrs.get("history") != other.attrs.get("history"):
+            raise CubeError(
+                f"cube {place} and what is given as the same without its sky are of other dates, "
+                "grids or scenes (their `history` tells which): write both together "
+                "(tamrf-xr simulate --scenes N --unclouded, into an empty folder)"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,7 +364,8 @@ def _errors(model: Tamrf, channels: range, measured: Tensor, truly: Tensor) -> T
 @torch.no_grad()
 def _line(values: Tensor, valid: Tensor, days: Tensor) -> Tensor:
     """Return the line of the other clear dates at each, (P, N, B); NaN where none is near."""
-    head = ReflectanceHead(1)
+    with torch.random.fork_rng(devices=[]):
+        head = ReflectanceHead(1)  # of which days alone matter
     known = valid & values.isfinite().all(dim=-1)
     odds = torch.zeros(known.shape).masked_fill(~known, -torch.inf)
     weighted, nearest = head.moments(days, days)
@@ -385,7 +407,7 @@ def _places(size: Sequence[int], count: int, rng: torch.Generator) -> tuple[Tens
     return y, x
 
 
-def _learnt(model: Tamrf, name: str, examples: Sequence[Series], how: Fit) -> LevelHead:
+def _begun(model: Tamrf, name: str, how: Fit) -> LevelHead:
     kind = TemperatureHead if name == TEMPERATURE else ReflectanceHead
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(how.seed)  # noqa: TID251
@@ -393,6 +415,13 @@ def _learnt(model: Tamrf, name: str, examples: Sequence[Series], how: Fit) -> Le
     if isinstance(head, TemperatureHead):
         head.gate2.weight.data.zero_()
         head.gate2.bias.data.fill_(DRAWN)
+    return head
+
+
+def _learnt(model: Tamrf, name: str, examples: Sequence[Series], how: Fit) -> LevelHead:
+    head = _begun(model, name, how)
+    if not any(bool(one.valid.any()) for one in examples):
+        raise CubeError(f"no pixel of {name} was clear on a date that was given: give more cubes")
     average = copy.deepcopy(head)
     spread = torch.cat([one.encoded.flatten(0, 1) for one in examples]).std(dim=0)
     rng = torch.Generator().manual_seed(how.seed)
@@ -519,7 +548,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         load_model(options.weights), cubes, how,
         unclouded=unclouded, only=options.only, progress=tqdm,
     )  # fmt: skip
-    against = "what is there without a sky" if unclouded else "masks and other days"
+    against = "scenes without their sky" if unclouded else "masks and other days"
     tqdm.write(f"learnt against {against}")
     weights = Path(options.weights)
     kept = metadata_of(weights.read_bytes()) if weights.suffix == ".safetensors" else {}
@@ -528,7 +557,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         unit = "K" if name == TEMPERATURE else "reflectance"
         before, after = (round(error, 5) for error in (errors.before, errors.after))
         tqdm.write(f"{name}: at dates held back {before} to {after} {unit}")
-        sizes = {"samples": how.samples, "steps": how.steps, "cubes": len(cubes)}
+        sizes: dict[str, Any] = {"samples": how.samples, "steps": how.steps, "cubes": len(cubes)}
+        sizes |= {"against": against}
         told[name] = {**sizes, "before": before, "after": after}
     save_model(model, options.out, overwrite=options.overwrite, metadata={**kept, "levels": told})
 

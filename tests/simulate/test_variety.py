@@ -85,6 +85,11 @@ def test_what_is_missing_of_scenes_and_of_these_without_their_sky_is_written(tmp
     beside = tmp_path / "unclouded" / scene.name
     assert open_cube(beside).attrs["history"] == open_cube(scene).attrs["history"]
     assert scene.stat().st_mtime_ns == made
+    shutil.rmtree(beside)
+    with pytest.raises(OptionError, match=r"scene-00004\.zarr is another scene than asked"):
+        write_scenes(tmp_path, [4], unclouded=True, **few | {"size_px": 60})
+    assert not beside.exists()
+    write_scenes(tmp_path, [4], unclouded=True, **few)
     shutil.rmtree(scene)
     assert write_scenes(tmp_path, [4], unclouded=True, **few) == [scene]
     assert scene.exists()
