@@ -92,6 +92,8 @@ def scored(
     path = folder / f"{seed}-{size}-{latency}.nc" if folder else None
     if path and path.exists():
         return scene, xr.open_dataset(path, engine="scipy").load()
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
     told = scores(scene.cube, *SPAN, latency=latency, window=None).load()
     if path:
         told.to_netcdf(path, engine="scipy")
