@@ -21,7 +21,7 @@ import multiprocessing
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from tamrf_xr.model.checkpoint import load_model, metadata_of, save_model
 from tamrf_xr.model.config import NetworkConfig
 from tamrf_xr.model.device import resolve_device
 from tamrf_xr.simulate import write_scenes
-from tamrf_xr.simulate.variety import UNCLOUDED
+from tamrf_xr.simulate.variety import beside
 from tamrf_xr.store import open_cube
 from tamrf_xr.training.config import TrainConfig
 from tamrf_xr.training.levels import Fit as LevelsFit
@@ -150,7 +150,7 @@ def made(plan: Plan) -> Path:
     run = replace(plan.config.run, start=str(begun))
     weights = trained(plan, "last", replace(plan.config, run=run))
     paths = found(scenes)
-    cubes, unclouded = ([open_cube(path) for path in own] for own in (paths, beside(paths)))
+    cubes, unclouded = ([open_cube(of(path)) for path in paths] for of in (Path, beside))
     data = replace(recipe("small").data, validation_share=plan.calibrated)
     model, _ = fit_levels(
         load_model(weights), cubes, plan.days, unclouded=unclouded, data=plan.config.data
@@ -196,15 +196,8 @@ def simulate_on(folder: Path, scene: Mapping[str, Any], seeds: range) -> None:
 
 def found(folder: Path) -> list[Path]:
     """Return the scenes that are whole, with themselves without a sky, in order of their seeds."""
-    scenes = [
-        path for path in folder.glob("[a-z]*.zarr") if all(p.exists() for p in beside([path]))
-    ]
+    scenes = [path for path in folder.glob("[a-z]*.zarr") if beside(path).exists()]
     return sorted(scenes, key=lambda path: path.stem.rsplit("-", 1)[1])
-
-
-def beside(paths: Sequence[Path]) -> list[Path]:
-    """Return where scenes are without their sky."""
-    return [path.parent / UNCLOUDED / path.name for path in paths]
 
 
 def wait_for(folder: Path, plan: Plan) -> None:

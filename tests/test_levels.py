@@ -101,6 +101,10 @@ def _falling(apart, reach):
     return np.exp(-apart / reach)
 
 
+def _nearness(apart):
+    return NEARER * _falling(apart, NEAR) + _falling(apart, REACH)
+
+
 def test_reflectance_is_drawn_to_the_line_that_least_squares_fit_to_clear_dates(told):
     days, asked, values, encoded = told
     torch.manual_seed(0)  # noqa: TID251
@@ -109,15 +113,12 @@ def test_reflectance_is_drawn_to_the_line_that_least_squares_fit_to_clear_dates(
         dates = seen(head.weighed(values, encoded), values)
         made = head(dates, torch.empty(0), head.moments(days, asked))
 
-    def nearness(apart):
-        return NEARER * np.exp(-apart / NEAR) + np.exp(-apart / REACH)
-
     for p in range(5):
         for q, day in enumerate(asked.tolist()):
             odds, exact = head.tell(encoded[p]).T.detach().numpy()
             clear = np.exp(np.where(exact < 0, WORSE, BETTER) * exact)
             clear /= 1 + np.exp(-odds - LENIENT)
-            weight, level = line(days, day, clear, values[p].numpy(), nearness, SLACK_R)
+            weight, level = line(days, day, clear, values[p].numpy(), _nearness, SLACK_R)
             share = SHARE * weight / (weight + ENOUGH)
             np.testing.assert_allclose(made[q, p], [share, *(share * level)], rtol=1e-5)
 
@@ -508,12 +509,9 @@ def test_without_truth_a_date_is_held_against_the_line_through_other_clear_days(
     valid[0, 2] = False
     found = _line(values, valid, days).numpy()
 
-    def nearness(apart):
-        return NEARER * np.exp(-apart / NEAR) + np.exp(-apart / REACH)
-
     for p, date, others in ((0, 0, [1, 3]), (0, 2, [0, 1, 3]), (1, 1, [0, 2, 3])):
         some = values[p, others].numpy()
-        _, wanted = line(days[others], float(days[date]), 1.0, some, nearness, SLACK_R)
+        _, wanted = line(days[others], float(days[date]), 1.0, some, _nearness, SLACK_R)
         np.testing.assert_allclose(found[p, date], wanted, atol=1e-5)
     assert np.isnan(found[:, 4]).all()  # no other is near
 

@@ -165,7 +165,7 @@ def write_scenes(
     stores = {place / _name(config): config for config in configs}
     place.mkdir(parents=True, exist_ok=True)
     missing = [
-        path for path in stores if not path.exists() or (unclouded and not _beside(path).exists())
+        path for path in stores if not path.exists() or (unclouded and not beside(path).exists())
     ]
     configured = (stores[path] for path in missing)
     write = partial(_write, unclouded=unclouded)
@@ -181,8 +181,8 @@ def write_scenes(
 
 def _write(config: SceneConfig, path: Path, *, unclouded: bool) -> None:
     """Write what is missing of a scene and, if wanted, of the same without its sky."""
-    beside = _beside(path)
-    wanted = beside if unclouded and not beside.exists() else None
+    other = beside(path)
+    wanted = other if unclouded and not other.exists() else None
     if not path.exists():
         write_scene(config, path, unclouded_zarr=wanted)
     elif wanted:
@@ -197,7 +197,8 @@ def _write(config: SceneConfig, path: Path, *, unclouded: bool) -> None:
         save_cube(scene.unclouded(), wanted)
 
 
-def _beside(path: Path) -> Path:
+def beside(path: Path) -> Path:
+    """Return where a scene is without its sky."""
     return path.parent / UNCLOUDED / path.name
 
 

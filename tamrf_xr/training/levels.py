@@ -41,7 +41,7 @@ from tamrf_xr.model.levels import (
     seen,
 )
 from tamrf_xr.model.network import Tamrf
-from tamrf_xr.simulate.variety import UNCLOUDED
+from tamrf_xr.simulate.variety import beside
 from tamrf_xr.store import open_cube
 from tamrf_xr.training.config import DataConfig
 from tamrf_xr.training.data import Patch, Patches, Sample
@@ -514,10 +514,10 @@ def _off(examples: Sequence[Series], units: Tensor, head: LevelHead | None) -> f
 
 def _unclouded(paths: Sequence[Path]) -> list[xr.DataTree]:
     """Return the series without a sky beside cubes, if all have one."""
-    beside = [path.parent / UNCLOUDED / path.name for path in paths]
-    there = [path for path in beside if path.exists()]
+    others = [beside(path) for path in paths]
+    there = [path for path in others if path.exists()]
     if there and len(there) < len(paths):
-        missing = next(path for path in beside if not path.exists())
+        missing = next(path for path in others if not path.exists())
         raise CubeError(
             f"{len(there)} of {len(paths)} cubes have themselves without a sky beside them, and "
             f"{missing} is not there; give cubes that all have, or none"

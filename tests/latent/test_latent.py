@@ -65,8 +65,8 @@ def test_decoded_is_fused(small, cube, border, dtype):
 
 def test_the_default_network_loses_little_in_int8(cube):
     fused = cube.tamrf.fuse(DATES).compute()
-    # What was measured is kept in steps of 0.005, or with 8 bits, and 0.6 of it counts.
-    for dtype, bound in (("int8", 0.0055), ("bfloat16", 0.002)):
+    # What was measured is kept in steps of 0.005, or with 8 bits, and 0.75 of it counts at most.
+    for dtype, bound in (("int8", 0.004), ("bfloat16", 0.001)):
         decoded = cube.tamrf.encode(dtype=dtype).tamrf.decode(DATES)
         assert apart(decoded, fused) < bound
 
