@@ -28,7 +28,8 @@ MODULES: Final = (
     "tamrf_xr.psf", "tamrf_xr.scale.progress", "tamrf_xr.sensors", "tamrf_xr.shards",
     "tamrf_xr.simulate", "tamrf_xr.store", "tamrf_xr.train", "tamrf_xr.training.adapt",
     "tamrf_xr.training.config", "tamrf_xr.training.recipes", "tamrf_xr.training.setting",
-    "tamrf_xr.training.levels", "tamrf_xr.training.uncertainty", "tamrf_xr.view",
+    "tamrf_xr.training.decoder", "tamrf_xr.training.levels", "tamrf_xr.training.uncertainty",
+    "tamrf_xr.view",
 )  # fmt: skip
 """Public modules beyond the names of `tamrf_xr` itself."""
 

@@ -5,7 +5,7 @@
 For whoever has a GPU for ten minutes, and nothing to think about. Scenes of all kinds of land are
 simulated by the CPU's cores from the first second on. As soon as some are there the network is
 trained on them, then on all that there are, each time for as many steps as its speed allows; last,
-levels of days are fitted on all, and errors on some that no training saw.
+levels of days are fitted on all, the decoder behind them, and errors on some that no training saw.
 ``FOLDER/weights.safetensors`` is what comes of it. A CPU does the same in hours.
 
 What the weights are worth: ``python -m studies.quality_table --model new=FOLDER/weights...`` and
@@ -29,10 +29,13 @@ from typing import Any
 from tamrf_xr.model.checkpoint import load_model, metadata_of, save_model
 from tamrf_xr.model.config import NetworkConfig
 from tamrf_xr.model.device import resolve_device
+from tamrf_xr.model.levels import HEADS, TEMPERATURE
 from tamrf_xr.simulate import write_scenes
 from tamrf_xr.simulate.variety import beside
 from tamrf_xr.store import open_cube
 from tamrf_xr.training.config import TrainConfig
+from tamrf_xr.training.decoder import Fit as DecoderFit
+from tamrf_xr.training.decoder import fit_decoder
 from tamrf_xr.training.levels import Fit as LevelsFit
 from tamrf_xr.training.levels import fit_levels
 from tamrf_xr.training.recipes import recipe
@@ -60,6 +63,8 @@ FOR_STEPS = 0.9
 DAYS = LevelsFit(samples=200, checked=20, steps=600)
 """Weather is what temperatures are learnt from, and every scene has its own: all are taken."""
 
+DECODER = DecoderFit(samples=300, checked=20, steps=150)
+
 ENDS = {"begin": 0.15, "first": 0.42, "last": 0.78}
 """Parts of the time by which to begin at the latest, and by which each training ends."""
 
@@ -73,6 +78,7 @@ class Plan:
     config: TrainConfig
     fit: Fit
     days: LevelsFit
+    decoder: DecoderFit
     scene: Mapping[str, Any]
     first: int = 24
     """Scenes that are waited for."""
@@ -110,7 +116,8 @@ def main(arguments: list[str] | None = None) -> Path:
     if options.folder is None:
         parser.error("name the folder to keep it in")
     scene = {"size_px": options.size}
-    return made(Plan(options.folder, 60 * options.minutes, _config(options), Fit(), DAYS, scene))
+    seconds, config = 60 * options.minutes, _config(options)
+    return made(Plan(options.folder, seconds, config, Fit(), DAYS, DECODER, scene))
 
 
 def _config(options: argparse.Namespace) -> TrainConfig:
@@ -138,7 +145,11 @@ def _tiny(folder: Path) -> Plan:
     fit = Fit(samples=6, calibration=6, dates=20, steps=20)
     scene = {"size_px": 48, "sentinel2_revisit_days": 20}
     days = replace(DAYS, samples=6, checked=2, steps=5)
-    return Plan(folder, 600.0, config, fit, days, scene, first=2, others=1, calibrated=0.0, most=12)
+    decoder = replace(DECODER, samples=6, checked=2, steps=2)
+    return Plan(
+        folder, 600.0, config, fit, days, decoder, scene,
+        first=2, others=1, calibrated=0.0, most=12,
+    )  # fmt: skip
 
 
 def made(plan: Plan) -> Path:
@@ -152,9 +163,11 @@ def made(plan: Plan) -> Path:
     paths = found(scenes)
     cubes, unclouded = ([open_cube(of(path)) for path in paths] for of in (Path, beside))
     data = replace(recipe("small").data, validation_share=plan.calibrated)
-    model, _ = fit_levels(
-        load_model(weights), cubes, plan.days, unclouded=unclouded, data=plan.config.data
-    )
+    held: dict[str, Any] = {"unclouded": unclouded, "data": plan.config.data}
+    light = [name for name in HEADS if name != TEMPERATURE]
+    model, _ = fit_levels(load_model(weights), cubes, plan.days, only=light, **held)
+    model, _ = fit_decoder(model, cubes, plan.decoder, **held)
+    model, _ = fit_levels(model, cubes, plan.days, only=[TEMPERATURE], **held)
     model = fit_errors(model, cubes[-plan.others :], plan.fit, data=data)
     out = plan.folder / "weights.safetensors"
     kept = metadata_of(weights.read_bytes())

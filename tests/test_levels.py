@@ -28,25 +28,28 @@ from tamrf_xr.model.levels import (
     MONTH,
     NEAR,
     NEARER,
+    OTHER,
     REACH,
     SHARE,
     SLACK,
     SLACK_R,
     TEMPERATURE,
     WORSE,
+    JoinedHead,
     ReflectanceHead,
     TemperatureHead,
     channels_of,
     least,
     measured,
-    moved_by,
+    moved,
     parts_of,
     seen,
 )
 from tamrf_xr.model.network import Tamrf
 from tamrf_xr.simulate import draw_config, simulate
 from tamrf_xr.training.config import DataConfig
-from tamrf_xr.training.levels import Fit, _line, fit_levels
+from tamrf_xr.training.data import Patch
+from tamrf_xr.training.levels import Fit, _changes, _know_the_other, _line, _Windows, fit_levels
 from tamrf_xr.training.levels import main as fit
 from tests.scenes import random_cube
 
@@ -64,7 +67,8 @@ def network(*, knows_days: bool = True) -> Tamrf:
         torch.manual_seed(4)  # noqa: TID251
         model.temperature = TemperatureHead(TINY.width, sizes=(5, 3, 7)).eval()
         model.levels_lr = ReflectanceHead(TINY.width, clear=5).eval()
-        model.levels_hr = ReflectanceHead(TINY.width, clear=6).eval()
+        model.levels_hr = JoinedHead(TINY.width, (7, 10), clear=6).eval()
+        torch.nn.init.normal_(model.levels_hr.slopes, std=0.3)
     return model
 
 
@@ -203,10 +207,10 @@ def test_a_date_weighs_no_more_than_at_the_pixels_around_that_it_saw():
 def test_a_temperature_is_moved_by_the_mean_of_the_pixels_around_that_there_are():
     (part,) = (one for one in parts_of(network()) if one.name == TEMPERATURE)
     draw = torch.Generator().manual_seed(0)
-    told, kelvin = torch.rand(3, 18, 25, 2, generator=draw), torch.rand(3, 1, 18, 25)
+    told, bands = torch.rand(3, 18, 25, 2, generator=draw), torch.rand(3, TINY.bands, 18, 25)
     told[:, :9, :9] = 0.0  # where no date of Landsat saw the pixel
-    each = told[..., 1] - told[..., 0] * kelvin[:, 0]
-    found = moved_by(part, kelvin, told, [0])[:, 0]
+    each = told[..., 1] - told[..., 0] * bands[:, THERMAL]
+    found = moved([part], bands, told)[:, THERMAL]
     for y, x in ((0, 24), (3, 24), (7, 10), (9, 8), (17, 8)):
         rows, cols = (slice(max(at - AVERAGED, 0), at + AVERAGED + 1) for at in (y, x))
         near, says = each[:, rows, cols], told[:, rows, cols].ne(0).any(dim=-1)
@@ -218,15 +222,63 @@ def test_a_temperature_is_moved_by_the_mean_of_the_pixels_around_that_there_are(
 def test_a_band_is_compared_as_its_sensor_sees_it():
     """Pixels of 10 m as they are; of 20 and 30 m, what lies around counts as much."""
     (part,) = (one for one in parts_of(network()) if one.name == "levels_hr")
-    bands, told = torch.rand(2, 3, 9, 9), torch.rand(2, 9, 9, 11)
-    which = [3, 0, 9]  # B05, B02, B12
-    found = moved_by(part, bands, told, which)
+    bands, told = torch.rand(2, TINY.bands, 9, 9), torch.rand(2, 9, 9, part.at.stop)
+    found = moved([part], bands, told)
     assert part.compared == (0, 0, 0, 1, 1, 1, 0, 1, 1, 1)
-    for place, band in enumerate(which):
-        reach = part.compared[band]
-        seen = bands[:, place, 4 - reach : 5 + reach, 4 - reach : 5 + reach].mean(dim=(1, 2))
-        wanted = told[:, 4, 4, 1 + band] - told[:, 4, 4, 0] * seen
-        torch.testing.assert_close(found[:, place, 4, 4], wanted)
+    own = told[..., part.at]
+    for band, reach in enumerate(part.compared):
+        channel, near = TINY.lr_bands + band, slice(4 - reach, 5 + reach)
+        seen = bands[:, channel, near, near].mean(dim=(1, 2))
+        wanted = own[:, 4, 4, 1 + band] - own[:, 4, 4, 0] * seen
+        torch.testing.assert_close(found[:, channel, 4, 4], wanted)
+
+
+def test_dates_of_landsat_move_bands_of_sentinel2_too():
+    """As a mean that is shrunk of what all dates tell: of both sensors, and ENOUGH for none."""
+    parts = parts_of(network())
+    optical = parts[1:]
+    draw, masses = torch.Generator().manual_seed(0), (4.0, 1.5)
+    bands, lines = torch.randn(1, 18, 5, 5, generator=draw), torch.randn(17, generator=draw)
+    lines = dict(zip(("levels_lr", "levels_hr"), lines.split([7, 10]), strict=True))
+    told = torch.zeros(1, 5, 5, optical[1].at.stop)
+    for part, mass in zip(optical, masses, strict=True):
+        share = SHARE * mass / (mass + ENOUGH)
+        told[..., part.at] = torch.cat([torch.tensor([share]), share * lines[part.name]])
+    with torch.no_grad():
+        found = moved(parts, bands, told)[0, :, 2, 2].numpy()
+
+    off = {name: [] for name in lines}
+    for part in optical:
+        for band, reach in enumerate(part.compared):
+            near = slice(2 - reach, 3 + reach)
+            seen = bands[0, part.channels[band], near, near].mean()
+            off[part.name] += [float(lines[part.name][band] - seen)]
+    v, w = masses
+    says = np.array(off["levels_lr"]) @ optical[1].head.slopes.detach().numpy()
+    wanted = SHARE * (w * np.array(off["levels_hr"]) + OTHER * v * says) / (w + OTHER * v + ENOUGH)
+    np.testing.assert_allclose(found[8:], wanted, rtol=1e-4, atol=1e-6)
+    alone = SHARE * v * np.array(off["levels_lr"]) / (v + ENOUGH)
+    np.testing.assert_allclose(found[:THERMAL], alone, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("silent", ["levels_lr", "levels_hr"])
+def test_a_sensor_that_saw_nothing_changes_nothing_of_the_other(silent):
+    parts = parts_of(network())
+    heads = {part.name: part for part in parts}
+    told = torch.rand(1, 5, 5, parts[-1].at.stop) / 2
+    told[..., heads.pop(silent).at] = 0
+    bands, (other,) = torch.rand(1, TINY.bands, 5, 5), set(heads) - {TEMPERATURE}
+    own = [*heads[other].channels]
+    both, alone = (moved(some, bands, told)[:, own] for some in (parts, [*heads.values()]))
+    torch.testing.assert_close(both, alone)
+
+
+def test_sentinel2_is_told_by_landsat_where_it_saw_nothing_itself():
+    parts = parts_of(network())
+    told = torch.rand(1, 5, 5, parts[-1].at.stop) / 2
+    told[..., parts[-1].at] = 0
+    found = moved(parts, torch.rand(1, TINY.bands, 5, 5), told)
+    assert (found[:, TINY.lr_bands :] != 0).all()
 
 
 def test_a_date_far_beyond_all_reaches_still_tells_a_temperature_and_no_reflectance():
@@ -383,16 +435,18 @@ def test_days_without_pixels_are_none():
 
 
 @pytest.mark.parametrize("name", ["sentinel2", "landsat"])
-def test_a_latent_of_one_sensor_is_drawn_to_it_alone(cube, name):
+def test_a_latent_of_one_sensor_is_drawn_as_its_cube_is(cube, name):
     alone = tamrf_xr.cube.build_cube({name: cube[name].to_dataset()})
     made = alone.tamrf.encode(model=network(), dtype="float32").tamrf.decode(DATES, model=network())
     same(made, alone.tamrf.fuse(DATES, model=network()))
     plain = alone.tamrf.fuse(DATES, model=network(knows_days=False))
-    (other,) = {"sentinel2", "landsat"} - {name}
-    np.testing.assert_allclose(
-        made[f"{other}/reflectance"], plain[f"{other}/reflectance"], atol=5e-5
-    )
-    assert np.abs(made[f"{name}/reflectance"] - plain[f"{name}/reflectance"]).max() > 1e-3
+    drawn = {
+        sensor: float(np.abs(made[image] - plain[image]).max())
+        for sensor in ("sentinel2", "landsat")
+        for image in [f"{sensor}/reflectance"]
+    }
+    assert drawn["sentinel2"] > 1e-3  # Landsat tells of it, too
+    assert (drawn["landsat"] > 1e-3) == (name == "landsat")
 
 
 @pytest.mark.parametrize("lr", [None, 0])
@@ -499,6 +553,34 @@ def test_clouds_that_masks_missed_weigh_little_where_it_is_learnt_against_the_la
     # Those missed are thin, or edges, and this network's tokens are of random weights.
     assert typical["missed"] < typical["clear"]
     assert typical["clouded"] < typical["clear"] - 2
+
+
+def test_changes_of_one_sensor_are_regressed_on_those_of_the_other_on_the_same_days():
+    draw, days = torch.Generator().manual_seed(0), torch.tensor([3.0, 40.0, 90.0, 200.0])
+    lr, to_hr = 10 * torch.rand(4, 7, 5, 5, generator=draw), torch.rand(7, 10, generator=draw)
+    hr = 0.4 + torch.einsum("tlyx,lh->thyx", lr, to_hr)
+    hr = hr.repeat_interleave(3, dim=-2).repeat_interleave(3, dim=-1)
+    hr += torch.tensor([-1.0, 0.0, 1.0]).repeat(5)  # within a coarse pixel
+    hr[3] = torch.rand(10, 15, 15, generator=draw)  # weeks away from any date of the other
+    lr = torch.cat([lr, torch.full((4, 1, 5, 5), torch.nan)], dim=1)  # no temperature is needed
+    hr[1, :, :3, :3] = 90.0  # a cloud, which the mask tells
+    valid = torch.ones(4, 15, 15, dtype=torch.bool)
+    valid[1, 1, 1] = False
+    given = torch.ones(4, dtype=torch.bool)
+    seen = {
+        "lr": Patch(lr, torch.ones(4, 5, 5, dtype=torch.bool), days + torch.eye(4)[1], given),
+        "hr": Patch(hr, valid, days + 30 * torch.eye(4)[3], given),
+    }
+    places = torch.cartesian_prod(torch.arange(5), torch.arange(5)).unbind(dim=1)
+    found = _changes(_Windows(seen, None, places, torch.empty(0)), 3)
+    assert found.shape == (2 + 3 * 24, 17)
+    assert float(found.mean(dim=0).abs().max()) < 1e-5  # about each pixel's own mean
+
+    head = JoinedHead(TINY.width, (7, 10))
+    _know_the_other(head, [found])
+    torch.testing.assert_close(head.slopes.data, to_hr, atol=1e-3, rtol=0)
+    _know_the_other(head, [found[:0]])
+    assert head.other.data == 0  # nothing is known of the other: it is not listened to
 
 
 def test_without_truth_a_date_is_held_against_the_line_through_other_clear_days():

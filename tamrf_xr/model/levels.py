@@ -18,6 +18,9 @@ stays.
 spread dates are, how they differ, and from what was attended to. A day is warmer or colder over
 more ground than a pixel: what the temperature is moved by is averaged over `AVERAGED` pixels.
 
+Dates of Landsat tell of Sentinel-2's bands, too (`JoinedHead`): what they measured, less what the
+decoder makes of their own bands, brought to the other's by regression, and weighed with the rest.
+
 Shapes: P pixels, N dates of a sensor, Q query dates, B bands, H reaches, D token width.
 
 References
@@ -29,9 +32,9 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, cast
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +42,7 @@ from torch.nn import functional
 
 from tamrf_xr.errors import ModelError
 from tamrf_xr.model import footprint
+from tamrf_xr.model.config import OPTICAL
 from tamrf_xr.model.threads import over_blocks
 
 if TYPE_CHECKING:
@@ -77,6 +81,9 @@ one, and worse: such errors are of clouds, which more dates do not average out."
 NEIGHBOURS = 1
 """Pixels of 10 m on every side whose least weight a date has."""
 
+OTHER = 0.5
+"""What a date of Landsat weighs to bands of Sentinel-2, of what it weighs to its own."""
+
 SLACK_R, SLACK = 0.05, 0.3
 """Squared months by which slopes are held back, of reflectance; and of temperature, to start."""
 
@@ -91,6 +98,9 @@ _LEAST = 1e-4
 
 _LOST = 1e-30
 """Of a sum of weights, 1 at the nearest date: less is nothing, or rounded."""
+
+_ALL = 1e-3
+"""A share is told to so much of the largest: rounded, it might be that, of infinite weight."""
 
 _MASSES = 3.0
 """Brings the logarithm of a weight to the size of the other things that gates read."""
@@ -256,6 +266,12 @@ class ReflectanceHead(LevelHead):
         near = self.log_nearer - days[:, None] / self.log_near.exp()
         return torch.logaddexp(near, super().falls(days))
 
+    def mass(self, share: Tensor) -> Tensor:
+        """Return what the dates weigh together of which `forward` told a share."""
+        share = share.clamp(max=(1 - _ALL) * self.share)
+        mass: Tensor = self.enough * share / (self.share - share)
+        return mass
+
     def forward(self, seen: Tensor, attended: Tensor, asked: Moments) -> Tensor:  # noqa: ARG002
         """Return share and offsets (Q, P, 1 + B): b, standardised, is to be b - share b + offset.
 
@@ -267,6 +283,50 @@ class ReflectanceHead(LevelHead):
         share = (self.share * weight / (weight + self.enough))[:, None]
         both = torch.cat([share, share * told.line], dim=1).masked_fill(told.lost[:, None], 0.0)
         return both[:, :, 0].permute(2, 0, 1)
+
+
+class JoinedHead(ReflectanceHead):
+    """Reflectance of a sensor of which dates of another one tell, too.
+
+    Parameters
+    ----------
+    width
+        D, channels of a token.
+    bands
+        B' and B: reflectances of the other sensor, and of this one.
+    clear
+        Channels of what tells clear dates.
+    """
+
+    def __init__(self, width: int, bands: tuple[int, int], *, clear: int = 16) -> None:
+        super().__init__(width, clear=clear)
+        self.other = nn.Parameter(torch.tensor(OTHER))
+        self.slopes = nn.Parameter(torch.zeros(bands))
+
+    def joined(
+        self, other: ReflectanceHead, moves: Sequence[Tensor], told: Sequence[Tensor]
+    ) -> Tensor:
+        """Return by how much bands are moved, (Q, B, H, W), as dates of both sensors tell.
+
+        By itself a sensor whose dates weigh w moves its bands by m, SHARE w / (w + e) of how far
+        they are from its line, e being `ENOUGH`. Those of the other, which weigh v and move theirs
+        by m', count `OTHER`, o of it, and what they say is brought to this sensor's bands by
+        slopes. Of how far each says that bands are off, all together move SHARE / (w + o v + e): w
+        of one's own, o v of the other's, ((w + e) m + o (v + e) m' slopes) / (w + o v + e).
+
+        Parameters
+        ----------
+        other
+            The head of the other sensor.
+        moves
+            As the other, and this one, tell alone, (Q, B', H, W) and (Q, B, H, W).
+        told
+            The shares that they tell, (Q, 1, H, W).
+        """
+        v, w = (head.mass(share) for head, share in zip((other, self), told, strict=True))
+        says = torch.einsum("qohw,ob->qbhw", moves[0], self.slopes)
+        both = (w + self.enough) * moves[1] + self.other * (v + other.enough) * says
+        return both / (w + self.other * v + self.enough)
 
 
 class TemperatureHead(LevelHead):
@@ -385,6 +445,16 @@ def _ratio(sums: Tensor, total: Tensor, longest: Tensor) -> Tensor:
     return torch.where(total < _LOST, ratio.index_select(-2, longest), ratio)
 
 
+def reflectance_head(config: NetworkConfig, name: str, *, clear: int = 16) -> ReflectanceHead:
+    """Return a head of the reflectance of a sensor: dates of Landsat tell of Sentinel-2.
+
+    The other way around it is no nearer (docs/decisions/024-levels-of-reflectance.md).
+    """
+    if HEADS[name] == "lr":
+        return ReflectanceHead(config.width, clear=clear)
+    return JoinedHead(config.width, (config.lr_bands - 1, config.hr_bands), clear=clear)
+
+
 def heads_of(
     state: Mapping[str, Tensor], config: NetworkConfig, *, where: str
 ) -> dict[str, LevelHead]:
@@ -405,7 +475,7 @@ def heads_of(
             sizes = clear, context, gates
             found[name] = TemperatureHead(config.width, reaches=(1.0,) * reaches, sizes=sizes)
         else:
-            found[name] = ReflectanceHead(config.width, clear=clear)
+            found[name] = reflectance_head(config, name, clear=clear)
     return found
 
 
@@ -455,11 +525,6 @@ class Part:
         first = self.first
         return slice(self.channels.start - first, self.channels.stop - first)
 
-    def reach(self, channels: Iterable[int]) -> int:
-        """Return the pixels around one that it reads of the decoder, for some channels."""
-        own = [self.compared[c - self.channels.start] for c in channels if c in self.channels]
-        return self.alike + max(own) if own else 0
-
 
 def channels_of(config: NetworkConfig) -> dict[str, range]:
     """Return which outputs of a network each head draws, by name."""
@@ -499,13 +564,14 @@ def told_of(parts: Iterable[Part]) -> int:
 
 
 def decoder_reach(
-    config: NetworkConfig, parts: Iterable[Part], channels: Iterable[int] | None = None
+    config: NetworkConfig, parts: Sequence[Part], channels: Iterable[int] | None = None
 ) -> int:
     """Return the pixels of 10 m around one of which channels, by default all, are made."""
     asked = range(config.bands) if channels is None else list(channels)
-    own = [part for part in parts if any(channel in part.channels for channel in asked)]
-    told = (part.alike + part.head.neighbours for part in own)
-    made = (config.decoder_reach + part.reach(asked) for part in own)
+    drawn = {part.name == TEMPERATURE for part in parts for c in asked if c in part.channels}
+    read = [part for part in parts if (part.name == TEMPERATURE) in drawn]
+    told = (part.alike + part.head.neighbours for part in read)
+    made = (config.decoder_reach + part.alike + max(part.compared) for part in read)
     return max([config.decoder_reach, *told, *made])
 
 
@@ -569,25 +635,38 @@ def averaged(maps: Tensor, reach: int) -> Tensor:
     return rows.view(maps.shape)
 
 
-def moved_by(part: Part, bands: Tensor, told: Tensor, which: Sequence[int]) -> Tensor:
-    """Return by how much each pixel is moved, (Q, b, H, W).
+def moved(parts: Sequence[Part], bands: Tensor, told: Tensor) -> Tensor:
+    """Return by how much each pixel of all bands is moved, (Q, C, H, W).
 
     Parameters
     ----------
-    part
-        The head.
+    parts
+        The heads.
     bands
-        What the decoder made of some of its bands, standardised, (Q, b, H, W).
+        What the decoder made, standardised, (Q, C, H, W).
     told
-        What it tells, (Q, H, W, 1 + B).
-    which
-        Which of its bands these are, b of B.
+        What they tell, (Q, H, W, channels).
     """
-    told = told.movedim(-1, 1)
-    share, offsets = told[:, :1], told[:, 1:][:, list(which)]
+    told, by = told.movedim(-1, 1), torch.zeros_like(bands)
+    for part in parts:
+        at = slice(part.channels.start, part.channels.stop)
+        by[:, at] = _moved_by(part, bands[:, at], told[:, part.at])
+    heads = {part.name: part for part in parts}
+    both = [heads[name] for name in ("levels_lr", "levels_hr") if name in heads]
+    if len(both) == len(OPTICAL):
+        moves = [by[:, part.channels.start : part.channels.stop] for part in both]
+        shares = [told[:, part.at.start, None] for part in both]
+        other, own = (cast("JoinedHead", part.head) for part in both)
+        moves[1].copy_(own.joined(other, moves, shares))
+    return by
+
+
+def _moved_by(part: Part, bands: Tensor, told: Tensor) -> Tensor:
+    """Return by how much bands (Q, B, H, W) are moved of which (Q, 1 + B, H, W) is told."""
+    share, offsets = told[:, :1], told[:, 1:]
     seen = bands.clone()
-    for reach in {part.compared[i] for i in which} - {0}:
-        own = [place for place, i in enumerate(which) if part.compared[i] == reach]
+    for reach in set(part.compared) - {0}:
+        own = [place for place, around in enumerate(part.compared) if around == reach]
         seen[:, own] = averaged(bands[:, own], reach)
     by = offsets - share * seen
     if not part.alike:
@@ -635,23 +714,29 @@ class Drawing:
         )
         self._std, self._mean = std[:, None, None], mean[:, None, None]
         self.heads = {part.name: copy.deepcopy(part.head).to(device).eval() for part in self.parts}
+        self._drawn = [replace(part, head=self.heads[part.name]) for part in self.parts]
 
     def __call__(self, attended: Tensor, out: Tensor, channels: Tensor | None) -> None:
         """Decode attended maps (Q, H, W, D) into `out`, as `tamrf_xr.model.stages.Decode`."""
-        asked = range(len(self._std)) if channels is None else channels.tolist()
-        drawn = list(self._drawn(asked))
-        if not drawn:
+        count = len(self._std)
+        asked = list(range(count)) if channels is None else channels.tolist()
+        if not any(c in part.channels for part in self.parts for c in asked):
             self._decode(attended[..., : self._width].contiguous(), out, channels)
             return
+        bands = [place for place, c in enumerate(asked) if c < count]
+        errors = [place for place, c in enumerate(asked) if c >= count]
+        deviating = None if channels is None else channels[errors]
         for maps, own in zip(attended.split(self._batch), out.split(self._batch), strict=True):
-            self._decode(maps[..., : self._width].contiguous(), own, channels)
-            told = maps[..., self._width :].float()
-            for part, places, which in drawn:
-                std, mean = (
-                    values[[asked[p] for p in places]] for values in (self._std, self._mean)
-                )
-                bands = (own[:, places] - mean) / std
-                own[:, places] += std * moved_by(part, bands, told[..., part.at], which)
+            tokens = maps[..., : self._width].contiguous()
+            made = out.new_empty((len(own), count, *own.shape[2:]))
+            self._decode(tokens, made, None)
+            standardised, told = (made - self._mean) / self._std, maps[..., self._width :].float()
+            made += self._std * moved(self._drawn, standardised, told)
+            own[:, bands] = made[:, [asked[place] for place in bands]]
+            if errors:
+                deviations = out.new_empty((len(own), len(errors), *own.shape[2:]))
+                self._decode(tokens, deviations, deviating)
+                own[:, errors] = deviations
 
     def tell(self, attended: Tensor, first: int, known: Known, pixels: int) -> None:
         """Fill what heads tell beside attended maps (Q, rows, W, D).
@@ -689,10 +774,3 @@ class Drawing:
             weighed = least(known.weighed[part.name], slice(first, first + rows), around)
             blocks = footprint.blocks(rows, wide, pixels)
             over_blocks(lambda y, x: fill(part, weighed, (y, x)), blocks, attended.device)  # noqa: B023
-
-    def _drawn(self, asked: Sequence[int]) -> Iterator[tuple[Part, list[int], list[int]]]:
-        """Give per part that is asked where among channels its bands are, and which they are."""
-        for part in self.parts:
-            places = [place for place, c in enumerate(asked) if c in part.channels]
-            if places:
-                yield part, places, [part.channels.index(asked[place]) for place in places]

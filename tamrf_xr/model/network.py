@@ -20,13 +20,16 @@ from tamrf_xr.errors import ModelError
 from tamrf_xr.model.config import SAR, BandStatistics, NetworkConfig
 from tamrf_xr.model.encoders import KINDS, SLOPE, DateEncoder
 from tamrf_xr.model.levels import (
+    JoinedHead,
+    Part,
     ReflectanceHead,
     TemperatureHead,
     least,
     measured,
-    moved_by,
+    moved,
     parts_of,
     seen,
+    told_of,
 )
 from tamrf_xr.model.standards import check_stream, statistics_for
 from tamrf_xr.model.uncertainty import ErrorHead
@@ -92,7 +95,7 @@ class Tamrf(nn.Module):
         self.errors: ErrorHead | None = None
         self.temperature: TemperatureHead | None = None
         self.levels_lr: ReflectanceHead | None = None
-        self.levels_hr: ReflectanceHead | None = None
+        self.levels_hr: JoinedHead | None = None
         if SAR in config.streams:
             self.sar_encoder = kind(config, config.sar_bands, blocks=config.num_blocks, ratio=1)
             self.sar_token = nn.Parameter(torch.empty(config.sensor_token))
@@ -282,10 +285,33 @@ class Tamrf(nn.Module):
         Tensor
             As `bands`; the same where there is no head, or no date of its sensor.
         """
-        size, out = bands.shape[-2:], bands.clone()
-        attended_QPD = attended.permute(0, 2, 3, 1).flatten(1, 2)
+        parts = parts_of(self)
+        told = self.told(
+            pixels, days,
+            encoded=encoded, query_days=query_days, parts=parts, attended=attended,
+        )  # fmt: skip
+        return bands + moved(parts, bands, told)
+
+    def told(
+        self,
+        pixels: Mapping[str, Tensor],
+        days: Mapping[str, Tensor],
+        *,
+        encoded: Tensor,
+        query_days: Tensor,
+        parts: Sequence[Part],
+        attended: Tensor | None = None,
+    ) -> Tensor:
+        """Return what some heads tell, (Q, H, W, channels): 0 of others, and without a date.
+
+        Arguments are those of `with_levels`; heads of reflectance need nothing attended.
+        """
+        size = encoded.shape[:2]
+        told = encoded.new_zeros((len(query_days), size[0] * size[1], told_of(parts_of(self))))
+        none = encoded.new_empty((len(query_days), size[0] * size[1], 0))
+        answer = none if attended is None else attended.permute(0, 2, 3, 1).flatten(1, 2)
         first = {"lr": 0, "hr": len(days["lr"])}
-        for part in parts_of(self):
+        for part in parts:
             own = days[part.stream]
             if not len(own):
                 continue
@@ -296,12 +322,10 @@ class Tamrf(nn.Module):
             weighed = part.head.weighed(values, encoded[:, :, at].flatten(0, 1))
             maps = weighed.T.unflatten(1, size)
             weighed = least(maps, slice(0, size[0]), part.head.neighbours).flatten(1).T
-            dates = seen(weighed, values)
-            told = part.head(dates, attended_QPD, part.head.moments(own, query_days))
-            which = range(len(part.channels))
-            channels = slice(part.channels.start, part.channels.stop)
-            out[:, channels] += moved_by(part, bands[:, channels], told.unflatten(1, size), which)
-        return out
+            dates, asked = seen(weighed, values), part.head.moments(own, query_days)
+            told[..., part.at] = part.head(dates, answer, asked)
+        found: Tensor = told.unflatten(1, size)
+        return found
 
     def standardise(self, x: Tensor, sensor: str) -> Tensor:
         """Standardise pixels (..., C, y, x) of one of the network's streams."""

@@ -25,6 +25,7 @@ from torch.nn import functional
 
 from tamrf_xr.cube import groups_of
 from tamrf_xr.errors import CubeError, OptionError
+from tamrf_xr.methods.standardising import NOISE
 from tamrf_xr.model.checkpoint import check_model_path, load_model, metadata_of, save_model
 from tamrf_xr.model.config import OPTICAL
 from tamrf_xr.model.levels import (
@@ -32,12 +33,14 @@ from tamrf_xr.model.levels import (
     ENOUGH,
     HEADS,
     TEMPERATURE,
+    JoinedHead,
     LevelHead,
     ReflectanceHead,
     TemperatureHead,
     averaged,
     channels_of,
     compared,
+    reflectance_head,
     seen,
 )
 from tamrf_xr.model.network import Tamrf
@@ -203,12 +206,12 @@ def fit_levels(
     """
     if unknown := set(only) - HEADS.keys():
         raise OptionError(f"no head is called {min(unknown)!r}; there are {', '.join(HEADS)}")
-    _check_alike(cubes, unclouded)
+    check_alike(cubes, unclouded)
     data = data or replace(recipe("small").data, validation_share=0.1, turn=False)
     data = replace(data, dates=how.dates)
     learnt, kept = sites_of(cubes, data)
     model = copy.deepcopy(model).eval()
-    examples, checks = (
+    (examples, changes), (checks, _) = (
         _examples(
             model,
             [  # the draws of both are the same
@@ -231,26 +234,31 @@ def fit_levels(
         channels = channels_of(model.config)[name]
         units = std[channels.start : channels.stop] * (1000 if name == TEMPERATURE else 1)
         checked[name] = Checked(*(_off(checks[name], units, one) for one in (None, head)))
+        if isinstance(head, JoinedHead):
+            _know_the_other(head, changes)
         setattr(model, name, head)
     return model, checked
 
 
 def _examples(
     model: Tamrf, patches: Sequence[Patches], how: Fit, *, only: Sequence[str], progress: Progress
-) -> dict[str, list[Series]]:
+) -> tuple[dict[str, list[Series]], list[Tensor]]:
+    """Return what patches have of each head, and how bands changed (`_changes`)."""
     places, *own = (torch.Generator().manual_seed(how.seed) for _ in (None, *only))
     found: dict[str, list[Series]] = {name: [] for name in only}
+    changes = []
     for number in progress(range(len(patches[0]))):
         windows = _windows(model, [part[number] for part in patches], how, places)
         if windows is None:
             continue
+        changes.append(_changes(windows, model.config.ratio))
         for name, rng in zip(only, own, strict=True):
             series = _of_head(model, name, windows, how=how, rng=rng)
             found[name] += [] if series is None else [series]
-    return found
+    return found, changes
 
 
-def _check_alike(cubes: Sequence[xr.DataTree], unclouded: Sequence[xr.DataTree]) -> None:
+def check_alike(cubes: Sequence[xr.DataTree], unclouded: Sequence[xr.DataTree]) -> None:
     """Check that each cube has its own land beside it."""
     if unclouded and len(unclouded) != len(cubes):
         raise OptionError(f"{len(unclouded)} unclouded for {len(cubes)} cubes: give one of each")
@@ -375,6 +383,40 @@ def _line(values: Tensor, valid: Tensor, days: Tensor) -> Tensor:
     return told.line.masked_fill(far[:, None], torch.nan)[:, :, 0].transpose(1, 2)
 
 
+def _changes(windows: _Windows, ratio: int) -> Tensor:
+    """Return how reflectances of both sensors, (n, B + B'), differ from their mean over dates.
+
+    Of days on which both saw a pixel, or the day after: what is there, or what was clear.
+    """
+    (lr, hr), (y, x) = ((windows.true or windows.seen)[name] for name in OPTICAL), windows.places
+    first, second = ((lr.days[:, None] - hr.days).abs() <= 1).nonzero().T
+    inside = torch.arange(ratio)
+    rows, cols = ratio * y[:, None, None] + inside[:, None], ratio * x[:, None, None] + inside
+    both = torch.cat(
+        [
+            lr.pixels[first][:, :-1, y, x],
+            hr.pixels[second][..., rows, cols].mean(dim=(-2, -1)),
+        ],
+        dim=1,
+    )
+    known = both.isfinite().all(dim=1)
+    if windows.true is None:
+        known &= lr.valid[first][:, y, x] & hr.valid[second][:, rows, cols].all(-1).all(-1)
+    both = both.movedim(1, -1).where(known[..., None], torch.nan)
+    return (both - both.nanmean(dim=0))[known]
+
+
+def _know_the_other(head: JoinedHead, changes: Sequence[Tensor]) -> None:
+    """Regress changes of a sensor on those of the other; without any, that is not listened to."""
+    every = torch.cat([*changes, torch.empty(0, sum(head.slopes.shape))]).double()
+    if not len(every):
+        head.other.data.zero_()
+        return
+    theirs, ours = every.split(list(head.slopes.shape), dim=1)
+    held = NOISE * len(every) * torch.eye(theirs.shape[1])
+    head.slopes.data.copy_(torch.linalg.solve(theirs.T @ theirs + held, theirs.T @ ours))
+
+
 def _dates(seen: Mapping[str, Patch], stream: str) -> slice:
     """Return where the dates given of a stream are among tokens."""
     counts = [int(seen[name].given.sum()) for name in OPTICAL]
@@ -408,13 +450,13 @@ def _places(size: Sequence[int], count: int, rng: torch.Generator) -> tuple[Tens
 
 
 def _begun(model: Tamrf, name: str, how: Fit) -> LevelHead:
-    kind = TemperatureHead if name == TEMPERATURE else ReflectanceHead
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(how.seed)  # noqa: TID251
-        head = kind(model.config.width)
-    if isinstance(head, TemperatureHead):
-        head.gate2.weight.data.zero_()
-        head.gate2.bias.data.fill_(DRAWN)
+        if name != TEMPERATURE:
+            return reflectance_head(model.config, name)
+        head = TemperatureHead(model.config.width)
+    head.gate2.weight.data.zero_()
+    head.gate2.bias.data.fill_(DRAWN)
     return head
 
 
@@ -512,7 +554,7 @@ def _off(examples: Sequence[Series], units: Tensor, head: LevelHead | None) -> f
     return float((_sizes(examples, head) * units).mean())
 
 
-def _unclouded(paths: Sequence[Path]) -> list[xr.DataTree]:
+def unclouded_beside(paths: Sequence[Path]) -> list[xr.DataTree]:
     """Return the series without a sky beside cubes, if all have one."""
     others = [beside(path) for path in paths]
     there = [path for path in others if path.exists()]
@@ -543,7 +585,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     check_model_path(options.out, overwrite=options.overwrite)
     how = replace(how, samples=options.samples, checked=options.checked, steps=options.steps)
     paths = find_cubes(options.cubes)
-    unclouded, cubes = _unclouded(paths), [open_cube(path) for path in paths]
+    unclouded, cubes = unclouded_beside(paths), [open_cube(path) for path in paths]
     model, checked = fit_levels(
         load_model(options.weights), cubes, how,
         unclouded=unclouded, only=options.only, progress=tqdm,
