@@ -5,6 +5,7 @@ The network stays as it is. Dates are held back as in training; heads beside the
 and what these weigh: which were clear, and how far off what they measured was. Simulated scenes
 that have themselves without a sky beside them (`tamrf_xr.simulate.write_scenes`, ``unclouded``)
 tell both; of other cubes, masks tell the former and the line through clear days around the latter.
+How bands of Sentinel-2 change where Landsat's do is regressed on pixels that both saw in a day.
 Neither is read afterwards. Errors that the network tells are those without these heads: fit them
 anew after it (`tamrf_xr.training.uncertainty`).
 """
