@@ -64,7 +64,7 @@ LEAST = 0.01
 LARGEST = 0.1
 """Deviations by which clear acquisitions of a patch pair differ at most from what is there."""
 
-_NAMES = {"levels_lr": "lr", "levels_hr": "hr"}
+_HEADS = "levels_lr", "levels_hr"
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +204,7 @@ def fit_decoder(
         If the network has no heads of reflectance, there are not as many `unclouded` as cubes, or
         patches are smaller than `Fit.side`.
     """
-    if not {name for name in _NAMES if getattr(model, name) is not None} == _NAMES.keys():
+    if any(getattr(model, name) is None for name in _HEADS):
         raise OptionError(
             "the network has no heads of reflectance, which its decoder is to go with; fit them "
             "first (python -m tamrf_xr.training.levels)"
