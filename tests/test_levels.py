@@ -638,9 +638,15 @@ def test_without_a_temperature_there_is_nothing_to_fit():
         fit_levels(network(knows_days=False), blind, QUICK, data=data)
 
 
-def test_fitting_by_command_keeps_what_is_known_of_the_weights(tmp_path):
+@pytest.mark.parametrize("together", [True, False])
+def test_fitting_by_command_keeps_what_is_known_of_the_weights(tmp_path, capsys, together):
     for seed in range(3):
         cube = random_cube((48, 48), hr=12, lr=10, seed=seed)
+        days = np.datetime64("2022-01-01", "ns") + np.arange(12) * np.timedelta64(10, "D")
+        off = np.timedelta64(0 if together else 5, "D")
+        own = cube["sentinel2"].to_dataset().assign_coords(time=days)
+        other = cube["landsat"].to_dataset().assign_coords(time=days[:10] + off)
+        cube = tamrf_xr.cube.build_cube({"sentinel2": own, "landsat": other})
         tamrf_xr.save_cube(cube, tmp_path / f"c{seed}.zarr")
     weights = tamrf_xr.save_model(
         network(knows_days=False), tmp_path / "m.safetensors", metadata={"training": {"seed": 7}}
@@ -652,3 +658,4 @@ def test_fitting_by_command_keeps_what_is_known_of_the_weights(tmp_path):
     assert told["training"] == {"seed": 7}
     assert {name: one["cubes"] for name, one in told["levels"].items()} == dict.fromkeys(HEADS, 3)
     assert tamrf_xr.load_model(out).levels_hr is not None
+    assert ("Landsat tells no Sentinel-2" in capsys.readouterr().out) != together

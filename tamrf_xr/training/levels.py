@@ -568,11 +568,7 @@ def unclouded_beside(paths: Sequence[Path]) -> list[xr.DataTree]:
     return [open_cube(path) for path in there]
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Fit on stores, write the network with its head."""
-    from tqdm.auto import tqdm
-
-    how = Fit()
+def _options(arguments: Sequence[str] | None, how: Fit) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("weights", help="network, as load_model takes it")
     parser.add_argument("cubes", nargs="+", help="stores, or patterns of them")
@@ -582,7 +578,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--checked", type=int, default=how.checked)
     parser.add_argument("--steps", type=int, default=how.steps)
     parser.add_argument("--overwrite", action="store_true")
-    options = parser.parse_args(arguments)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Fit on stores, write the network with its head."""
+    from tqdm.auto import tqdm
+
+    how = Fit()
+    options = _options(arguments, how)
     check_model_path(options.out, overwrite=options.overwrite)
     how = replace(how, samples=options.samples, checked=options.checked, steps=options.steps)
     paths = find_cubes(options.cubes)
@@ -593,6 +597,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )  # fmt: skip
     against = "scenes without their sky" if unclouded else "masks and other days"
     tqdm.write(f"learnt against {against}")
+    joined = model.levels_hr if "levels_hr" in checked else None
+    if joined is not None and not joined.other.data:
+        tqdm.write("nothing was seen by both sensors within a day: Landsat tells no Sentinel-2")
     weights = Path(options.weights)
     kept = metadata_of(weights.read_bytes()) if weights.suffix == ".safetensors" else {}
     told: dict[str, Any] = dict(kept.get("levels", {}))
