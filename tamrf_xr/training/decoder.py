@@ -199,7 +199,8 @@ def fit_decoder(
     Raises
     ------
     CubeError
-        If an `unclouded` is not of its cube, or no sample has a date that is given.
+        If an `unclouded` is not of its cube, no sample has a date that is given, or none of those
+        checked one that is held back.
     OptionError
         If the network has no heads of reflectance, there are not as many `unclouded` as cubes, or
         patches are smaller than `Fit.side`.
@@ -225,12 +226,13 @@ def fit_decoder(
         )
         for place, (own, count) in enumerate(zip(sites, (how.samples, how.checked), strict=True))
     )  # fmt: skip
+    before = _off(begun, kept)
     fits = [_fitted(begun, learnt, how, judged, progress=progress) for judged in how.judged]
     fitted, found = copy.deepcopy(begun), [dict(one.named_parameters()) for one in fits]
     for name, values in fitted.named_parameters():
         if name.startswith(FITTED):
             values.data.copy_(torch.stack([one[name].data for one in found]).mean(dim=0))
-    return fitted, (_off(begun, kept), _off(fitted, kept))
+    return fitted, (before, _off(fitted, kept))
 
 
 def _blocks(model: Tamrf, patches: Sequence[Patches], how: Fit, progress: Progress) -> list[Block]:
@@ -409,6 +411,8 @@ def _off(model: Tamrf, blocks: Sequence[Block]) -> float:
                 :, : model.config.lr_bands - 1 if stream == "lr" else None
             ]
             found.append(size[size.isfinite()])
+    if not sum(map(len, found)):
+        raise CubeError("nothing is held back where errors are told: give more cubes, or checked")
     return float(torch.cat(found).mean())
 
 

@@ -22,6 +22,7 @@ from tamrf_xr.training.decoder import (
     Judged,
     _block,
     _errors,
+    _off,
     _optical,
     _wanted,
     fit_decoder,
@@ -142,6 +143,8 @@ def test_what_cannot_be_fitted_is_named(model, scenes):
     with pytest.raises(OptionError, match="8 coarse pixels across, not 9"):
         fit_decoder(model, cubes, replace(QUICK, side=9), unclouded=unclouded, data=DATA)
     assert len(_optical(bare)) == 0
+    with pytest.raises(CubeError, match="nothing is held back where errors are told"):
+        _off(model, [])
 
 
 def test_fitting_by_command_keeps_what_is_known_of_the_weights(model, tmp_path):
