@@ -26,7 +26,7 @@ from zarr.core.sync import sync
 
 from tamrf_xr.errors import OptionError, SourceNotFoundError, StoreError, StoreReplacedError
 from tamrf_xr.paths import local_path
-from tamrf_xr.places import FOLDER, ICECHUNK, NO_ROOM, Objects, StorageOptions
+from tamrf_xr.places import FOLDER, ICECHUNK, Objects, StorageOptions, is_full
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
@@ -264,14 +264,24 @@ def _told(commits: Commits, what: str) -> Iterator[None]:
     except icechunk.IcechunkError as error:
         # It is drawn for a terminal: broken into lines, with a frame, and what led there.
         words = " ".join(str(error).partition("context:")[0].replace("|", " ").split())
-        system = _SYSTEM.search(words)
-        full = any(word in words for word in NO_ROOM)
-        number = int(system[1]) if system else errno.ENOSPC if full else errno.EIO
-        raise StoreError(number, words.removeprefix("x "), f"{commits}/{what}") from error
+        words, (_, arrow, cause) = words.removeprefix("x "), str(error).rpartition("-> ")
+        if system := _SYSTEM.search(words):
+            number = int(system[1])
+        elif _DENIED.search(cause):
+            number = errno.EACCES
+        else:
+            number = errno.ENOSPC if is_full(cause) else errno.EIO
+        said = f"{words} ({cause.strip()})" if arrow else words
+        raise StoreError(number, said, f"{commits}/{what}") from error
 
 
 _SYSTEM = re.compile(r"\(os error (\d+)\)")
 """What the system said, in the words of Rust."""
+
+_DENIED = re.compile(
+    'code: "(?:AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken)"'
+)
+"""What S3 says of requests that are not allowed."""
 
 
 def _changed(session: Any) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -44,8 +45,11 @@ PATIENCE = {
 }
 """How often a request that fails is tried again (obstore's ``retry_config``)."""
 
-NO_ROOM = ("InsufficientStorage", "507", "QuotaExceeded", "XMinioStorageFull", "EntityTooLarge")
-"""Words of services that take no more."""
+_NO_ROOM = re.compile(
+    r"status(?: code)?: 507\b"
+    r'|(?:<Code>|code: ")(?:InsufficientStorage|QuotaExceeded|XMinioStorageFull|EntityTooLarge)\b'
+)
+"""What services say that take no more, as obstore and icechunk tell it: a status, a code of S3."""
 
 StorageOptions = Mapping[str, Any] | None
 
@@ -230,9 +234,16 @@ def _told(place: Objects, name: str) -> Iterator[None]:
                 "open to all"
             )
             raise StoreError(errno.EACCES, words, f"{place.url}/{name}") from error
-        full = any(word in str(error) for word in NO_ROOM)
-        number = errno.ENOSPC if full else errno.EIO
+        number = errno.ENOSPC if is_full(str(error)) else errno.EIO
         raise StoreError(number, _first_line(error), f"{place.url}/{name}") from error
+
+
+def is_full(words: str) -> bool:
+    """Tell whether a service refused because it has no room.
+
+    Its answer alone is looked at: names of objects and times it took may hold the same digits.
+    """
+    return _NO_ROOM.search(words) is not None
 
 
 def unreadable() -> tuple[type[Exception], ...]:

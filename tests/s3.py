@@ -26,11 +26,13 @@ def serve(environ, start):
     if log.exists():
         with log.open("a") as file:
             print(environ["REQUEST_METHOD"], environ["PATH_INFO"], file=file)
-    fault, pixels = folder / "fault", "/c/0/0/" in environ["PATH_INFO"]
+    fault = folder / "fault"
+    pixels = any(part in environ["PATH_INFO"] for part in ("/c/0/0/", "/chunks/"))
     if fault.exists() and pixels and environ["REQUEST_METHOD"] == "PUT":
         environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-        start(fault.read_text(), [("Content-Length", "0")])
-        return [b""]
+        status, *answer = fault.read_text().splitlines()
+        start(status, [])
+        return [line.encode() for line in answer]
     return moto(environ, start)
 
 # One request at a time: moto looks whether a key is there and writes it in two steps.
@@ -52,8 +54,9 @@ def options(endpoint: str, **more: str) -> dict[str, str]:
 def server(folder: Path) -> Iterator[str]:
     """Start a server with an empty bucket ``bucket``; give its address.
 
-    A file ``fault`` in the folder is the status that PUTs of pixels get; ``unconditional`` makes it
-    a server that does not know If-None-Match; in ``requests`` it notes what it is asked.
+    A file ``fault`` in the folder is the status that PUTs of pixels get, and in its second line the
+    answer; ``unconditional`` makes it a server that does not know If-None-Match; in ``requests`` it
+    notes what it is asked.
     """
     process = subprocess.Popen(
         [sys.executable, "-c", SERVER, folder],

@@ -9,6 +9,7 @@ import pytest
 
 import tamrf_xr
 from tamrf_xr.scale.job import Execution
+from tests import s3
 from tests.jobs.fusers import traced
 from tests.jobs.run import QUERIES, TILE, contents
 from tests.laid import run_tiles
@@ -41,3 +42,14 @@ def undisturbed(made, tmp_path_factory) -> dict[str, bytes]:
     cube = tamrf_xr.open_cube(made)
     run_tiles(cube, at / "out.zarr", traced(at), QUERIES, tile=TILE, how=how)
     return contents(at / "out.zarr")
+
+
+@pytest.fixture(scope="module")
+def faults(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("faults")
+
+
+@pytest.fixture(scope="module")
+def endpoint(faults):
+    with s3.server(faults) as endpoint:
+        yield endpoint

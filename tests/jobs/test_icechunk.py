@@ -27,6 +27,7 @@ from tamrf_xr.places import FOLDER
 from tamrf_xr.scale.damage import verify
 from tamrf_xr.scale.job import Execution
 from tamrf_xr.scale.ledger import job_state, read_done
+from tests import s3
 from tests.jobs import fusers
 from tests.jobs.fusers import traced, traces
 from tests.jobs.run import QUERIES, TILE
@@ -161,8 +162,8 @@ def noise():
     return random_cube((180, 180))
 
 
-def fuse_noise(cube, out, *, workers=2):
-    options = {"method": "linear", "tile": 60, "workers": workers, "progress": False}
+def fuse_noise(cube, out, *, workers=2, **more):
+    options = {"method": "linear", "tile": 60, "workers": workers, "progress": False, **more}
     return tamrf_xr.run_job(cube, out, QUERIES[:2], **options)
 
 
@@ -194,6 +195,36 @@ def test_disk_that_takes_no_more_ends_the_job_and_what_is_told_safe_is(
     summary = fuse_noise(noise, url)
     assert (summary.found, summary.done, summary.failed) == (safe, 9 - safe, ())
     assert_same_pixels(tamrf_xr.open_cube(url), tamrf_xr.open_cube(tmp_path / "whole.zarr"))
+
+
+@pytest.mark.parametrize(
+    ("code", "error", "words"),
+    [
+        ("QuotaExceeded", StoreFullError, 'no room left for .*code: "QuotaExceeded"'),
+        ("AccessDenied", JobError, 'may not be written any more, .*code: "AccessDenied"'),
+        ("InvalidRequest", None, "InvalidRequest: No more"),
+    ],
+)
+def test_service_that_takes_no_more_ends_the_job_by_what_it_answers(
+    code, error, words, noise, endpoint, faults, tmp_path
+):
+    """Digits and words of the name, which every message holds, are no answer of the service."""
+    url = f"icechunk://s3://bucket/{tmp_path.name}-507-QuotaExceeded"
+    known = {"endpoint_url": endpoint, "allow_http": True, "force_path_style": True, **s3.KEYS}
+    answer = f"<Error><Code>{code}</Code><Message>No more</Message></Error>"
+    (faults / "fault").write_text(f"400 Bad Request\n{answer}")
+    if error:
+        with pytest.raises(error, match=words):
+            fuse_noise(noise, url, storage_options=known)
+    else:
+        failed = fuse_noise(noise, url, storage_options=known).failed
+        assert len(failed) == 9
+        assert all(words in tile.error for tile in failed)
+    (faults / "fault").unlink()
+    assert fuse_noise(noise, url, storage_options=known).done == 9
+    fuse_noise(noise, tmp_path / "whole.zarr")
+    written = tamrf_xr.open_cube(url, storage_options=known)
+    assert_same_pixels(written, tamrf_xr.open_cube(tmp_path / "whole.zarr"))
 
 
 def close_after(count, close, monkeypatch):

@@ -47,17 +47,6 @@ TILES = 3 * 4
 QUIET = Execution(workers=2, progress=False)
 
 
-@pytest.fixture(scope="module")
-def faults(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("faults")
-
-
-@pytest.fixture(scope="module")
-def endpoint(faults):
-    with s3.server(faults) as endpoint:
-        yield endpoint
-
-
 @pytest.fixture
 def bucket(endpoint, faults, monkeypatch, tmp_path) -> str:
     """A URL where nothing is; clients find the server by their environment, processes too."""
@@ -208,12 +197,20 @@ def test_two_writers_leave_no_hole(scene, folder, undisturbed, bucket):
     assert held_by(place) == undisturbed
 
 
-@pytest.mark.parametrize("status", ["507 InsufficientStorage", "403 Forbidden", "400 Bad Request"])
+QUOTA = "<Error><Code>QuotaExceeded</Code><Message>No more</Message></Error>"
+
+
+@pytest.mark.parametrize(
+    "status",
+    ["507 InsufficientStorage", f"400 Bad Request\n{QUOTA}", "403 Forbidden", "400 Bad Request"],
+    ids=["507", "quota", "403", "400"],
+)
 def test_puts_that_fail_stop_or_fail_tiles_and_a_rerun_makes_them(
     status, scene, folder, undisturbed, bucket, faults
 ):
+    bucket += "-507-QuotaExceeded"  # A name says nothing of what the service answered.
     (faults / "fault").write_text(status)
-    if status.startswith("507"):
+    if status.startswith("507") or QUOTA in status:
         with pytest.raises(StoreFullError, match=r"no room left for s3://.*run again to do the"):
             job(scene, bucket, folder)
     elif status.startswith("403"):
