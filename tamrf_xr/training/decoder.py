@@ -22,12 +22,10 @@ References
 
 from __future__ import annotations
 
-import argparse
 import copy
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 import xarray as xr
@@ -35,21 +33,19 @@ from torch import Tensor
 from torch.nn import functional
 
 from tamrf_xr.errors import CubeError, OptionError
-from tamrf_xr.model.checkpoint import check_model_path, load_model, metadata_of, save_model
+from tamrf_xr.model.checkpoint import load_model, save_model
 from tamrf_xr.model.config import OPTICAL
 from tamrf_xr.model.levels import Part, ReflectanceHead, averaged, compared, moved, parts_of
 from tamrf_xr.model.network import Tamrf, crop
 from tamrf_xr.store import open_cube
 from tamrf_xr.training.config import DataConfig
 from tamrf_xr.training.data import Patch, Patches, Sample
+from tamrf_xr.training.fitting import Progress, kept_of, parsed, parser_of
 from tamrf_xr.training.levels import check_alike, unclouded_beside
 from tamrf_xr.training.recipes import recipe
 from tamrf_xr.training.run import find_cubes
 from tamrf_xr.training.sites import sites_of
 from tamrf_xr.training.stack import in_a_batch, standardised
-
-Progress = Callable[[Iterable[int]], Iterable[int]]
-"""Wraps what is iterated over, as `tqdm` does."""
 
 FITTED = ("decoder.", "out1.", "out2.", "query_")
 """What of a network is fitted, by the start of the names of its tensors."""
@@ -121,6 +117,9 @@ class Fit:
 
     date: float = 0.2
     """Noise of tokens that is of each date."""
+
+    largest: float = 10.0
+    """Norm of the gradient of a step, at most."""
 
     average: float = 0.99
     """Of the weights that are returned."""
@@ -330,7 +329,7 @@ def _fitted(
             noisy = replace(blocks[picked], encoded=encoded + spread * noise)
             loss = _loss((begun, model), (blocks[picked], noisy), how, judged)
             (loss / how.batch).backward()
-        torch.nn.utils.clip_grad_norm_(learnt, 1.0)
+        torch.nn.utils.clip_grad_norm_(learnt, how.largest)
         optimizer.step()
         for values, slow in own:
             slow.data.lerp_(values.data, 1 - min(how.average, (1 + step) / (10 + step)))
@@ -420,17 +419,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Fit on stores, write the network."""
     from tqdm.auto import tqdm
 
-    how = Fit()
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("weights", help="network with heads of reflectance, as load_model takes it")
-    parser.add_argument("cubes", nargs="+", help="stores, or patterns of them")
-    parser.add_argument("out", type=Path, help="file to write, .safetensors")
-    parser.add_argument("--samples", type=int, default=how.samples)
-    parser.add_argument("--steps", type=int, default=how.steps)
-    parser.add_argument("--overwrite", action="store_true")
-    options = parser.parse_args(arguments)
-    check_model_path(options.out, overwrite=options.overwrite)
-    how = replace(how, samples=options.samples, steps=options.steps)
+    parser = parser_of(__doc__, Fit(), ["samples", "checked", "steps"])
+    options, how = parsed(parser, arguments, Fit())
     paths = find_cubes(options.cubes)
     unclouded, cubes = unclouded_beside(paths), [open_cube(path) for path in paths]
     model, (before, after) = fit_decoder(
@@ -439,9 +429,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     tqdm.write(f"at dates held back {before:.5f} to {after:.5f} of reflectance")
     told: dict[str, float] = {"samples": how.samples, "steps": how.steps, "cubes": len(cubes)}
     told |= {"before": round(before, 5), "after": round(after, 5)}
-    weights = Path(options.weights)
-    kept = metadata_of(weights.read_bytes()) if weights.suffix == ".safetensors" else {}
-    save_model(model, options.out, overwrite=options.overwrite, metadata={**kept, "decoder": told})
+    kept = {**kept_of(options.weights), "decoder": told}
+    save_model(model, options.out, overwrite=options.overwrite, metadata=kept)
 
 
 if __name__ == "__main__":

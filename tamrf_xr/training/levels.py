@@ -12,9 +12,8 @@ anew after it (`tamrf_xr.training.uncertainty`).
 
 from __future__ import annotations
 
-import argparse
 import copy
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from torch.nn import functional
 from tamrf_xr.cube import groups_of
 from tamrf_xr.errors import CubeError, OptionError
 from tamrf_xr.methods.standardising import NOISE
-from tamrf_xr.model.checkpoint import check_model_path, load_model, metadata_of, save_model
+from tamrf_xr.model.checkpoint import load_model, save_model
 from tamrf_xr.model.config import OPTICAL
 from tamrf_xr.model.levels import (
     CLEAREST,
@@ -49,13 +48,11 @@ from tamrf_xr.simulate.variety import beside
 from tamrf_xr.store import open_cube
 from tamrf_xr.training.config import DataConfig
 from tamrf_xr.training.data import Patch, Patches, Sample
+from tamrf_xr.training.fitting import Progress, kept_of, parsed, parser_of
 from tamrf_xr.training.recipes import recipe
 from tamrf_xr.training.run import find_cubes
 from tamrf_xr.training.sites import sites_of
 from tamrf_xr.training.stack import in_a_batch, standardised
-
-Progress = Callable[[Iterable[int]], Iterable[int]]
-"""Wraps what is iterated over, as `tqdm` does."""
 
 DRAWN = 0.05
 """What each gate starts from."""
@@ -568,27 +565,13 @@ def unclouded_beside(paths: Sequence[Path]) -> list[xr.DataTree]:
     return [open_cube(path) for path in there]
 
 
-def _options(arguments: Sequence[str] | None, how: Fit) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("weights", help="network, as load_model takes it")
-    parser.add_argument("cubes", nargs="+", help="stores, or patterns of them")
-    parser.add_argument("out", type=Path, help="file to write, .safetensors")
-    parser.add_argument("--only", nargs="+", choices=list(HEADS), default=list(HEADS))
-    parser.add_argument("--samples", type=int, default=how.samples)
-    parser.add_argument("--checked", type=int, default=how.checked)
-    parser.add_argument("--steps", type=int, default=how.steps)
-    parser.add_argument("--overwrite", action="store_true")
-    return parser.parse_args(arguments)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Fit on stores, write the network with its head."""
     from tqdm.auto import tqdm
 
-    how = Fit()
-    options = _options(arguments, how)
-    check_model_path(options.out, overwrite=options.overwrite)
-    how = replace(how, samples=options.samples, checked=options.checked, steps=options.steps)
+    parser = parser_of(__doc__, Fit(), ["samples", "checked", "steps"])
+    parser.add_argument("--only", nargs="+", choices=list(HEADS), default=list(HEADS))
+    options, how = parsed(parser, arguments, Fit())
     paths = find_cubes(options.cubes)
     unclouded, cubes = unclouded_beside(paths), [open_cube(path) for path in paths]
     model, checked = fit_levels(
@@ -600,8 +583,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     joined = model.levels_hr if "levels_hr" in checked else None
     if joined is not None and not joined.other.data:
         tqdm.write("nothing was seen by both sensors within a day: Landsat tells no Sentinel-2")
-    weights = Path(options.weights)
-    kept = metadata_of(weights.read_bytes()) if weights.suffix == ".safetensors" else {}
+    kept = kept_of(options.weights)
     told: dict[str, Any] = dict(kept.get("levels", {}))
     for name, errors in checked.items():
         unit = "K" if name == TEMPERATURE else "reflectance"

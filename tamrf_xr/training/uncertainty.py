@@ -18,12 +18,10 @@ References
 
 from __future__ import annotations
 
-import argparse
 import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 import torch
 import xarray as xr
@@ -31,9 +29,7 @@ from torch import Tensor
 
 from tamrf_xr.errors import CubeError
 from tamrf_xr.model.checkpoint import (
-    check_model_path,
     load_model,
-    metadata_of,
     save_model,
 )
 from tamrf_xr.model.network import Tamrf, crop
@@ -41,6 +37,7 @@ from tamrf_xr.model.uncertainty import COVERAGES, ErrorHead
 from tamrf_xr.store import open_cube
 from tamrf_xr.training.config import DataConfig
 from tamrf_xr.training.data import Patches, Sample
+from tamrf_xr.training.fitting import Progress, kept_of, parsed, parser_of
 from tamrf_xr.training.losses import LossTools, loss_tools
 from tamrf_xr.training.optics import as_seen
 from tamrf_xr.training.recipes import recipe
@@ -50,10 +47,6 @@ from tamrf_xr.training.stack import attend, standardised
 
 COVERED, NORMAL = COVERAGES.index(0.8), 1.2816
 """The coverage that the deviation is calibrated by, and how many deviations it is."""
-
-
-Progress = Callable[[Iterable[int]], Iterable[int]]
-"""Wraps what is iterated over, as `tqdm` does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,23 +235,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Fit on stores, write the network with its head."""
     from tqdm.auto import tqdm
 
-    how = Fit()
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("weights", help="network, as load_model takes it")
-    parser.add_argument("cubes", nargs="+", help="stores, or patterns of them")
-    parser.add_argument("out", type=Path, help="file to write, .safetensors")
-    parser.add_argument("--samples", type=int, default=how.samples)
-    parser.add_argument("--calibration", type=int, default=how.calibration)
-    parser.add_argument("--overwrite", action="store_true")
-    options = parser.parse_args(arguments)
-    check_model_path(options.out, overwrite=options.overwrite)
-    how = replace(how, samples=options.samples, calibration=options.calibration)
+    parser = parser_of(__doc__, Fit(), ["samples", "calibration"])
+    options, how = parsed(parser, arguments, Fit())
     cubes = [open_cube(path) for path in find_cubes(options.cubes)]
     model = fit_errors(load_model(options.weights), cubes, how, progress=tqdm)
     told = {"samples": how.samples, "calibration": how.calibration, "cubes": len(cubes)}
-    weights = Path(options.weights)
-    kept = metadata_of(weights.read_bytes()) if weights.suffix == ".safetensors" else {}
-    save_model(model, options.out, overwrite=options.overwrite, metadata={**kept, "errors": told})
+    kept = {**kept_of(options.weights), "errors": told}
+    save_model(model, options.out, overwrite=options.overwrite, metadata=kept)
 
 
 if __name__ == "__main__":
