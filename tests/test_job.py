@@ -224,12 +224,14 @@ def test_interrupted_command_stops_in_seconds(scene, folder, undisturbed, tmp_pa
         took = time.monotonic() - start
     assert took < 10
     assert command.returncode == 130
-    assert f"{done(store)} of {TILES} tiles done; run again" in said
+    safe = done(store)
+    assert 0 < safe <= 3  # of two threads, one may hang at its third tile, too
+    assert f"{safe} of {TILES} tiles done; run again" in said
     assert not lock_of(store).exists()
     (folder / "hang").unlink()
     with process(*words, "--workers", "2") as command:
         said, _ = command.communicate(timeout=60)
-    assert f"{TILES - 3} tiles done, 3 found done" in said
+    assert f"{TILES - safe} tiles done, {safe} found done" in said
     assert contents(store) == undisturbed
 
 
