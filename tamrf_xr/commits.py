@@ -10,23 +10,23 @@ a commit names the one before it.
 
 from __future__ import annotations
 
-import errno
+import functools
 import json
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
 from tamrf_xr.errors import OptionError, SourceNotFoundError, StoreError, StoreReplacedError
 from tamrf_xr.paths import local_path
-from tamrf_xr.places import FOLDER, ICECHUNK, Objects, StorageOptions, is_full
+from tamrf_xr.places import FOLDER, ICECHUNK, Objects, StorageOptions, refusal
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
@@ -38,6 +38,20 @@ SECONDS, TILES = 30.0, 512
 
 _NOTES = "tamrf_notes"
 """Metadata of a commit: names of the ledger and their text, None of what was removed."""
+
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def _asks(method: Method) -> Method:
+    """Let a method of `Commits` raise what icechunk raises as `_told` does."""
+
+    @functools.wraps(method)
+    def told(self: Commits, *given: Any) -> Any:
+        with _told(self):
+            return method(self, *given)
+
+    return cast("Method", told)
 
 
 class Commits:
@@ -59,6 +73,7 @@ class Commits:
 
     # What a job asks of a place
 
+    @_asks
     def read(self, name: str) -> bytes:
         """Return a note, or what Zarr holds."""
         if name.startswith(f"{FOLDER}/"):
@@ -73,7 +88,7 @@ class Commits:
 
     def write(self, name: str, data: bytes | None) -> None:
         """Write a key of Zarr; it is safe with the next commit."""
-        with self._writer() as session, _told(self, name):
+        with _told(self, name), self._writer() as session:
             if data is None:
                 sync(session.store.delete(name))
             else:
@@ -89,6 +104,7 @@ class Commits:
         if due:
             self.commit(f"{tiles} records")
 
+    @_asks
     def size(self, name: str) -> int | None:
         """Return how many bytes a name holds."""
         if name.startswith(f"{FOLDER}/"):
@@ -158,6 +174,7 @@ class Commits:
             pending = {name.rpartition("/")[2] for name in self._pending}
             return [name for name in self.names(folder) if name not in pending]
 
+    @_asks
     def publish(self, tag: str = "") -> None:
         """Make what the branch holds what readers see, and tag it: with a number, once mended."""
         head = self._repository.lookup_branch(BRANCH)
@@ -167,22 +184,26 @@ class Commits:
         if tag and head not in map(self._repository.lookup_tag, like):
             self._repository.create_tag(f"{tag}.{len(like) + 1}" if like else tag, head)
 
+    @_asks
     def seen(self) -> Store:
         """Return what readers see, as zarr reads it."""
         store: Store = self._repository.readonly_session(MAIN).store
         return store
 
     @property
+    @_asks
     def begun(self) -> bool:
         """Whether a job has a branch here."""
         return BRANCH in self._repository.list_branches()
 
     @property
+    @_asks
     def finished(self) -> bool:
         """Whether readers see anything."""
         first = str(self._repository.lookup_branch(MAIN))
         return len(list(self._repository.ancestry(snapshot_id=first))) > 1
 
+    @_asks
     def begin(self) -> Store:
         """Give an empty branch to lay a product out on; what readers see stays."""
         first = [one.id for one in self._repository.ancestry(branch=MAIN)][-1]
@@ -193,6 +214,7 @@ class Commits:
         self._session, self._notes, self._pending, self._head = None, None, {}, ""
         return self.zarr_store()
 
+    @_asks
     def _open(self) -> Any:
         with self._turn:
             if self._lost:
@@ -234,6 +256,7 @@ class Commits:
                 self._notes = self._told() if self.begun else {}
             return self._notes
 
+    @_asks
     def _told(self) -> dict[str, str]:
         """Read what the commits of the branch say, the oldest first."""
         notes: dict[str, str] = {}
@@ -253,7 +276,7 @@ Target = Path | Objects | Commits
 
 
 @contextmanager
-def _told(commits: Commits, what: str) -> Iterator[None]:
+def _told(commits: Commits | str, what: str = "") -> Iterator[None]:
     """Raise what icechunk raises as the `OSError` that fits; a conflict stays what it is."""
     import icechunk
 
@@ -265,23 +288,14 @@ def _told(commits: Commits, what: str) -> Iterator[None]:
         # It is drawn for a terminal: broken into lines, with a frame, and what led there.
         words = " ".join(str(error).partition("context:")[0].replace("|", " ").split())
         words, (_, arrow, cause) = words.removeprefix("x "), str(error).rpartition("-> ")
-        if system := _SYSTEM.search(words):
-            number = int(system[1])
-        elif _DENIED.search(cause):
-            number = errno.EACCES
-        else:
-            number = errno.ENOSPC if is_full(cause) else errno.EIO
-        said = f"{words} ({cause.strip()})" if arrow else words
-        raise StoreError(number, said, f"{commits}/{what}") from error
+        system = _SYSTEM.search(words)
+        number = int(system[1]) if system else refusal(cause)
+        said = f"{words} ({cause.strip()})" if arrow and cause.strip() not in words else words
+        raise StoreError(number, said, f"{commits}/{what}".rstrip("/")) from error
 
 
 _SYSTEM = re.compile(r"\(os error (\d+)\)")
 """What the system said, in the words of Rust."""
-
-_DENIED = re.compile(
-    'code: "(?:AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken)"'
-)
-"""What S3 says of requests that are not allowed."""
 
 
 def _changed(session: Any) -> Any:
@@ -315,6 +329,8 @@ def repository_at(store: Any, what: str, options: StorageOptions, *, write: bool
         If icechunk is not installed, or the place is none that it knows.
     SourceNotFoundError
         If there is none to read.
+    StoreError
+        If it cannot be reached.
     """
     if not isinstance(store, str):
         return Commits(f"Icechunk repository {store.storage}", store)
@@ -325,11 +341,12 @@ def repository_at(store: Any, what: str, options: StorageOptions, *, write: bool
             f"the {what} {store} needs icechunk: pip install 'tamrf-xr[cloud]'"
         ) from error
     storage = _storage(store, what, options)
-    if write:
-        return Commits(store, icechunk.Repository.open_or_create(storage))
-    if not icechunk.Repository.exists(storage):
-        raise SourceNotFoundError(f"no Icechunk repository at {store}; found nothing there")
-    return Commits(store, icechunk.Repository.open(storage))
+    with _told(store):
+        if write:
+            return Commits(store, icechunk.Repository.open_or_create(storage))
+        if not icechunk.Repository.exists(storage):
+            raise SourceNotFoundError(f"no Icechunk repository at {store}; found nothing there")
+        return Commits(store, icechunk.Repository.open(storage))
 
 
 def _storage(url: str, what: str, options: StorageOptions) -> Any:

@@ -45,11 +45,15 @@ PATIENCE = {
 }
 """How often a request that fails is tried again (obstore's ``retry_config``)."""
 
-_NO_ROOM = re.compile(
-    r"status(?: code)?: 507\b"
-    r'|(?:<Code>|code: ")(?:InsufficientStorage|QuotaExceeded|XMinioStorageFull|EntityTooLarge)\b'
-)
-"""What services say that take no more, as obstore and icechunk tell it: a status, a code of S3."""
+_CODE = r'(?:<Code>|code: ")'
+_REFUSALS = {
+    errno.ENOSPC: r"non-2xx status code: 507\b|" + _CODE + "(?:InsufficientStorage|QuotaExceeded"
+    r"|XMinioAdminBucketQuotaExceeded|XMinioStorageFull|EntityTooLarge)\b",
+    errno.EACCES: _CODE + "(?:AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken"
+    r"|InvalidToken)\b",
+}
+"""What services answer that have no room, or do not allow a request: a status, codes of S3, as
+obstore and icechunk tell them."""
 
 StorageOptions = Mapping[str, Any] | None
 
@@ -222,8 +226,10 @@ def _told(place: Objects, name: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise FileNotFoundError(errno.ENOENT, "nothing there", f"{place.url}/{name}") from error
     except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
-        words = f"not allowed: {_first_line(error)}"
-        raise StoreError(errno.EACCES, words, f"{place.url}/{name}") from error
+        number, words = refusal(str(error)), _first_line(error)
+        if number != errno.ENOSPC:  # some are full with a 403
+            number, words = errno.EACCES, f"not allowed: {words}"
+        raise StoreError(number, words, f"{place.url}/{name}") from error
     except exceptions.NotSupportedError as error:
         raise NotImplementedError(f"{place.url}: {_first_line(error)}") from error
     except exceptions.BaseError as error:
@@ -234,16 +240,16 @@ def _told(place: Objects, name: str) -> Iterator[None]:
                 "open to all"
             )
             raise StoreError(errno.EACCES, words, f"{place.url}/{name}") from error
-        number = errno.ENOSPC if is_full(str(error)) else errno.EIO
-        raise StoreError(number, _first_line(error), f"{place.url}/{name}") from error
+        raise StoreError(refusal(str(error)), _first_line(error), f"{place.url}/{name}") from error
 
 
-def is_full(words: str) -> bool:
-    """Tell whether a service refused because it has no room.
+def refusal(words: str) -> int:
+    """Return the errno of what a service answered: ENOSPC, EACCES, or EIO for anything else.
 
     Its answer alone is looked at: names of objects and times it took may hold the same digits.
     """
-    return _NO_ROOM.search(words) is not None
+    found = (number for number, said in _REFUSALS.items() if re.search(said, words))
+    return next(found, errno.EIO)
 
 
 def unreadable() -> tuple[type[Exception], ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -21,6 +22,7 @@ from tamrf_xr.errors import (
     OptionError,
     OutputExistsError,
     SourceNotFoundError,
+    StoreError,
     StoreFullError,
 )
 from tamrf_xr.places import FOLDER
@@ -225,6 +227,26 @@ def test_service_that_takes_no_more_ends_the_job_by_what_it_answers(
     fuse_noise(noise, tmp_path / "whole.zarr")
     written = tamrf_xr.open_cube(url, storage_options=known)
     assert_same_pixels(written, tamrf_xr.open_cube(tmp_path / "whole.zarr"))
+
+
+def test_repository_that_is_gone_is_told_by_name(url, tmp_path):
+    place = repository_at(url, "store", None, write=True)
+    place.begin()
+    place.write("zarr.json", b'{"zarr_format": 3, "node_type": "group", "attributes": {}}')
+    place.note(f"{FOLDER}/one", b"1")
+    place.commit("one")
+    shutil.rmtree(tmp_path / "repository")
+    asked = [
+        lambda: place.read("zarr.json"),
+        lambda: place.size("zarr.json"),
+        lambda: place.write("zarr.json", b"{}"),
+        lambda: place.publish("fused"),
+        place.begin,
+        lambda: place.finished,
+    ]
+    for ask in asked:
+        with pytest.raises(StoreError, match=r"icechunk://.*repository"):
+            ask()
 
 
 def close_after(count, close, monkeypatch):

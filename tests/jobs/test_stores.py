@@ -202,8 +202,14 @@ QUOTA = "<Error><Code>QuotaExceeded</Code><Message>No more</Message></Error>"
 
 @pytest.mark.parametrize(
     "status",
-    ["507 InsufficientStorage", f"400 Bad Request\n{QUOTA}", "403 Forbidden", "400 Bad Request"],
-    ids=["507", "quota", "403", "400"],
+    [
+        "507 InsufficientStorage",
+        f"400 Bad Request\n{QUOTA}",
+        f"403 Forbidden\n{QUOTA}",
+        "403 Forbidden",
+        "400 Bad Request",
+    ],
+    ids=["507", "quota", "quota-403", "403", "400"],
 )
 def test_puts_that_fail_stop_or_fail_tiles_and_a_rerun_makes_them(
     status, scene, folder, undisturbed, bucket, faults
