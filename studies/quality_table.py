@@ -5,9 +5,10 @@
 
 Every third clear date of Sentinel-2 is left out and predicted from what is left: ``clear``, the
 other clear dates (and Landsat); ``clouded``, all other dates; ``cut out``, these without what is
-masked, as many have their cubes. RMSE per band over the clear pixels of all dates left out; shown
-are the mean of the ratios over bands, and the worst. `floor` is what no method can be under: the
-root of half the mean squared difference of clear dates 1 to 6 days apart
+masked, as many have their cubes. Of Landsat, which has fewer, each third of its clear dates in
+turn, and what is made is averaged over its pixels. RMSE per band over the clear pixels of all dates
+left out; shown are the mean of the ratios over bands, and the worst. `floor` is what no method can
+be under: the root of half the mean squared difference of clear dates 1 to 6 days apart
 (`studies.simulation_noise`), over the RMSE of interpolation, mean over bands.
 """
 
@@ -16,7 +17,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,9 @@ HEADS = (ERRORS, f"{TEMPERATURE}.")
 Rmse = dict[str, float]
 """By band."""
 
+Asked = tuple[pd.DatetimeIndex, Mapping[str, Any]]
+"""Days left out, and how they are made."""
+
 
 def network_digest(model: Tamrf) -> str:
     """Return the SHA-256 of what reflectance is computed with: every tensor but those of heads."""
@@ -83,6 +87,12 @@ def series(folder: Path) -> Iterator[tuple[str, xr.DataTree]]:
         yield f"finland {number}", cube
 
 
+def _rows(folder: Path) -> Iterator[tuple[str, xr.DataTree, str]]:
+    for name, cube in series(folder):
+        for sensor in groups_of(cube):
+            yield (name if sensor == "sentinel2" else f"{name}, {sensor}"), cube, sensor
+
+
 def cut_out(cube: xr.DataTree) -> xr.DataTree:
     """Return a cube without the pixels that are masked."""
     pixels = ("reflectance", "surface_temperature")
@@ -94,53 +104,70 @@ def cut_out(cube: xr.DataTree) -> xr.DataTree:
     )
 
 
-def clear_days(cube: xr.DataTree) -> pd.DatetimeIndex:
-    """Return the days of Sentinel-2 that are clear and no cloud that the mask missed."""
-    group = cube["sentinel2"].to_dataset()
+def clear_days(cube: xr.DataTree, sensor: str = "sentinel2") -> pd.DatetimeIndex:
+    """Return the days of a sensor that are clear and no cloud that the mask missed."""
+    group = cube[sensor].to_dataset()
     seen = group["reflectance"].where(group["valid"]).median(("y", "x"))
     shortest = seen.values[np.arange(seen.sizes["time"]), np.isfinite(seen.values).argmax(axis=1)]
+    clear = (_share(group) >= CLEAR) & (shortest < BRIGHTEST)
+    return pd.DatetimeIndex(group["time"].values[clear]).floor("D").unique()
+
+
+def _share(group: xr.Dataset) -> np.ndarray:
+    """Return per date the usable part of the pixels that any date has.
+
+    Some files hold a field and nothing around.
+    """
     valid = group["valid"].transpose("time", "y", "x").values
-    share = valid[:, valid.any(axis=0)].mean(axis=1)  # some files hold a field and nothing around
-    clear = (share >= CLEAR) & (shortest < BRIGHTEST)
-    return pd.DatetimeIndex(group["time"].values[clear]).floor("D")
+    share: np.ndarray = valid[:, valid.any(axis=0)].mean(axis=1)
+    return share
 
 
-def errors(
-    cube: xr.DataTree, given: xr.DataTree, days: pd.DatetimeIndex, options: Mapping[str, Any]
-) -> Rmse:
-    """Return the RMSE of each band that is there, on days left out."""
-    group = cube["sentinel2"].to_dataset()
-    made = tamrf_xr.fuse(given, days, **options)["sentinel2"].to_dataset()["reflectance"]
-    made = made.sel(band=group["band"].values)
-    at = pd.DatetimeIndex(group["time"].values).floor("D").get_indexer(days)
-    truth = group["reflectance"].transpose("time", "band", "y", "x").values[at]
-    valid = group["valid"].values[at][:, None]
-    squares = np.where(
-        valid, (made.transpose("time", "band", "y", "x").values - truth) ** 2, np.nan
-    )
+def squares(cube: xr.DataTree, sensor: str, given: xr.DataTree, asked: Asked) -> np.ndarray:
+    """Return squared errors of each band that is there, (date, band, y, x), NaN where not clear."""
+    days, options = asked
+    group = cube[sensor].to_dataset().transpose("time", "band", "y", "x")
+    product = tamrf_xr.fuse(given, days, sensors=[sensor], **options)[sensor].to_dataset()
+    made = product["reflectance"].sel(band=group["band"].values)
+    across = made.sizes["y"] // group.sizes["y"]
+    made = made.transpose("time", "band", "y", "x").coarsen(y=across, x=across).mean()
+    at, share = pd.DatetimeIndex(group["time"].values).floor("D"), _share(group)
+    clearest = [max(np.flatnonzero(at == day), key=share.__getitem__) for day in days]
+    off = (made.values - group["reflectance"].values[clearest]) ** 2
+    return np.where(group["valid"].values[clearest][:, None], off, np.nan)
+
+
+def _rmse(cube: xr.DataTree, found: Sequence[np.ndarray], sensor: str) -> Rmse:
     with np.errstate(invalid="ignore"):
-        means = np.nanmean(squares, axis=(0, 2, 3)) if squares.size else []
+        means = np.nanmean(np.concatenate(found), axis=(0, 2, 3))
+    bands = cube[sensor].to_dataset()["band"].values
     return {
         str(band): float(value**0.5)
-        for band, value in zip(group["band"].values, means, strict=True)
+        for band, value in zip(bands, means, strict=True)
         if np.isfinite(value)
     }
 
 
-def row(cube: xr.DataTree, methods: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the figures of one series."""
-    days = clear_days(cube)
-    left_out = days[1::3]
+def row(
+    cube: xr.DataTree, methods: Mapping[str, Mapping[str, Any]], sensor: str = "sentinel2"
+) -> dict[str, Any]:
+    """Return the figures of a sensor of one series."""
+    days = clear_days(cube, sensor)
+    thirds = [days[1::3]] if sensor == "sentinel2" else [days[first::3] for first in range(3)]
     every = {n: pd.DatetimeIndex(g["time"].values).floor("D") for n, g in groups_of(cube).items()}
-    told: dict[str, Any] = {"dates left out": len(left_out)}
+    told: dict[str, Any] = {"dates left out": sum(map(len, thirds))}
     for name in KINDS:
-        seen = days if name == "clear" else every["sentinel2"]
-        given = give(cube, every | {"sentinel2": seen.difference(left_out)})
-        given = cut_out(given) if name == "cut out" else given
-        found = {m: errors(cube, given, left_out, options) for m, options in methods.items()}
-        naive = found["linear"]
-        told[name] = {m: _ratios(own, naive) for m, own in found.items()} | {"linear, rmse": naive}
-    told["floor"] = _floor(cube, told["clear"]["linear, rmse"])
+        seen = days if name == "clear" else every[sensor]
+        found: dict[str, list[np.ndarray]] = {method: [] for method in methods}
+        for left_out in thirds:
+            given = give(cube, every | {sensor: seen.difference(left_out)})
+            given = cut_out(given) if name == "cut out" else given
+            for method, options in methods.items():
+                found[method].append(squares(cube, sensor, given, (left_out, options)))
+        errors = {method: _rmse(cube, parts, sensor) for method, parts in found.items()}
+        naive = errors["linear"]
+        told[name] = {m: _ratios(own, naive) for m, own in errors.items()} | {"linear, rmse": naive}
+    told["floor"] = _floor(cube, told["clear"]["linear, rmse"], sensor)
     return told
 
 
@@ -149,15 +176,15 @@ def _ratios(found: Rmse, naive: Rmse) -> dict[str, Any]:
     return {"mean": round(float(np.mean(list(ratios.values()))), 4), "bands": ratios}
 
 
-def _floor(cube: xr.DataTree, naive: Rmse) -> float | None:
+def _floor(cube: xr.DataTree, naive: Rmse, sensor: str) -> float | None:
     """Return the part of interpolation's RMSE that dates a few days apart differ by."""
-    group = cube["sentinel2"].to_dataset().sel(band=list(naive))
-    clear = np.isin(pd.DatetimeIndex(group["time"].values).floor("D"), clear_days(cube))
+    group = cube[sensor].to_dataset().sel(band=list(naive))
+    clear = np.isin(pd.DatetimeIndex(group["time"].values).floor("D"), clear_days(cube, sensor))
     group = group.isel(time=clear)
     pixels = group["reflectance"].transpose("time", "band", "y", "x").values
     pixels = np.where(group["valid"].values[:, None], pixels, np.nan)
     days = group["time"].values.astype("M8[D]").astype(int)
-    found = structure(days, pixels, list(naive), "sentinel2")
+    found = structure(days, pixels, list(naive), sensor)
     if not found:
         return None
     noise = {band: sum(part[band] ** 2 for part in found.values()) ** 0.5 / 1e4 for band in naive}
@@ -172,7 +199,7 @@ def show(name: str, figures: Mapping[str, Any]) -> None:
             for method, told in figures[kind].items()
             if method not in {"linear", "linear, rmse"}
         ]
-        print(f"{name:<10} {kind:<8} floor {figures['floor']}  " + "  ".join(parts), flush=True)
+        print(f"{name:<13} {kind:<8} floor {figures['floor']}  " + "  ".join(parts), flush=True)
 
 
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
@@ -188,13 +215,13 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     }
     figures: dict[str, Any] = {"network": network_digest(resolve("default")[2])}
     with tempfile.TemporaryDirectory() as folder:
-        for name, cube in series(Path(folder)):
+        for name, cube, sensor in _rows(Path(folder)):
             if options.only and not name.startswith(tuple(options.only)):
                 continue
-            if len(clear_days(cube)) < FEWEST:
+            if len(clear_days(cube, sensor)) < FEWEST:
                 print(f"{name}: fewer than {FEWEST} clear dates")
                 continue
-            figures[name] = row(cube, methods)
+            figures[name] = row(cube, methods, sensor)
             show(name, figures[name])
             if options.tiny:
                 return figures
