@@ -40,7 +40,15 @@ from tamrf_xr.model.network import Tamrf, crop
 from tamrf_xr.store import open_cube
 from tamrf_xr.training.config import DataConfig
 from tamrf_xr.training.data import Patch, Patches, Sample
-from tamrf_xr.training.fitting import Progress, kept_of, parsed, parser_of
+from tamrf_xr.training.fitting import (
+    Progress,
+    check_fit,
+    check_sensors,
+    kept_of,
+    parsed,
+    parser_of,
+    run,
+)
 from tamrf_xr.training.levels import check_alike, unclouded_beside
 from tamrf_xr.training.recipes import recipe
 from tamrf_xr.training.run import find_cubes
@@ -198,11 +206,11 @@ def fit_decoder(
     Raises
     ------
     CubeError
-        If an `unclouded` is not of its cube, no sample has a date that is given, or none of those
-        checked one that is held back.
+        If no cube has a sensor, an `unclouded` is not of its cube, no sample has a date that is
+        given, or none of those checked one that is held back.
     OptionError
-        If the network has no heads of reflectance, there are not as many `unclouded` as cubes, or
-        patches are smaller than `Fit.side`.
+        If the network has no heads of reflectance, a size is less than 1, there are not as many
+        `unclouded` as cubes, or patches are smaller than `Fit.side`.
     """
     if any(getattr(model, name) is None for name in _HEADS):
         raise OptionError(
@@ -211,21 +219,21 @@ def fit_decoder(
         )
     if not unclouded:
         raise OptionError("no unclouded is given, and nothing else is learnt from: give one a cube")
+    check_fit(how)
     check_alike(cubes, unclouded)
+    check_sensors(cubes, OPTICAL, "the decoder makes")
     data = data or replace(recipe("small").data, validation_share=0.1)
     data = replace(data, dates=how.dates)
     sites = sites_of(cubes, data)
     begun = copy.deepcopy(model).eval().requires_grad_(requires_grad=False)
-    learnt, kept = (
-        _blocks(
-            begun,
-            [Patches(trees, own, data, seed=how.seed + place, count=count)
-             for trees in (cubes, unclouded)],
-            how, progress,
-        )
+    to_learn, to_check = (
+        [Patches(trees, own, data, seed=how.seed + place, count=count)
+         for trees in (cubes, unclouded)]
         for place, (own, count) in enumerate(zip(sites, (how.samples, how.checked), strict=True))
     )  # fmt: skip
-    before = _off(begun, kept)
+    kept = _blocks(begun, to_check, how, progress)
+    before = _off(begun, kept)  # what cannot be told is refused before anything is learnt
+    learnt = _blocks(begun, to_learn, how, progress)
     fits = [_fitted(begun, learnt, how, judged, progress=progress) for judged in how.judged]
     fitted, found = copy.deepcopy(begun), [dict(one.named_parameters()) for one in fits]
     for name, values in fitted.named_parameters():
@@ -434,4 +442,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -1,16 +1,21 @@
-"""What the commands that fit a part of a network have in common: what they are told, and keep."""
+"""What fits of a part of a network have in common: what they are told, refuse and keep."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from tamrf_xr.cube import groups_of
+from tamrf_xr.errors import CubeError, OptionError, TamrfError
+from tamrf_xr.methods.standardising import STREAMS
 from tamrf_xr.model.checkpoint import check_model_path, metadata_of
 
 if TYPE_CHECKING:
+    import xarray as xr
     from _typeshed import DataclassInstance
 
     Fit = TypeVar("Fit", bound=DataclassInstance)
@@ -44,11 +49,39 @@ def parser_of(about: str | None, how: Fit, sizes: Sequence[str]) -> argparse.Arg
 def parsed(
     parser: argparse.ArgumentParser, arguments: Sequence[str] | None, how: Fit
 ) -> tuple[argparse.Namespace, Fit]:
-    """Return what was asked, and how to fit; a file that cannot be written is refused first."""
+    """Return what was asked, and how to fit; sizes and a file that cannot be are refused first."""
     options = parser.parse_args(arguments)
     check_model_path(options.out, overwrite=options.overwrite)
     sizes = {one.name: getattr(options, one.name) for one in fields(how) if one.name in options}
-    return options, replace(how, **sizes)
+    how = replace(how, **sizes)
+    check_fit(how)
+    return options, how
+
+
+def check_fit(how: DataclassInstance) -> None:
+    """Refuse sizes of which nothing comes: all are whole numbers of at least 1."""
+    for one in fields(how):
+        value = getattr(how, one.name)
+        if one.name != "seed" and isinstance(value, int) and value < 1:
+            raise OptionError(f"{one.name} is {value}; expected a whole number of at least 1")
+
+
+def check_sensors(cubes: Sequence[xr.DataTree], streams: Iterable[str], what: str) -> None:
+    """Refuse cubes of which none has a sensor that is needed."""
+    sensors = {stream: sensor for sensor, stream in STREAMS.items()}
+    for sensor in sorted(sensors[stream] for stream in set(streams)):
+        if not any(sensor in groups_of(cube) for cube in cubes):
+            raise CubeError(
+                f"none of {len(cubes)} cubes has /{sensor}, which {what}; give some that have"
+            )
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a command as this process; an error is told in a line, as ``tamrf-xr`` does."""
+    try:
+        main()
+    except (TamrfError, OSError) as error:
+        sys.exit(f"error: {error}")
 
 
 def kept_of(weights: str) -> dict[str, Any]:

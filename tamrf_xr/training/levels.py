@@ -48,7 +48,15 @@ from tamrf_xr.simulate.variety import beside
 from tamrf_xr.store import open_cube
 from tamrf_xr.training.config import DataConfig
 from tamrf_xr.training.data import Patch, Patches, Sample
-from tamrf_xr.training.fitting import Progress, kept_of, parsed, parser_of
+from tamrf_xr.training.fitting import (
+    Progress,
+    check_fit,
+    check_sensors,
+    kept_of,
+    parsed,
+    parser_of,
+    run,
+)
 from tamrf_xr.training.recipes import recipe
 from tamrf_xr.training.run import find_cubes
 from tamrf_xr.training.sites import sites_of
@@ -196,15 +204,17 @@ def fit_levels(
     Raises
     ------
     CubeError
-        If nothing that a head is of is held back among the samples, or none was clear; or if an
-        `unclouded` is not of its cube.
+        If no cube has the sensor that a head is of, nothing of that is held back among the samples,
+        or none was clear; or if an `unclouded` is not of its cube.
     OptionError
-        If a head is unknown, patches are less than five coarse pixels across, or there are not as
-        many `unclouded` as cubes.
+        If a head is unknown, a size is less than 1, patches are less than five coarse pixels
+        across, or there are not as many `unclouded` as cubes.
     """
     if unknown := set(only) - HEADS.keys():
         raise OptionError(f"no head is called {min(unknown)!r}; there are {', '.join(HEADS)}")
+    check_fit(how)
     check_alike(cubes, unclouded)
+    check_sensors(cubes, (HEADS[name] for name in only), "a head is of")
     data = data or replace(recipe("small").data, validation_share=0.1, turn=False)
     data = replace(data, dates=how.dates)
     learnt, kept = sites_of(cubes, data)
@@ -596,4 +606,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

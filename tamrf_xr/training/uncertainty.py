@@ -32,12 +32,21 @@ from tamrf_xr.model.checkpoint import (
     load_model,
     save_model,
 )
+from tamrf_xr.model.config import OPTICAL
 from tamrf_xr.model.network import Tamrf, crop
 from tamrf_xr.model.uncertainty import COVERAGES, ErrorHead
 from tamrf_xr.store import open_cube
 from tamrf_xr.training.config import DataConfig
 from tamrf_xr.training.data import Patches, Sample
-from tamrf_xr.training.fitting import Progress, kept_of, parsed, parser_of
+from tamrf_xr.training.fitting import (
+    Progress,
+    check_fit,
+    check_sensors,
+    kept_of,
+    parsed,
+    parser_of,
+    run,
+)
 from tamrf_xr.training.losses import LossTools, loss_tools
 from tamrf_xr.training.optics import as_seen
 from tamrf_xr.training.recipes import recipe
@@ -107,7 +116,8 @@ def fit_errors(
     model
         The network; not modified.
     cubes
-        With masks, of both sensors or of one. What is tested on is no part of them.
+        With masks, of both sensors, or some of one and some of the other. What is tested on is no
+        part of them.
     how
         Sizes and steps.
     data
@@ -119,18 +129,22 @@ def fit_errors(
     Raises
     ------
     CubeError
-        If a sensor has no date held back among the samples.
+        If no cube has a sensor, or it has no date held back among the samples.
+    OptionError
+        If a size is less than 1.
     """
+    check_fit(how)
+    check_sensors(cubes, OPTICAL, "errors are told of")
     data = data or replace(recipe("small").data, validation_share=0.3, turn=False)
     fitted, kept = sites_of(cubes, data)
     model = copy.deepcopy(model).eval()
     tools = loss_tools(model, recipe("quick").loss)
     take = partial(_errors, model, tools, how, progress=progress)
     draw = partial(Patches, cubes, data=data)
-    learnt = take(draw(sites=fitted, seed=how.seed, count=how.samples))
     # As products are made: of all dates, with some that are asked among them.
     usual = partial(draw, data=replace(data, dates=how.dates), strategies="random")
     held = take(usual(sites=kept, seed=how.seed + 1, count=how.calibration))
+    learnt = take(draw(sites=fitted, seed=how.seed, count=how.samples))
     model.errors = _calibrated(_learnt(learnt, how), held)
     return model
 
@@ -245,4 +259,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)
