@@ -298,6 +298,18 @@ def test_a_date_far_beyond_all_reaches_still_tells_a_temperature_and_no_reflecta
     assert (none == 0).all()
 
 
+def test_temperature_years_after_the_last_date_is_as_half_a_year_after_it(told):
+    days, _, values, encoded = told
+    torch.manual_seed(0)  # noqa: TID251
+    head = TemperatureHead(TINY.width).double()
+    asked = days.max() + torch.tensor([314.0, 1500, 40000])  # from all dates, more than FARTHEST
+    attended = torch.randn(1, 5, TINY.width).double().expand(3, -1, -1)
+    with torch.no_grad():
+        dates = seen(head.weighed(values[..., :1], encoded), values[..., :1])
+        made = head(dates, attended, head.moments(days, asked))
+    torch.testing.assert_close(made[1:], made[:1].expand(2, -1, -1), rtol=1e-9, atol=0)
+
+
 def test_fine_detail_stays_what_the_decoder_made_of_it(cube, monkeypatch):
     """From one pixel to the next, a mean over 7 differs by a seventh of the range at most."""
     made, alone = (plain(cube, network(knows_days=knows))[:, THERMAL] for knows in (True, False))

@@ -90,6 +90,10 @@ SLACK_R, SLACK = 0.05, 0.3
 MONTH = 30.0
 """Days; the unit of time of a head."""
 
+FARTHEST = 183
+"""Days; a line takes dates that are farther from a query as so far, and gates read no more. Heads
+learn from what is nearer, and lines of years ago lead anywhere."""
+
 CLEAREST = 8.0
 """Largest logarithm of the weight of a date."""
 
@@ -190,10 +194,11 @@ class LevelHead(nn.Module):
         nearest : Tensor
             (H, Q): the logarithm of the weight of the nearest date, which the former is divided by.
         """
-        apart = (days[:, None] - query_days).to(self.log_reach) / MONTH
-        falls = self.falls(apart.abs() * MONTH)
+        apart = (days[:, None] - query_days).to(self.log_reach)
+        falls = self.falls(apart.abs())
         nearest = falls.amax(dim=0)
         weight = (falls - nearest).exp()
+        apart = apart.clamp(-FARTHEST, FARTHEST) / MONTH
         powers = torch.stack([torch.ones_like(apart), apart, apart**2, apart.abs()], dim=1)
         return weight[:, None] * powers[:, :, None], nearest
 
@@ -375,6 +380,7 @@ class TemperatureHead(LevelHead):
             From `moments`.
         """
         weighted, nearest = asked
+        nearest = nearest.maximum(self.falls(nearest.new_full((1, 1), FARTHEST))[0])
         told = self.levels(seen, weighted)
         mean, line = told.mean[:, 0], told.line[:, 0]
         longest = self.log_reach.argmax(keepdim=True)
