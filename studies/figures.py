@@ -1,4 +1,4 @@
-"""The figures of README and docs, from `benchmarks/results/` and the weights that ship.
+"""The figures of README and docs, from results that are kept and the weights that ship.
 
     python -m studies.figures            # put them where they are marked
     python -m studies.figures --check    # tell where they differ
@@ -22,7 +22,8 @@ from safetensors import safe_open
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks/results"
 WEIGHTS = ROOT / "tamrf_xr/weights/default.safetensors"
-INSTALLED = ROOT / "studies/results/install.json"
+STUDIED = ROOT / "studies/results"
+INSTALLED = STUDIED / "install.json"
 BUFFERS = r"[hl]r_(mean|std|mtf|res)|errors\.half_widths"
 """What of the weights no training sets by its gradient."""
 MARK = re.compile(r"(<!-- fig:([\w.-]+) -->)(.*?)(<!-- / -->)", re.DOTALL)
@@ -180,6 +181,70 @@ def _latent_row(name: str, kept: Mapping[str, Any], kind: str) -> str:
     )
 
 
+SERIES: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "Belgium, monthly": ("belgium", ("clear", "clouded")),
+    "pair 31UDS, Landsat given": ("pair", ("clear", "clouded", "cut out")),
+    "pair 31UDS, reflectance of Landsat": ("pair, landsat", ("clear", "clouded", "cut out")),
+    "Tanzania, six bands alone, two years": ("tanzania", ("clear", "clouded", "cut out")),
+    "Finland, eight bands, mean of seven fields": ("finland", ("clear", "clouded")),
+}
+"""Rows of the table of real series by what they are called: in the results, and what is given."""
+
+GIVEN = {
+    "clear": "clear dates alone given",
+    "clouded": "all other dates given, clouds and all",
+    "cut out": "these, their clouds cut out",
+}
+
+
+def studied(name: str) -> Any:
+    """Return the newest result of a study."""
+    return json.loads(sorted(STUDIED.glob(f"{name}-2*.json"))[-1].read_text("utf-8"))
+
+
+def _kelvin(row: str, method: str) -> str:
+    return f"{studied('temperature')[row][method]:.2f}"
+
+
+def _of_interpolation() -> str:
+    errors = studied("temperature")["all"]
+    return f"{errors['network'] / errors['naive']:.2f}"
+
+
+def _series(name: str) -> list[Mapping[str, Any]]:
+    """Return the newest rows of a real series; of Finland, of each field."""
+    rows = studied("quality-table").items()
+    return [row for known, row in rows if re.fullmatch(rf"{name}( \d)?", known)]
+
+
+def _quality(name: str, kind: str, method: str = "default") -> tuple[float, float]:
+    """Return the ratio to interpolation on a real series: mean, and of the worst band."""
+    found = [row[kind][method] for row in _series(name)]
+    worst = max(max(one["bands"].values()) for one in found)
+    return sum(one["mean"] for one in found) / len(found), worst
+
+
+def _quality_of(name: str, kind: str) -> str:
+    return f"{_quality(name, kind)[0]:.2f}"
+
+
+def _quality_table() -> str:
+    """Write a row a series and what is given: mean over bands (worst band), and the floor."""
+    methods = {
+        "now": "default", "before": "before", "Whittaker": "whittaker", "harmonic": "harmonic",
+    }  # fmt: skip
+    head = f"\n| every third clear date left out | {' | '.join(methods)} | floor |\n"
+    rows = [head, "|---|---|---|---|---|---|\n"]
+    for title, (name, kinds) in SERIES.items():
+        floor = _series(name)[0]["floor"] or "-"
+        for kind in kinds:
+            told = [_quality(name, kind, method) for method in methods.values()]
+            now, *others = (f"{mean:.3f} ({worst:.2f})" for mean, worst in told)
+            cells = [f"{title}: {GIVEN[kind]}", f"**{now}**", *others, str(floor)]
+            rows.append(f"| {' | '.join(cells)} |\n")
+    return "".join(rows)
+
+
 FIGURES: Mapping[str, Callable[[], str]] = {
     "card.parameters": lambda: f"{parameters():,}",
     "card.millions": lambda: f"{parameters() / 1e6:.1f}",
@@ -211,9 +276,22 @@ FIGURES: Mapping[str, Callable[[], str]] = {
     "peak.bfloat16.product": lambda: f"{_peak('bfloat16', 'matrix product'):.0f}",
     "peak.float32.convolution": lambda: f"{_peak('float32', 'convolution'):.0f}",
     "peak.float32.product": lambda: f"{_peak('float32', 'matrix product'):.0f}",
+    "quality.belgium": lambda: _quality_of("belgium", "clouded"),
+    "quality.pair": lambda: _quality_of("pair", "clouded"),
+    "quality.pair.cut": lambda: _quality_of("pair", "cut out"),
+    "quality.landsat": lambda: _quality_of("pair, landsat", "clouded"),
+    "quality.tanzania": lambda: _quality_of("tanzania", "clouded"),
+    "quality.tanzania.cut": lambda: _quality_of("tanzania", "cut out"),
+    "quality.table": _quality_table,
     "scaling.table": _scaling_table,
     "scheduling.distributed": lambda: _scheduling("distributed", 1),
     "scheduling.threads": lambda: _scheduling("threads", 2),
+    "temperature.ratio": _of_interpolation,
+    "temperature.scenes": lambda: _kelvin("all", "network"),
+    "temperature.median": lambda: _kelvin("median ratio", "network"),
+    "temperature.detail": lambda: _kelvin("detail", "network"),
+    "temperature.pair": lambda: _kelvin("pair, clear", "network"),
+    "temperature.pair.clouded": lambda: _kelvin("pair, clouded", "network"),
     "training.border": lambda: f"{result('training-step')['ratio']:.2f}",
 }
 """Every figure by the name that pages mark it with."""

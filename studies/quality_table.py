@@ -53,7 +53,7 @@ BRIGHTEST = 0.2
 FEWEST = 6
 """Clear dates that a series needs."""
 
-KEPT = RESULTS / "quality-table-2026-11-29.json"
+KEPT = sorted(RESULTS.glob("quality-table-*.json"))[-1]
 """What the model card quotes."""
 
 KINDS = ("clear", "clouded", "cut out")

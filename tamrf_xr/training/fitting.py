@@ -13,6 +13,7 @@ from tamrf_xr.cube import groups_of
 from tamrf_xr.errors import CubeError, OptionError, TamrfError
 from tamrf_xr.methods.standardising import STREAMS
 from tamrf_xr.model.checkpoint import check_model_path, metadata_of
+from tamrf_xr.model.named import named_weights
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -86,5 +87,5 @@ def run(main: Callable[[], None]) -> None:
 
 def kept_of(weights: str) -> dict[str, Any]:
     """Return what is known of weights, which those that come of them keep."""
-    path = Path(weights)
+    path = named_weights(weights) or Path(weights)
     return metadata_of(path.read_bytes()) if path.suffix == ".safetensors" else {}

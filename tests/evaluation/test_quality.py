@@ -7,7 +7,7 @@ import json
 import pandas as pd
 import pytest
 
-from studies import quality, quality_table
+from studies import figures, quality, quality_table
 from tamrf_xr.cube import build_cube
 from tamrf_xr.methods.tamrf import resolve
 from tests.oracle import shared
@@ -47,6 +47,10 @@ def test_ratios_are_taken_on_dates_that_both_answered():
 def test_figures_that_are_kept_are_of_the_weights_that_ship():
     told = json.loads(quality_table.KEPT.read_text())
     assert told["network"] == quality_table.network_digest(resolve("default")[2])
+
+
+def test_pages_quote_results_as_they_are_kept(capsys):
+    assert figures.main(["--check"]) == 0, capsys.readouterr().out
 
 
 def test_a_field_cut_out_of_its_square_is_clear_where_the_field_is():

@@ -10,7 +10,7 @@ import pytest
 from tamrf_xr.cube import build_cube
 from tamrf_xr.errors import CubeError, OptionError
 from tamrf_xr.training import decoder, levels, uncertainty
-from tamrf_xr.training.fitting import check_sensors
+from tamrf_xr.training.fitting import check_sensors, kept_of
 from tests.scenes import random_cube
 
 SIZES = {
@@ -42,6 +42,11 @@ def test_a_refusal_is_a_line_and_no_traceback(tmp_path):
     assert told.returncode == 1
     assert told.stderr.splitlines()[-1].startswith("error: ")
     assert "Traceback" not in told.stderr
+
+
+def test_what_comes_of_the_weights_that_ship_keeps_what_is_known_of_them():
+    """Without it, it would be taken for the published network: with dates that saw nothing."""
+    assert {"training", "levels", "decoder", "errors"} <= kept_of("default").keys()
 
 
 def test_a_sensor_that_no_cube_has_is_named():
